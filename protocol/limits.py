@@ -1,0 +1,25 @@
+"""Finite bounds of the wire. Each says why it is as large as it is; the server's configuration may lower some of them.
+
+Invariant: every parser of ``protocol`` works within these. Not responsible for: rates (``server.session``).
+"""
+
+MESSAGE_BYTES_MAX = 4096
+"""A client's message. The largest honest one is a HELLO with a JWT of a large identity provider (about 2 KB)."""
+TOKEN_BYTES_MAX = 3072
+NAME_CHARS_MAX = 32
+"""Fits a name tag; longer names are refused, not cut, so that nobody is called by half a name."""
+CHAT_CHARS_MAX = 500
+AGENT_CHARS_MAX = 64
+RESUME_BYTES_MAX = 64
+FRAME_BYTES_MAX = 16_384
+"""One stream's messages of one tick. A joining client gets its surroundings in several frames of this size."""
+NUMBERS_MAX = 1024
+"""Numbers of one stream: the view's cap and those waiting for their leave to be acknowledged."""
+BLOB_BYTES_MAX = 1024
+"""Encoded components of one entity."""
+SERVER_MESSAGE_BYTES_MAX = 1 << 20
+"""What a client accepts from a server: a FRAME, or a WELCOME with a large schema."""
+
+assert TOKEN_BYTES_MAX < MESSAGE_BYTES_MAX
+assert CHAT_CHARS_MAX * 4 < MESSAGE_BYTES_MAX
+assert BLOB_BYTES_MAX * 4 <= FRAME_BYTES_MAX

@@ -1,0 +1,142 @@
+"""What gateways and shards tell each other: one message each way per tick, in columns (also within one process).
+
+``RegionDelta`` goes from a shard to each subscribed gateway, encoded once. ``Upward`` goes from a gateway to a shard.
+Invariants: ``seq`` of a delta counts up by one per subscriber; a gap, or an older epoch, makes a gateway subscribe anew and get
+a snapshot. Rows are the shard's; with their generation they name an entity inside one shard. Peers are trusted (they hold the
+cluster's key), yet ``decode`` raises :class:`ProtocolViolation` on malformed bytes. Not responsible for: transport of bytes.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.codes import ProtocolViolation
+from protocol.layouts import COMMAND
+from protocol.messages import pack, unpack
+
+LINK_BYTES_MAX = 64 << 20
+FAR_RENEWED = 1
+"""Flag of a renewed row: the far level was renewed with it."""
+
+Array = npt.NDArray[Any]
+
+
+def _column(dtype: str, width: int = 0) -> Any:
+    """A dataclass field holding a column: ``dtype`` and, for two-dimensional ones, the row width."""
+    return field(
+        default_factory=lambda: np.zeros((0, width) if width else 0, dtype), metadata={"dtype": dtype, "width": width}
+    )
+
+
+class _Columns:
+    """Encoding by the field list: columns as bin, everything else as plain msgpack values."""
+
+    def encode(self) -> bytes:
+        """Msgpack array of all fields in the order of their declaration."""
+        out: list[Any] = []
+        for f in fields(cast(Any, self)):  # every subclass is a dataclass
+            value = getattr(self, f.name)
+            if "dtype" in f.metadata:
+                value = np.ascontiguousarray(value, f.metadata["dtype"]).tobytes()
+            out.append(value)
+        return pack(out)
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview) -> Self:
+        """Inverse of :meth:`encode`; columns are views of ``data``. Raises ProtocolViolation."""
+        items = unpack(data, LINK_BYTES_MAX)
+        declared = fields(cast(Any, cls))
+        if type(items) is not list or len(items) != len(declared):
+            raise ProtocolViolation("link", f"{cls.__name__}: {len(declared)} items were expected")
+        values: dict[str, Any] = {}
+        for f, value in zip(declared, items, strict=True):
+            if "dtype" in f.metadata:
+                try:
+                    value = np.frombuffer(value, f.metadata["dtype"])
+                    if f.metadata["width"]:
+                        value = value.reshape(-1, f.metadata["width"])
+                except (ValueError, TypeError) as error:
+                    raise ProtocolViolation("link", f"{cls.__name__}.{f.name}: {error}") from None
+            values[f.name] = value
+        return cls(**values)
+
+
+@dataclass(slots=True)
+class RegionDelta(_Columns):
+    """What changed in one region in one tick, in the order leaves, enters, renewals, states, owns.
+
+    Columns by row (uint32, the shard's): ``leave_*`` rows that ended; ``enter_*`` new ones (their published state is among the
+    renewals); ``row, version, p, v, yaw, age, flags`` renewed published states (version counts up per row; record tick is
+    tick − age); ``state_*`` changed components (``changed`` blob and ``full`` blob, msgpack maps; ``state_version`` counts up per
+    row); ``own_*`` for bodies of sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's published
+    state of each row in ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all).
+    """
+
+    region: int
+    epoch: int
+    seq: int
+    tick: int
+    snapshot: bool = False
+    leave_row: Array = _column("<u4")
+    enter_row: Array = _column("<u4")
+    enter_generation: Array = _column("<u4")
+    enter_id: Array = _column("<u8")
+    enter_kind: Array = _column("<u2")
+    enter_state_version: Array = _column("<u4")
+    enter_blob_bytes: Array = _column("<u2")
+    enter_blobs: bytes = b""
+    row: Array = _column("<u4")
+    version: Array = _column("<u4")
+    p: Array = _column("<i4", 3)
+    v: Array = _column("<i2", 3)
+    yaw: Array = _column("u1")
+    age: Array = _column("<u2")
+    flags: Array = _column("u1")
+    far_version: Array = _column("<u4")
+    far_p: Array = _column("<i4", 3)
+    far_v: Array = _column("<i2", 3)
+    far_yaw: Array = _column("u1")
+    far_age: Array = _column("<u2")
+    state_row: Array = _column("<u4")
+    state_version: Array = _column("<u4")
+    state_changed_bytes: Array = _column("<u2")
+    state_full_bytes: Array = _column("<u2")
+    state_blobs: bytes = b""
+    """All changed blobs, then all full blobs."""
+    own_row: Array = _column("<u4")
+    own_seq: Array = _column("<u4")
+    own_steps: Array = _column("u1")
+    own_flags: Array = _column("u1")
+    own_p: Array = _column("<i4", 3)
+    own_v: Array = _column("<i2", 3)
+    attached: list[list[Any]] = field(default_factory=list)
+    """[session, generation, entity id, row, row generation] for each body given to a session."""
+    refused: list[list[Any]] = field(default_factory=list)
+    """[session, close code, text] for each session that got no body."""
+    events: list[list[Any]] = field(default_factory=list)
+    """[session or nil (all), entity id or nil, name, payload] said by behaviours."""
+    schema: Any = None
+    """{"kinds": …, "components": …} in the first delta, in snapshots, and when it changed."""
+
+
+@dataclass(slots=True)
+class Upward(_Columns):
+    """What one gateway tells one shard in one tick.
+
+    ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one.
+    ``detach``: [session, generation, remove the body?]. ``input_*``: commands in arrival order; several for one row are in order
+    of their seq (the last command's ``seq`` is that of the row's newest). ``subscribe``: regions to (re)send as snapshots.
+    """
+
+    gateway: int
+    seq: int
+    tick: int
+    subscribe: list[int] = field(default_factory=list)
+    attach: list[list[Any]] = field(default_factory=list)
+    detach: list[list[Any]] = field(default_factory=list)
+    input_row: Array = _column("<u4")
+    input_generation: Array = _column("<u4")
+    input_seq: Array = _column("<u4")
+    input_command: Array = field(default_factory=lambda: np.zeros(0, COMMAND), metadata={"dtype": COMMAND, "width": 0})
