@@ -1,0 +1,1 @@
+"""All suites; docs/TESTING.md says which one is for what."""
