@@ -1,0 +1,169 @@
+"""Records that the gateway's kernels work on: one line of memory for what is looked at each tick, another for the rest.
+
+A mirror row is an entity as its shard published it; a slot is what one view holds under one number. Invariants are asserted
+below. Not responsible for: allocation and growth (``server.core``), the wire (``protocol.layouts``).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+HOT = np.dtype(
+    [
+        ("x", "<i4"),  # shown position at the current tick, grid units
+        ("z", "<i4"),
+        ("serial", "<u4"),  # who occupies the row: a new one for each occupant; 0: nobody
+        ("version", "<u4"),  # near level's published version
+        ("prev", "<u4"),  # the version that the near delta refers to
+        ("far_version", "<u4"),
+        ("far_prev", "<u4"),
+        ("state_version", "<u4"),  # components
+        ("tick", "<i4"),  # record ticks, modulo 2**32
+        ("far_tick", "<i4"),
+        ("dx", "i1"),  # near delta against ``prev``
+        ("dy", "i1"),
+        ("dz", "i1"),
+        ("dvx", "i1"),
+        ("dvy", "i1"),
+        ("dvz", "i1"),
+        ("yaw", "u1"),
+        ("delta", "u1"),  # 1: the near delta fits its bytes
+        ("far_dx", "i1"),
+        ("far_dy", "i1"),
+        ("far_dz", "i1"),
+        ("far_dvx", "i1"),
+        ("far_dvy", "i1"),
+        ("far_dvz", "i1"),
+        ("far_yaw", "u1"),
+        ("far_delta", "u1"),
+        ("state_tick", "<i4"),  # when ``state_changed`` was published
+        ("pad", "<u4"),
+    ]
+)
+"""What every view looks at, for every entity it sees, each tick: one cache line."""
+
+COLD = np.dtype(
+    [
+        ("px", "<i4"),  # near record
+        ("py", "<i4"),
+        ("pz", "<i4"),
+        ("vx", "<i2"),
+        ("vy", "<i2"),
+        ("vz", "<i2"),
+        ("kind", "<u2"),
+        ("far_px", "<i4"),
+        ("far_py", "<i4"),
+        ("far_pz", "<i4"),
+        ("far_vx", "<i2"),
+        ("far_vy", "<i2"),
+        ("far_vz", "<i2"),
+        ("pad", "<u2"),
+        ("id", "<u8"),
+        ("full_at", "<u4"),  # all components, in the blob arena
+        ("changed_at", "<u4"),
+        ("full_bytes", "<u2"),
+        ("changed_bytes", "<u2"),
+        ("pad2", "<u4"),
+    ]
+)
+
+SLOT = np.dtype(
+    [
+        ("row", "<i4"),
+        ("serial", "<u4"),
+        ("held", "<u4"),  # version that the view holds
+        ("state_held", "<u4"),
+        ("leave_frame", "<u4"),  # the frame that told of the leave; the number is free when that is acknowledged
+        ("status", "u1"),
+        ("far", "u1"),
+        ("pad", "<u2"),
+    ]
+)
+
+FREE = 0
+LIVE = 1
+LEAVING = 2
+
+FRAME_RING = 64
+"""Frames whose time and size a view remembers; no more than that may be unacknowledged."""
+
+VIEW = np.dtype(
+    [
+        ("active", "u1"),
+        ("stalled", "u1"),
+        ("own_due", "u1"),
+        ("own_flags", "u1"),
+        ("own_steps", "u1"),
+        ("pad", "u1"),
+        ("stream", "<u2"),
+        ("body", "<i4"),  # mirror row of the own body, -1: none
+        ("body_serial", "<u4"),
+        ("x", "<i4"),  # centre, grid units; follows the body
+        ("y", "<i4"),
+        ("z", "<i4"),
+        ("radius", "<i4"),  # grid units, as the next three
+        ("leave_radius", "<i4"),
+        ("near_radius", "<i4"),
+        ("near_leave_radius", "<i4"),
+        ("cap", "<i4"),
+        ("high", "<i4"),  # slots at and above were never used
+        ("live", "<i4"),
+        ("cursor", "<i4"),  # where the updates of a frame over budget begin
+        ("frame", "<u4"),  # newest frame written
+        ("acked", "<u4"),  # newest frame acknowledged
+        ("sseq", "<u4"),
+        ("own_seq", "<u4"),
+        ("own_px", "<i4"),
+        ("own_py", "<i4"),
+        ("own_pz", "<i4"),
+        ("own_vx", "<i2"),
+        ("own_vy", "<i2"),
+        ("own_vz", "<i2"),
+        ("pad2", "<u2"),
+        ("stamp", "<u4"),
+        ("stamp_ms", "<i8"),  # when the stamp came, server's clock
+        ("heard_ms", "<i8"),  # when anything came
+        ("sent_ms", "<i8"),  # when the newest frame was written
+        ("rtt_ms", "<i4"),  # least round trip of this window and the one before
+        ("rtt_window_ms", "<i4"),
+        ("rtt_window_end_ms", "<i8"),
+        ("window_bytes", "<i4"),
+        ("pad3", "<u4"),
+        ("written_bytes", "<i8"),
+        ("acked_bytes", "<i8"),
+    ]
+)
+
+assert HOT.itemsize == 64
+assert COLD.itemsize == 64
+assert SLOT.itemsize == 24
+assert VIEW.itemsize % 8 == 0
+assert FRAME_RING & (FRAME_RING - 1) == 0
+
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+Records = npt.NDArray[np.void]
+
+
+class Grid(NamedTuple):
+    """Mirror rows sorted by cell (counting sort): rows of cell c are ``row[start[c]:start[c + 1]]``, with their positions."""
+
+    start: I32
+    row: I32
+    x: I32
+    z: I32
+    shape: I64
+    """[first cell's x, first cell's z, cells along x, cells along z, cell size], grid units."""
+
+
+class ViewState(NamedTuple):
+    """All views of a gateway. ``slot`` SLOT[views, numbers]; ``sent_ms``, ``sent_bytes`` int64[views, FRAME_RING]."""
+
+    view: Records
+    slot: Records
+    sent_ms: I64
+    sent_bytes: I64
