@@ -132,7 +132,8 @@ VIEW = np.dtype(
         ("pad3", "<u4"),
         ("written_bytes", "<i8"),
         ("acked_bytes", "<i8"),
-    ]
+    ],
+    align=True,
 )
 
 assert HOT.itemsize == 64
