@@ -1,0 +1,84 @@
+"""What is measured: how each server, its probes and its clients are started.
+
+Not responsible for: measuring (``run``), what the numbers are held to (``report``).
+"""
+
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.prepare import BENCH, Tools
+from protocol.layouts import PROTOCOL_VERSION, SUBPROTOCOL
+from protocol.messages import Hello, encode_client
+
+Command = list[str | Path]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server. ``on_stdin``: it takes the control lines itself; ours is asked over HTTP instead."""
+
+    name: str
+    on_stdin: bool
+    server: Callable[[Tools, Path, int], Command]
+    probe: Callable[[Tools, Path, int, int], Command]
+    swarm: Callable[[Path, int], Command]
+
+
+def _peer(name: str, program: str, transport: str, node: str) -> Contender:
+    def server(tools: Tools, motion: Path, port: int) -> Command:
+        binary = tools.node20 if transport == "uws" else tools.node24
+        assert binary is not None
+        return [
+            binary, tools.peers / program, "--transport", transport, "--trajectory", motion, "--port", str(port),
+        ]  # fmt: skip
+
+    def probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
+        assert tools.node24 is not None
+        arguments = ["--peer", node, "--clients", str(probes), "--trajectory", motion, "--port", str(port)]
+        return [tools.node24, tools.peers / "probe.mjs", *arguments]
+
+    def swarm(folder: Path, clients: int) -> Command:
+        return ["--mode", "colyseus" if node == "colyseus" else "plain"]
+
+    return Contender(name, True, server, probe, swarm)
+
+
+def _serve(tools: Tools, motion: Path, port: int) -> Command:
+    world = BENCH / "worlds" / "replay.toml"
+    return [sys.executable, "-m", "isthmus", "serve", world, "--port", str(port), "--replay", motion]
+
+
+def _probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
+    return [
+        sys.executable, "-m", "bench.probe", "--clients", str(probes), "--port", str(port), "--trajectory", motion,
+    ]  # fmt: skip
+
+
+def _swarm(folder: Path, clients: int) -> Command:
+    hellos = folder / "hellos.bin"
+    hellos.write_bytes(hello_file(replay_hello(i) for i in range(clients)))
+    return ["--mode", "isthmus", "--path", "/ws", "--protocol", SUBPROTOCOL, "--hellos", hellos]
+
+
+def replay_hello(index: int) -> bytes:
+    """The HELLO of a client whose body is entity ``index`` of the trajectory: its name says so."""
+    name = f"replay-{index}"
+    return encode_client(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, None, name, "desktop", agent="bench"))
+
+
+def hello_file(hellos: Iterable[bytes]) -> bytes:
+    """Records of u16 length and bytes, as swarm.c reads them."""
+    return b"".join(struct.pack("<H", len(hello)) + hello for hello in hellos)
+
+
+OURS = Contender("isthmus", False, _serve, _probe, _swarm)
+PEERS = {
+    "colyseus-ws": _peer("colyseus-ws", "colyseus.mjs", "ws", "colyseus"),
+    "colyseus-uws": _peer("colyseus-uws", "colyseus.mjs", "uws", "colyseus"),
+    "hand-ws": _peer("hand-ws", "hand.mjs", "ws", "hand"),
+    "hand-uws": _peer("hand-uws", "hand.mjs", "uws", "hand"),
+}
+ALL = {OURS.name: OURS, **PEERS}
