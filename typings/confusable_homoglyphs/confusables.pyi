@@ -11,6 +11,8 @@ class Confusable(TypedDict):
     alias: str
     homoglyphs: list[Homoglyph]
 
+confusables_data: dict[str, list[Homoglyph]]
+
 def is_mixed_script(string: str, allowed_aliases: Sequence[str] = ...) -> bool: ...
 def is_confusable(
     string: str, greedy: bool = False, preferred_aliases: Sequence[str] = ...

@@ -1,0 +1,16 @@
+"""Codes of NOTICE: what a client is told without being closed (SESSIONS.md).
+
+Invariant: codes are never reused for another meaning; a client shows the text of codes it does not know.
+"""
+
+from enum import IntEnum
+
+
+class NoticeCode(IntEnum):
+    """Why something that a client said had no effect."""
+
+    CHAT_TOO_FAST = 1
+    CHAT_BUSY = 2
+    CHAT_EMPTY = 3
+    CHAT_NOBODY = 4
+    CHAT_NOT_ALLOWED = 5

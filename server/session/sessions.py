@@ -1,0 +1,646 @@
+"""The core of sessions: who is let in, what they are told, when they end (``states`` has the theory and the table).
+
+Methods named in past tense take what happened; each returns what is to be done, in order. ``now_s`` is any monotonic
+clock.
+
+Invariants
+* A connection belongs to at most one session, a session to at most one connection, an identity to at most one session
+  with a body (and one observer).
+* Of two AttachBody for one session the later has the higher generation; WELCOME is posted at most once for each
+  generation.
+* Every connection that was announced ends by CloseConn or by ``lost``; every session ends, and its body is then
+  removed.
+* Memory is bounded by ``capacity`` and ``SessionLimits.sessions_max``.
+* ``tick`` runs a number of Python calls that does not depend on the number of sessions while nothing happens.
+
+Not responsible for: INPUT and ACK (the gateway's core parses them in batches; it reports violations here), bytes,
+sockets, tokens' syntax.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.codes import Advice, Close
+from protocol.layouts import PROTOCOL_VERSION
+from protocol.messages import (
+    SCOPE_DIRECT,
+    SCOPE_NEAR,
+    SCOPE_WORLD,
+    Bye,
+    Chat,
+    ClientMessage,
+    Event,
+    Hello,
+    Move,
+    Notice,
+    Say,
+    ServerMessage,
+    Welcome,
+)
+from protocol.notices import NoticeCode
+from server.session.actions import (
+    Action,
+    AttachBody,
+    CloseConn,
+    CloseView,
+    Conns,
+    DetachBody,
+    OpenView,
+    Post,
+    RefreshKeys,
+)
+from server.session.buckets import TokenBucket
+from server.session.chat import cleaned
+from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
+from server.session.limits import SessionLimits
+from server.session.names import NameBook, NameRefused
+from server.session.presence import PresenceBook
+from server.session.states import State, Stimulus, after
+
+RESUME_BYTES = 32
+VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
+"""Oldest and newest version served."""
+OBSERVER = "observer"
+DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomeFacts:
+    """What WELCOME says of the world (STANDARD.md §3); ``stream`` and radii are those of the asked connection and
+    profile."""
+
+    world: str
+    tick: int
+    rate_hz: int
+    steps_per_tick: int
+    stream: int
+    radius_m: float
+    near_radius_m: float
+    schema: dict[str, Any]
+    schema_hash: bytes
+    anchor: tuple[float, float, float] | None
+    map: str | None
+    attribution: str
+    idle_ack_ms: int
+    server: str
+
+
+class World(Protocol):
+    """What sessions ask of the rest of the gateway; answers are at hand, nothing waits."""
+
+    def facts(self, conn: int, profile: str) -> WelcomeFacts:
+        """Facts for the WELCOME of ``conn``."""
+
+    def body_kind(self, profile: str) -> int:
+        """The entity kind of bodies of this profile."""
+
+    def near(self, conn: int, radius_m: float) -> Conns:
+        """int32[n]: connections with bodies within ``radius_m`` of that of ``conn``."""
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """One entry of the table. ``conn`` is None when detached or ended; ``body`` None until given, and for observers."""
+
+    id: int
+    identity: Identity
+    name: str
+    profile: str
+    state: State
+    conn: int | None
+    schema_hash: bytes | None
+    talk: TokenBucket
+    strikes: TokenBucket
+    generation: int = 0
+    body: int | None = None
+    present: bool = False
+    ticket_hash: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        return _key(self.identity, self.profile)
+
+
+def _key(identity: Identity, profile: str) -> tuple[str, str, bool]:
+    return identity.issuer, identity.subject, profile == OBSERVER
+
+
+class Sessions:
+    """All sessions of one gateway. ``conn`` is an integer in [0, ``capacity``): the transport's slot."""
+
+    def __init__(
+        self,
+        capacity: int,
+        limits: SessionLimits,
+        world: World,
+        authenticate: Authenticate,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.capacity = capacity
+        self.limits = limits
+        self.headroom = True
+        """Set by the gateway (``admission``): False refuses new sessions with 4100; resumes go on."""
+        self.rejected: Counter[str] = Counter()
+        """How often something was refused or ended, by reason."""
+        self._world = world
+        self._authenticate = authenticate
+        self._random_bytes = random_bytes
+        # Ids start at random so that a restarted gateway's cannot be taken for old ones; below 2^53 for JavaScript's
+        # sake.
+        self._next_id = 1 + int.from_bytes(random_bytes(6), "big")
+        self._out: list[Action] = []
+        # Time limits of one kind have one length, so insertion order is order of time: a tick looks at the first alone.
+        self._greeting: dict[int, float] = {}
+        self._waiting: dict[int, Hello] = {}
+        self._queue: dict[int, _Session] = {}
+        self._attaching: dict[int, float] = {}
+        self._grace: dict[int, float] = {}
+        self._sessions: dict[int, _Session] = {}
+        self._by_conn: dict[int, _Session] = {}
+        self._by_key: dict[tuple[str, str, bool], _Session] = {}
+        self._by_body: dict[int, _Session] = {}
+        self._by_ticket: dict[bytes, _Session] = {}
+        self._addresses: dict[int, str] = {}
+        self._per_address: Counter[str] = Counter()
+        self._live = np.zeros(capacity, np.bool_)
+        self._live_from_s = np.zeros(capacity, np.float64)
+        self._live_conns: Conns = np.zeros(0, np.int32)
+        self._live_stale = False
+        self._names = NameBook(limits.name_chars_max, limits.names_reserved, random_bytes)
+        self._presence = PresenceBook(
+            limits.presence_joined_max, limits.presence_left_max, limits.presence_newcomer_max
+        )
+        self._presence_due_s = 0.0
+        self._world_talk = TokenBucket(limits.world_chat_per_s, limits.world_chat_burst, 0.0)
+        self._drain: tuple[str, float] | None = None
+
+    # ------------------------------------------------------------------------------------------------------- figures
+    @property
+    def online(self) -> int:
+        """People in the world, those in their grace included."""
+        return self._presence.online
+
+    @property
+    def live_conns(self) -> Conns:
+        """int32[n], ascending: connections of live sessions. Not to be written to."""
+        if self._live_stale:
+            self._live_conns = np.flatnonzero(self._live).astype(np.int32)
+            self._live_stale = False
+        return self._live_conns
+
+    def count(self) -> dict[State, int]:
+        """Sessions by state, for metrics (GREETING: connections)."""
+        return {
+            State.GREETING: len(self._greeting),
+            State.ADMITTING: len(self._queue),
+            State.ATTACHING: len(self._attaching),
+            State.LIVE: len(self.live_conns),
+            State.DETACHED: len(self._grace),
+            State.ENDED: 0,
+        }
+
+    def state(self, conn: int) -> State:
+        """State of a connection; ENDED also for unknown ones."""
+        if conn in self._greeting:
+            return State.GREETING
+        session = self._by_conn.get(conn)
+        return State.ENDED if session is None else session.state
+
+    # ---------------------------------------------------------------------------------------------- what happened
+    def connected(self, conn: int, address: str, now_s: float) -> list[Action]:
+        """A connection was opened from ``address`` (IP address as text, or a path). Raises ValueError if ``conn`` is in
+        use."""
+        if not 0 <= conn < self.capacity or conn in self._greeting or conn in self._by_conn:
+            raise ValueError(f"conn {conn}: already connected, or not in [0, {self.capacity})")
+        self._forget_address(conn)
+        self._addresses[conn] = address
+        self._per_address[address] += 1
+        if self._per_address[address] > self.limits.connections_per_address_max and not _is_loopback(address):
+            self._close(conn, Close.TOO_MANY_CONNECTIONS, "connections", f"too many connections from {address}")
+        else:
+            self._greeting[conn] = now_s + self.limits.hello_timeout_s
+        return self._take()
+
+    def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
+        """A client's HELLO, CHAT or BYE arrived (INPUT and ACK are not for here; before WELCOME they are violations).
+        A client's HELLO, CHAT or BYE arrived (INPUT and ACK are not for here; before WELCOME they are violations)."""
+        session = self._by_conn.get(conn)
+        if conn in self._greeting:
+            if isinstance(message, Hello) and conn not in self._waiting:
+                self._greeted(conn, message, now_s, retried=False)
+            elif isinstance(message, Bye):
+                self._close(conn, Close.GOING_AWAY, "bye", "bye")
+            else:
+                self._violated(
+                    conn, "order", Close.PROTOCOL, "the first message must be HELLO, and is sent once", now_s
+                )
+        elif session is not None:
+            if isinstance(message, Bye):
+                self._close(conn, Close.GOING_AWAY, "bye", "bye")
+                self._end(session, Stimulus.DISMISSED)
+            elif isinstance(message, Say) and session.state is State.LIVE:
+                self._heard(session, conn, message, now_s)
+            else:
+                text = "only BYE may be said before WELCOME, and HELLO once"
+                self._violated(conn, "order", Close.PROTOCOL, text, now_s)
+        return self._take()
+
+    def violated(self, conn: int, reason: str, code: Close, now_s: float, text: str = "") -> list[Action]:
+        """A connection broke a rule, or must end for any reason that others found; counted by ``reason``."""
+        self._violated(conn, reason, code, text or reason, now_s)
+        return self._take()
+
+    def lost(self, conn: int, now_s: float) -> list[Action]:
+        """The connection is gone. Nothing if it was not known."""
+        self._forget_address(conn)
+        self._greeting.pop(conn, None)
+        self._waiting.pop(conn, None)
+        session = self._by_conn.get(conn)
+        if session is not None:
+            self._drop(session, now_s)
+        return self._take()
+
+    def attached(
+        self, session: int, generation: int, body_id: int, row: int, row_generation: int, now_s: float
+    ) -> list[Action]:
+        """The shard gave a body. Older generations are ignored, but tell the body that an ask in flight has got."""
+        entry = self._sessions.get(session)
+        if entry is not None and entry.state is State.ATTACHING:
+            if entry.generation == generation:
+                self._welcome(entry, body_id, row, row_generation, now_s)
+            elif entry.body is None:
+                self._own_body(entry, body_id)
+        return self._take()
+
+    def refused(self, session: int, code: int, text: str) -> list[Action]:
+        """The shard gave no body."""
+        entry = self._sessions.get(session)
+        if entry is not None and entry.state is State.ATTACHING and entry.conn is not None:
+            self._close(entry.conn, Close(code), "attach_refused", text)
+            self._end(entry, Stimulus.DISMISSED)
+        return self._take()
+
+    def shard_event(self, session: int | None, entity: int | None, name: str, payload: object) -> list[Action]:
+        """A behaviour said something to one session, or to all (None)."""
+        event = Event(entity, name, payload)
+        if session is None:
+            self._post(self.live_conns, event)
+        else:
+            entry = self._sessions.get(session)
+            if entry is not None and entry.state is State.LIVE:
+                self._tell(entry, event)
+        return self._take()
+
+    def keys_refreshed(self, now_s: float) -> list[Action]:
+        """The key set was fetched anew, or could not be: HELLOs that waited are looked at once more."""
+        waiting, self._waiting = self._waiting, {}
+        for conn, hello in waiting.items():
+            self._greeted(conn, hello, now_s, retried=True)
+        return self._take()
+
+    def drain(self, url: str, ticket: Callable[[int], bytes], within_ms: int, now_s: float) -> list[Action]:
+        """Send everybody to the gateway at ``url``; ``ticket`` maps a session id to its ticket there.
+
+        New sessions are refused from now on; who is still here after ``within_ms`` is closed with 4001.
+        """
+        self._drain = (url, now_s + within_ms / 1000)
+        for conn in self.live_conns.tolist():
+            session = self._by_conn[conn]
+            self._tell(session, Move(url, ticket(session.id), within_ms))
+        return self._take()
+
+    def stopped(self, text: str, now_s: float) -> list[Action]:
+        """The gateway ends: all connections are closed with 4000. Bodies keep their grace at the shard's discretion."""
+        for conn in list(self._greeting):
+            self._close(conn, Close.GOING_AWAY, "stopped", text)
+        self._close_all(Close.GOING_AWAY, "stopped", text, now_s)
+        return self._take()
+
+    def tick(self, now_s: float, heard_s: npt.NDArray[np.float64]) -> list[Action]:
+        """Time passed. ``heard_s`` (float64[capacity]): when each connection last said anything."""
+        limits = self.limits
+        while (conn := _expired(self._greeting, now_s)) is not None:
+            self._close(conn, Close.HEARTBEAT, "hello_timeout", f"no HELLO within {limits.hello_timeout_s:g} s")
+        while (session_id := _expired(self._attaching, now_s)) is not None:
+            session = self._sessions[session_id]
+            assert session.conn is not None, "an attaching session has a connection"
+            self._close(session.conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
+            self._end(session, Stimulus.DISMISSED)
+        while (session_id := _expired(self._grace, now_s)) is not None:
+            self._end(self._sessions[session_id], Stimulus.EXPIRED)
+        heard = np.maximum(heard_s, self._live_from_s)
+        for conn in np.flatnonzero(self._live & (heard < now_s - limits.heartbeat_timeout_s)).tolist():
+            text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
+            self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
+        for _ in range(min(limits.joins_per_tick, len(self._queue))):
+            self._attach(self._queue.pop(next(iter(self._queue))), Stimulus.PACED, now_s)
+        if now_s >= self._presence_due_s:
+            self._presence_due_s = now_s + limits.presence_interval_s
+            news = self._presence.batch()
+            if news is not None:
+                self._post(self.live_conns, news)
+        if self._drain is not None and now_s >= self._drain[1]:
+            self._close_all(Close.MOVED, "moved", f"this gateway is drained; go on at {self._drain[0]}", now_s)
+        return self._take()
+
+    # ------------------------------------------------------------------------------------------------------- joining
+    def _greeted(self, conn: int, hello: Hello, now_s: float, *, retried: bool) -> None:
+        if hello.version_min > VERSIONS[1] or hello.version_max < VERSIONS[0]:
+            text = f"this server speaks versions {VERSIONS[0]} to {VERSIONS[1]} of the protocol"
+            self._close(conn, Close.VERSION, "version", text)
+            return
+        held = self._by_ticket.get(_ticket_hash(hello.resume)) if hello.resume else None
+        if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
+            self._take_over(held, conn, hello, now_s)
+            return
+        try:
+            identity = self._authenticate(hello.token)
+        except TokenRefused as refusal:
+            self._close(conn, refusal.code, refusal.reason, refusal.text)
+            return
+        except KeyUnknown:
+            if retried:
+                self._close(
+                    conn, Close.TOKEN_INVALID, "token_key", "the token names a key that its issuer does not list"
+                )
+            else:
+                if not self._waiting:
+                    self._out.append(RefreshKeys())
+                self._waiting[conn] = hello
+            return
+        held = self._by_key.get(_key(identity, hello.profile))
+        if held is not None:
+            self._take_over(held, conn, hello, now_s)
+        else:
+            self._join(conn, hello, identity, now_s)
+
+    def _join(self, conn: int, hello: Hello, identity: Identity, now_s: float) -> None:
+        limits = self.limits
+        if self._drain is not None:
+            self._close(conn, Close.FULL, "draining", "this gateway is being drained", later=True)
+            return
+        if len(self._sessions) >= limits.sessions_max or len(self._queue) >= limits.joins_queued_max:
+            self._close(conn, Close.FULL, "full", "the world is full", later=True)
+            return
+        if not self.headroom:
+            self._close(conn, Close.FULL, "headroom", "the server is busy", later=True)
+            return
+        if identity.guest:
+            wanted, suffix = hello.name or identity.name or "Guest", True
+        elif identity.name is not None:
+            wanted, suffix = identity.name, True
+        else:
+            wanted, suffix = hello.name or "", False
+        try:
+            name = self._names.take(wanted, suffix=suffix)
+        except NameRefused as refusal:
+            self._close(conn, Close.NAME, refusal.reason, str(refusal))
+            return
+        del self._greeting[conn]
+        session = _Session(
+            id=self._next_id,
+            identity=identity,
+            name=name,
+            profile=hello.profile,
+            state=after(State.GREETING, Stimulus.ACCEPTED),
+            conn=conn,
+            schema_hash=hello.schema_hash,
+            talk=TokenBucket(limits.chat_per_s, limits.chat_burst, now_s),
+            strikes=TokenBucket(limits.chat_strikes_forgiven_per_s, limits.chat_strikes_max, now_s),
+        )
+        self._next_id += 1
+        self._sessions[session.id] = session
+        self._by_conn[conn] = session
+        self._by_key[session.key] = session
+        self._queue[session.id] = session
+
+    def _take_over(self, session: _Session, conn: int, hello: Hello, now_s: float) -> None:
+        """``conn`` has proved to be ``session``: it goes on there, and the older connection is closed."""
+        del self._greeting[conn]
+        older, state = session.conn, session.state
+        if older is not None:
+            self._leave_conn(session)
+            self._close(older, Close.REPLACED, "replaced", "a newer session of yours has taken over")
+        session.conn = conn
+        session.profile = hello.profile
+        session.schema_hash = hello.schema_hash
+        self._by_conn[conn] = session
+        if state is State.ADMITTING:
+            session.state = after(state, Stimulus.TAKEN_OVER)
+        else:
+            self._grace.pop(session.id, None)
+            self._attach(session, Stimulus.TAKEN_OVER, now_s)
+
+    def _attach(self, session: _Session, stimulus: Stimulus, now_s: float) -> None:
+        session.state = after(session.state, stimulus)
+        session.generation += 1
+        self._attaching.pop(session.id, None)
+        self._attaching[session.id] = now_s + self.limits.attach_timeout_s
+        if session.profile == OBSERVER:
+            self._welcome(session, None, -1, 0, now_s)
+        else:
+            kind = self._world.body_kind(session.profile)
+            ask = AttachBody(session.id, session.generation, session.name, kind, session.profile, session.body)
+            self._out.append(ask)
+
+    def _welcome(self, session: _Session, body: int | None, row: int, row_generation: int, now_s: float) -> None:
+        session.state = after(session.state, Stimulus.ATTACHED)
+        conn = session.conn
+        assert conn is not None, "an attaching session has a connection"
+        del self._attaching[session.id]
+        if body is not None:
+            self._own_body(session, body)
+        if body is not None and session.profile != DEVICE and not session.present:
+            session.present = True
+            self._presence.joined(body, session.name)
+        self._live[conn] = True
+        self._live_from_s[conn] = now_s
+        self._live_stale = True
+        ticket = self._random_bytes(RESUME_BYTES)
+        self._by_ticket.pop(session.ticket_hash, None)
+        session.ticket_hash = _ticket_hash(ticket)
+        self._by_ticket[session.ticket_hash] = session
+        facts = self._world.facts(conn, session.profile)
+        welcome = Welcome(
+            version=VERSIONS[1],
+            session=session.id,
+            generation=session.generation,
+            resume=ticket,
+            world=facts.world,
+            tick=facts.tick,
+            rate_hz=facts.rate_hz,
+            steps_per_tick=facts.steps_per_tick,
+            body=body,
+            stream=facts.stream,
+            profile=session.profile,
+            radius_m=facts.radius_m,
+            near_radius_m=facts.near_radius_m,
+            schema=None if session.schema_hash == facts.schema_hash else facts.schema,
+            schema_hash=facts.schema_hash,
+            anchor=facts.anchor,
+            map=facts.map,
+            attribution=facts.attribution,
+            idle_ack_ms=facts.idle_ack_ms,
+            server=facts.server,
+        )
+        self._tell(session, welcome)
+        self._out.append(OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile))
+        self._tell(session, self._presence.newcomer())
+
+    def _own_body(self, session: _Session, body: int) -> None:
+        if session.body is not None and session.body != body:
+            # The old body was lost with its shard: the session goes on in another one.
+            del self._by_body[session.body]
+            if session.present:
+                self._presence.left(session.body)
+                session.present = False
+        session.body = body
+        self._by_body[body] = session
+
+    # ------------------------------------------------------------------------------------------------------- leaving
+    def _violated(self, conn: int, reason: str, code: Close, text: str, now_s: float) -> None:
+        session = self._by_conn.get(conn)
+        if session is None and conn not in self._greeting:
+            return
+        self._close(conn, code, reason, text)
+        if session is not None:
+            if code.advice is Advice.RECONNECT_NOW:
+                self._drop(session, now_s)
+            else:
+                self._end(session, Stimulus.DISMISSED)
+
+    def _drop(self, session: _Session, now_s: float) -> None:
+        """The connection is gone: the body stays for the grace, if there is anything to come back to."""
+        if session.generation == 0 or (session.state is State.ATTACHING and session.body is None):
+            self._end(session, Stimulus.DISMISSED)
+            return
+        self._leave_conn(session)
+        self._attaching.pop(session.id, None)
+        session.state = after(session.state, Stimulus.DROPPED)
+        self._grace[session.id] = now_s + self.limits.resume_grace_s
+        if session.profile != OBSERVER:
+            self._out.append(DetachBody(session.id, session.generation, remove=False))
+
+    def _end(self, session: _Session, stimulus: Stimulus) -> None:
+        self._leave_conn(session)
+        session.state = after(session.state, stimulus)
+        self._queue.pop(session.id, None)
+        self._attaching.pop(session.id, None)
+        self._grace.pop(session.id, None)
+        del self._sessions[session.id]
+        del self._by_key[session.key]
+        self._by_ticket.pop(session.ticket_hash, None)
+        self._names.release(session.name)
+        if session.body is not None:
+            del self._by_body[session.body]
+            if session.present:
+                self._presence.left(session.body)
+        if session.generation and session.profile != OBSERVER:
+            self._out.append(DetachBody(session.id, session.generation, remove=True))
+
+    def _leave_conn(self, session: _Session) -> None:
+        conn, session.conn = session.conn, None
+        if conn is None:
+            return
+        del self._by_conn[conn]
+        if self._live[conn]:
+            self._live[conn] = False
+            self._live_stale = True
+            self._out.append(CloseView(conn))
+
+    def _close(self, conn: int, code: Close, reason: str, text: str, *, later: bool = False) -> None:
+        self.rejected[reason] += 1
+        self._greeting.pop(conn, None)
+        self._waiting.pop(conn, None)
+        retry_ms = None
+        if later or code.advice is Advice.RECONNECT_LATER:
+            # Jittered: those who were refused together must not come back together.
+            jitter = 0.5 + int.from_bytes(self._random_bytes(2), "big") / 65536
+            retry_ms = int(self.limits.full_retry_s * jitter * 1000)
+        self._out.append(CloseConn(conn, code, retry_ms, text))
+
+    def _close_all(self, code: Close, reason: str, text: str, now_s: float) -> None:
+        for conn in list(self._by_conn):
+            self._violated(conn, reason, code, text, now_s)
+
+    def _forget_address(self, conn: int) -> None:
+        address = self._addresses.pop(conn, None)
+        if address is not None:
+            self._per_address[address] -= 1
+            if not self._per_address[address]:
+                del self._per_address[address]
+
+    # ------------------------------------------------------------------------------------------------------- talking
+    def _heard(self, session: _Session, conn: int, say: Say, now_s: float) -> None:
+        if session.body is None:
+            self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "an observer has no voice")
+            return
+        if not session.talk.take(now_s):
+            self.rejected["chat_rate"] += 1
+            if session.strikes.take(now_s):
+                self._notice(session, NoticeCode.CHAT_TOO_FAST, "too many messages; wait a moment")
+            else:
+                self._violated(conn, "chat_flood", Close.TOO_MANY_MESSAGES, "too many chat messages", now_s)
+            return
+        text = cleaned(say.text)
+        if not text:
+            self._notice(session, NoticeCode.CHAT_EMPTY, "the message has no text")
+            return
+        me = np.array([conn], np.int32)
+        chat = Chat(say.scope, session.body, session.name, text)
+        if say.scope == SCOPE_WORLD:
+            if self._world_talk.take(now_s):
+                self._post(self.live_conns, chat)
+            else:
+                self._notice(session, NoticeCode.CHAT_BUSY, "everybody is talking; try again, or talk to those near")
+        elif say.scope == SCOPE_NEAR:
+            heard = np.union1d(self._world.near(conn, self.limits.chat_near_radius_m), me).astype(np.int32)
+            self._post(heard[self._live[heard]], chat)
+        elif say.scope == SCOPE_DIRECT:
+            other = self._by_body.get(say.to) if say.to is not None else None
+            if other is None or other.state is not State.LIVE or other.conn is None:
+                self._notice(session, NoticeCode.CHAT_NOBODY, "nobody is there to hear it")
+            else:
+                self._post(np.unique(np.array([conn, other.conn], np.int32)), chat)
+
+    def _notice(self, session: _Session, code: NoticeCode, text: str) -> None:
+        if code is not NoticeCode.CHAT_TOO_FAST:
+            self.rejected[code.name.lower()] += 1
+        self._tell(session, Notice(code, text))
+
+    def _tell(self, session: _Session, message: ServerMessage) -> None:
+        self._post(np.array([session.conn], np.int32), message)
+
+    def _post(self, conns: Conns, message: ServerMessage) -> None:
+        if len(conns):
+            self._out.append(Post(conns, message))
+
+    def _take(self) -> list[Action]:
+        out, self._out = self._out, []
+        return out
+
+
+def _ticket_hash(ticket: bytes) -> bytes:
+    # Looked up by digest: what can be timed or dumped does not let anybody in.
+    return hashlib.sha256(ticket).digest()
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return True  # a Unix socket's path
+
+
+def _expired(deadlines: dict[int, float], now_s: float) -> int | None:
+    """The first key whose time is over; keys are in order of time."""
+    for key, deadline_s in deadlines.items():
+        return key if deadline_s <= now_s else None
+    return None
