@@ -1,8 +1,9 @@
-"""The walker's rule for many bodies at once, as ``protocol/WALKING.md`` defines it (section numbers below are that page's).
+"""The walker's rule for many bodies at once, as ``protocol/WALKING.md`` defines it; section numbers are that page's.
 
-Decides where bodies are after commands or pushes. Invariants: bit for bit what the page says, whatever the order of rows and
-prisms; a body that overlaps no obstacle never comes to overlap one; no operation but + - * / sqrt and comparisons.
-Not responsible for: which commands are due and how much time a client may spend (the shard), building the map (``protocol.place``).
+Decides where bodies are after commands or pushes. Invariants: bit for bit what the page says, whatever the order of
+rows and prisms; a body that overlaps no obstacle never comes to overlap one; no operation but + - * / sqrt and
+comparisons. Not responsible for: which commands are due and how much time a client may spend (the shard), building the
+map (``protocol.place``).
 """
 
 from math import inf, sqrt
@@ -170,7 +171,7 @@ def _push_out(
 
 @jit
 def _submove(ground: WalkMap, pos: F64, vel: F64, ux: float, uz: float) -> tuple[bool, float, float]:
-    """One sub-move (§5) of one body (pos, vel: float64[3], in place): accepted, then floor and ceiling where it is now."""
+    """One sub-move (§5) of a body (pos, vel: float64[3], in place): accepted, then floor and ceiling where it is."""
     x0 = pos[0]
     z0 = pos[2]
     y = pos[1]
@@ -246,7 +247,7 @@ def _move(ground: WalkMap, pos: F64, vel: F64, mx: float, mz: float) -> tuple[fl
 def walk_step(
     ground: WalkMap, pos: F64, vel: F64, on_ground: bool, move_x: int, move_z: int, buttons: int, h: float
 ) -> bool:
-    """One walk step (§4) of ``h`` seconds for one body (pos, vel: float64[3], in place); whether it is on the ground after it."""
+    """One walk step (§4) of ``h`` seconds for one body (pos, vel: float64[3], in place); whether it ends on the ground."""
     wx = move_x / 127
     wz = move_z / 127
     l2 = wx * wx + wz * wz
@@ -316,9 +317,9 @@ def walk_commands(
 ) -> None:
     """Let m walkers consume their queued commands, each up to its own number of walk steps of ``h`` seconds.
 
-    Shapes: rows, budget, first, count, done, used, taken [m]; move_x, move_z, buttons, steps [c] (columns of queued commands);
-    pos, vel float64[n, 3] (feet in metres, m/s) and flags uint8[n] by row, changed in place.
-    Walker k has the commands ``first[k] .. first[k] + count[k] - 1``, oldest first. ``budget[k]``: how many steps it may take.
+    Shapes: rows, budget, first, count, done, used, taken [m]; move_x, move_z, buttons, steps [c], columns of queued
+    commands; pos, vel float64[n, 3] (feet in metres, m/s) and flags uint8[n] by row, changed in place.
+    Walker k has the commands ``first[k] .. first[k] + count[k] - 1``, oldest first. ``budget[k]``: steps it may take.
     ``done[k]``: steps of its first command taken before; renewed to those of the first command that is left.
     Out: ``used[k]``: commands wholly applied (take these out of the queue); ``taken[k]``: steps taken.
     A walker whose queue runs dry stands still in time until its next command. Rows must be distinct.
@@ -349,7 +350,7 @@ def walk_commands(
 def push_walkers(ground: WalkMap, rows: I64, push: F64, pos: F64, vel: F64) -> None:
     """Move walkers by ``push`` float64[m, 2] (x, z metres; cut to PUSH_MAX_M) as far as static obstacles let them (§6).
 
-    pos, vel float64[n, 3] by row, in place; the horizontal velocity is what it was before. Pushes that are not finite are ignored.
+    pos, vel float64[n, 3] by row, in place; velocity stays as it was. Pushes that are not finite are ignored.
     """
     for k in range(rows.shape[0]):
         body = pos[rows[k]]
@@ -372,8 +373,7 @@ def push_walkers(ground: WalkMap, rows: I64, push: F64, pos: F64, vel: F64) -> N
 
 @jit
 def fit_at(ground: WalkMap, pos: F64, fits: U8) -> None:
-    """Which places (pos float64[n, 3], feet) a body may stand at: ``fits`` uint8[n] is 1 where no prism is in its way and
-    the place is within bounds."""
+    """Which places (pos float64[n, 3], feet) a body may be at: ``fits`` uint8[n] is 1 within bounds and clear of prisms."""
     for k in range(pos.shape[0]):
         fits[k] = _fits(ground, pos[k, 0], pos[k, 1], pos[k, 2])
 
