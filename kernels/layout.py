@@ -162,9 +162,9 @@ class Grid(NamedTuple):
 
 
 class ViewState(NamedTuple):
-    """All views of a gateway. ``slot`` SLOT[views, numbers]; ``sent_ms``, ``sent_bytes`` int64[views, FRAME_RING]."""
+    """All views of a gateway. ``views`` VIEW[views]; ``slot`` SLOT[views, numbers]; ``sent_ms``, ``sent_bytes`` int64[views, FRAME_RING]."""
 
-    view: Records
+    views: Records
     slot: Records
     sent_ms: I64
     sent_bytes: I64

@@ -1,0 +1,360 @@
+"""Write STRUCTURE and FRAME messages of many views, WebSocket headers included, into one buffer (STANDARD.md §4).
+
+The bytes are those of ``protocol.frames``; tests compare them. Not responsible for: what is told (``interest``), to whom a
+frame goes now (``pace``), sending (``server.transport``).
+"""
+
+import numpy as np
+
+from kernels.interest import FAR_DELTA, FAR_FULL, NEAR_DELTA, Scratch, select
+from kernels.jit import jit
+from kernels.layout import FRAME_RING, I32, I64, U8, Grid, Records, ViewState
+from kernels.wsframe import write_header
+
+BINARY = 2
+MESSAGE_ROOM_BYTES = 40_000
+"""Free space that a view's messages need at most: twice the frame limit, and headers."""
+
+
+@jit
+def put_uint(out: U8, at: int, value: int) -> int:
+    """Shortest msgpack of a non-negative integer; returns where the next value goes."""
+    if value < 128:
+        out[at] = value
+        return at + 1
+    if value < 256:
+        out[at] = 0xCC
+        out[at + 1] = value
+        return at + 2
+    if value < 65536:
+        out[at] = 0xCD
+        width = 2
+    elif value < 4294967296:
+        out[at] = 0xCE
+        width = 4
+    else:
+        out[at] = 0xCF
+        width = 8
+    for k in range(width):
+        out[at + 1 + k] = (value >> (8 * (width - 1 - k))) & 255
+    return at + 1 + width
+
+
+@jit
+def put_int(out: U8, at: int, value: int) -> int:
+    """Shortest msgpack of an integer of at most 32 bits."""
+    if value >= 0:
+        return put_uint(out, at, value)
+    if value >= -32:
+        out[at] = value & 255
+        return at + 1
+    if value >= -128:
+        out[at] = 0xD0
+        out[at + 1] = value & 255
+        return at + 2
+    if value >= -32768:
+        out[at] = 0xD1
+        width = 2
+    else:
+        out[at] = 0xD2
+        width = 4
+    for k in range(width):
+        out[at + 1 + k] = (value >> (8 * (width - 1 - k))) & 255
+    return at + 1 + width
+
+
+@jit
+def put_u16(out: U8, at: int, value: int) -> None:
+    """Little-endian 16 bits, signed or not."""
+    out[at] = value & 255
+    out[at + 1] = (value >> 8) & 255
+
+
+@jit
+def put_u32(out: U8, at: int, value: int) -> None:
+    """Little-endian 32 bits, signed or not."""
+    for k in range(4):
+        out[at + k] = (value >> (8 * k)) & 255
+
+
+@jit
+def put_origin(out: U8, at: int, view: Records) -> int:
+    """The array [x, y, z] of a view's centre."""
+    out[at] = 0x93
+    at = put_int(out, at + 1, view.x)
+    at = put_int(out, at, view.y)
+    return put_int(out, at, view.z)
+
+
+@jit
+def put_bin(out: U8, at: int, message_at: int, columns: int, align: int) -> int:
+    """Header and pads of a block of ``columns`` bytes; returns where the columns begin."""
+    pads = -(at - message_at + 4) % align
+    size = 1 + pads + columns
+    out[at] = 0xC5
+    out[at + 1] = size >> 8
+    out[at + 2] = size & 255
+    out[at + 3] = pads
+    for k in range(pads):
+        out[at + 4 + k] = 0
+    return at + 4 + pads
+
+
+@jit
+def seal(out: U8, at: int, end: int) -> int:
+    """Put the WebSocket header before the message that begins at ``at + 4`` and ends at ``end``; returns its end.
+
+    A short message moves down by two bytes, so that messages follow each other without a gap.
+    """
+    length = end - at - 4
+    begin = write_header(out, at, length, BINARY)
+    if begin != at + 4:
+        for k in range(length):
+            out[begin + k] = out[at + 4 + k]
+    return begin + length
+
+
+@jit
+def write_structure(
+    out: U8, at: int, tick: int, view: Records, slots: Records, hot: Records, cold: Records, blobs: U8, s: Scratch, n: I64
+) -> int:
+    """One STRUCTURE message with its header at ``out[at:]``; returns its end."""
+    leaves, enters, states, enter_bytes, state_bytes = n[0], n[1], n[2], n[5], n[6]
+    begin = at + 4
+    out[begin] = 0x96
+    out[begin + 1] = 17
+    out[begin + 2] = 0xCE
+    for k in range(4):
+        out[begin + 3 + k] = (view.sseq >> np.uint32(8 * (3 - k))) & np.uint32(255)
+    p = put_uint(out, begin + 7, tick)
+    p = put_uint(out, p, np.int64(view.frame))
+    p = put_origin(out, p, view)
+    columns = 8 + enters * 28 + leaves * 2 + states * 4 + enter_bytes + state_bytes
+    p = put_bin(out, p, begin, columns, 8)
+    put_u16(out, p, enters)
+    put_u16(out, p + 2, leaves)
+    put_u16(out, p + 4, states)
+    put_u16(out, p + 6, 0)
+    ids = p + 8
+    numbers = ids + 8 * enters
+    kinds = numbers + 2 * enters
+    places = kinds + 2 * enters
+    sizes = places + 12 * enters
+    leave_numbers = sizes + 2 * enters
+    state_numbers = leave_numbers + 2 * leaves
+    state_sizes = state_numbers + 2 * states
+    ages = state_sizes + 2 * states
+    yaws = ages + enters
+    blob = yaws + enters
+    for k in range(enters):
+        h = hot[s.enter[k]]
+        c = cold[s.enter[k]]
+        entity = c.id
+        for b in range(8):
+            out[ids + 8 * k + b] = (entity >> np.uint64(8 * b)) & np.uint64(255)
+        put_u16(out, numbers + 2 * k, s.enter_slot[k])
+        put_u16(out, kinds + 2 * k, c.kind)
+        put_u16(out, sizes + 2 * k, c.full_bytes)
+        if s.enter_far[k] == 1:
+            px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
+            age = np.int64(np.int32(np.int32(tick) - h.far_tick))
+            yaw = h.far_yaw
+        else:
+            px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
+            age = np.int64(np.int32(np.int32(tick) - h.tick))
+            yaw = h.yaw
+        at_k = places + 2 * k
+        put_u16(out, at_k, px - view.x)
+        put_u16(out, at_k + 2 * enters, py - view.y)
+        put_u16(out, at_k + 4 * enters, pz - view.z)
+        put_u16(out, at_k + 6 * enters, vx)
+        put_u16(out, at_k + 8 * enters, vy)
+        put_u16(out, at_k + 10 * enters, vz)
+        out[ages + k] = min(age, 255)  # older ones rest: their age does not matter
+        out[yaws + k] = yaw
+        for b in range(c.full_bytes):
+            out[blob + b] = blobs[c.full_at + b]
+        blob += c.full_bytes
+    for k in range(leaves):
+        put_u16(out, leave_numbers + 2 * k, s.leave[k])
+    for k in range(states):
+        c = cold[slots[s.state[k]].row]
+        size = np.int64(c.full_bytes) if s.state_full[k] else np.int64(c.changed_bytes)
+        source = np.int64(c.full_at) if s.state_full[k] else np.int64(c.changed_at)
+        put_u16(out, state_numbers + 2 * k, s.state[k])
+        put_u16(out, state_sizes + 2 * k, size)
+        for b in range(size):
+            out[blob + b] = blobs[source + b]
+        blob += size
+    return seal(out, at, blob)
+
+
+@jit
+def write_frame(
+    out: U8, at: int, tick: int, now_ms: int, view: Records, slots: Records, hot: Records, cold: Records, s: Scratch, n: I64
+) -> int:
+    """One FRAME message with its header at ``out[at:]``; returns its end."""
+    deltas, fulls = n[3], n[4]
+    begin = at + 4
+    out[begin] = 0x98
+    out[begin + 1] = 18
+    p = put_uint(out, begin + 2, np.int64(view.stream))
+    p = put_uint(out, p, np.int64(view.frame))
+    p = put_uint(out, p, tick)
+    p = put_uint(out, p, np.int64(view.sseq))
+    if view.own_due:
+        view.own_due = 0
+        out[p] = 0xC4
+        out[p + 1] = 32
+        p += 2
+        put_u32(out, p, np.int64(view.own_seq))
+        put_u32(out, p + 4, np.int64(view.stamp))
+        put_u16(out, p + 8, min(max(now_ms - view.stamp_ms, 0), 65535))
+        out[p + 10] = view.own_flags
+        out[p + 11] = view.own_steps
+        put_u32(out, p + 12, np.int64(view.own_px))
+        put_u32(out, p + 16, np.int64(view.own_py))
+        put_u32(out, p + 20, np.int64(view.own_pz))
+        put_u16(out, p + 24, view.own_vx)
+        put_u16(out, p + 26, view.own_vy)
+        put_u16(out, p + 28, view.own_vz)
+        put_u16(out, p + 30, 0)
+        p += 32
+    else:
+        out[p] = 0xC0
+        p += 1
+    if fulls > 0:
+        p = put_origin(out, p, view)
+    else:
+        out[p] = 0xC0
+        p += 1
+    if deltas + fulls == 0:
+        out[p] = 0xC0
+        return seal(out, at, p + 1)
+    p = put_bin(out, p, begin, 4 + deltas * 9 + fulls * 16, 2)
+    put_u16(out, p, deltas)
+    put_u16(out, p + 2, fulls)
+    d_number = p + 4
+    f_number = d_number + 2 * deltas
+    f_place = f_number + 2 * fulls
+    d_change = f_place + 12 * fulls
+    d_yaw = d_change + 6 * deltas
+    f_age = d_yaw + deltas
+    f_yaw = f_age + fulls
+    d = f = 0
+    for k in range(deltas + fulls):
+        i = s.update[k]
+        kind = s.update_kind[k]
+        row = slots[i].row
+        h = hot[row]
+        if kind == NEAR_DELTA:
+            put_u16(out, d_number + 2 * d, i)
+            e = d_change + d
+            out[e] = h.dx
+            out[e + deltas] = h.dy
+            out[e + 2 * deltas] = h.dz
+            out[e + 3 * deltas] = h.dvx
+            out[e + 4 * deltas] = h.dvy
+            out[e + 5 * deltas] = h.dvz
+            out[d_yaw + d] = h.yaw
+            d += 1
+        elif kind == FAR_DELTA:
+            put_u16(out, d_number + 2 * d, i)
+            e = d_change + d
+            out[e] = h.far_dx
+            out[e + deltas] = h.far_dy
+            out[e + 2 * deltas] = h.far_dz
+            out[e + 3 * deltas] = h.far_dvx
+            out[e + 4 * deltas] = h.far_dvy
+            out[e + 5 * deltas] = h.far_dvz
+            out[d_yaw + d] = h.far_yaw
+            d += 1
+        else:
+            c = cold[row]
+            if kind == FAR_FULL:
+                px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
+                age = np.int64(np.int32(np.int32(tick) - h.far_tick))
+                yaw = h.far_yaw
+            else:
+                px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
+                age = np.int64(np.int32(np.int32(tick) - h.tick))
+                yaw = h.yaw
+            put_u16(out, f_number + 2 * f, i)
+            e = f_place + 2 * f
+            put_u16(out, e, px - view.x)
+            put_u16(out, e + 2 * fulls, py - view.y)
+            put_u16(out, e + 4 * fulls, pz - view.z)
+            put_u16(out, e + 6 * fulls, vx)
+            put_u16(out, e + 8 * fulls, vy)
+            put_u16(out, e + 10 * fulls, vz)
+            out[f_age + f] = min(age, 255)
+            out[f_yaw + f] = yaw
+            f += 1
+    return seal(out, at, f_yaw + fulls)
+
+
+@jit
+def encode_views(
+    chosen: I32,
+    budgets: I32,
+    first: int,
+    tick: int,
+    now_ms: int,
+    keepalive_ms: int,
+    state: ViewState,
+    hot: Records,
+    cold: Records,
+    grid: Grid,
+    blobs: U8,
+    s: Scratch,
+    out: U8,
+    out_view: I32,
+    out_at: I64,
+    out_bytes: I64,
+    totals: I64,
+) -> int:
+    """Cull, select and encode for ``chosen[first:]`` until ``out`` is full; returns the index of the first view not reached.
+
+    ``chosen`` int32[k] views, ``budgets`` int32[k] bytes; ``out_*``: view, offset and length of each view's bytes, ``totals``
+    int64[9]: views written (reset here), and added up: leaves, enters, states, deltas, fulls, bytes, frames, slots looked at.
+    Writes to: ``state``, ``out*``, ``totals``, ``s``. Deterministic: yes.
+    """
+    at = 0
+    written = 0
+    n = np.zeros(8, np.int64)
+    index = first
+    while index < len(chosen) and at + MESSAGE_ROOM_BYTES <= len(out):
+        v = chosen[index]
+        view = state.views[v]
+        slots = state.slot[v]
+        if view.body >= 0 and hot[view.body].serial == view.body_serial:
+            view.x = hot[view.body].x
+            view.z = hot[view.body].z
+            view.y = cold[view.body].py
+        select(view, slots, tick, budgets[index], hot, cold, grid, s, n)
+        index += 1
+        totals[8] += n[7]
+        structure = n[0] + n[1] + n[2] > 0
+        if not structure and n[3] + n[4] == 0 and not view.own_due and now_ms - view.sent_ms < keepalive_ms:
+            continue
+        view.frame += np.uint32(1)
+        begin = at
+        if structure:
+            view.sseq += np.uint32(1)
+            at = write_structure(out, at, tick, view, slots, hot, cold, blobs, s, n)
+        at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, s, n)
+        view.sent_ms = now_ms
+        view.written_bytes += at - begin
+        ring = view.frame & np.uint32(FRAME_RING - 1)
+        state.sent_ms[v, ring] = now_ms
+        state.sent_bytes[v, ring] = view.written_bytes
+        out_view[written] = v
+        out_at[written] = begin
+        out_bytes[written] = at - begin
+        written += 1
+        for k in range(5):
+            totals[1 + k] += n[k]
+        totals[6] += at - begin
+        totals[7] += 1
+    totals[0] = written
+    return index

@@ -1,0 +1,128 @@
+"""When a view gets a frame, and how large: a slow client costs itself frames, never the tick or memory (DESIGN: backpressure).
+
+Sockets and proxies swallow megabytes before they push back, so only acknowledgements are believed. A view whose oldest
+unacknowledged frame is older than its round trip and ``patience_ms`` is stalled: it gets nothing until all is acknowledged. The
+window bounds the bytes in flight; it doubles while frames are acknowledged about as fast as ever and halves when they queue
+(delay-based, the idea of TCP Vegas and LEDBAT, RFC 6817). Not responsible for: what is in a frame.
+"""
+
+import numpy as np
+
+from kernels.jit import jit
+from kernels.layout import FRAME_RING, I32, I64, U8, U32, ViewState
+
+WINDOW_FIRST_BYTES = 2048
+WINDOW_LEAST_BYTES = 1024
+WINDOW_MOST_BYTES = 1 << 18
+QUEUE_SHORT_MS = 150
+"""Acknowledgements come at 4 to 10 Hz: so much delay says nothing about the network."""
+QUEUE_LONG_MS = 300
+RTT_WINDOW_MS = 15_000
+RTT_FIRST_MS = 1000
+
+
+@jit
+def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: int, state: ViewState, forged: I32) -> int:
+    """Note acknowledged frames and clock stamps, in arrival order.
+
+    ``conn``, ``frame``, ``stamp`` uint32[n]; ``forged`` int32[>= n] gets the views that acknowledged a frame never written;
+    returns how many. An acknowledgement that is older than one before is not an error. Writes to: ``state``, ``forged``.
+    """
+    bad = 0
+    for k in range(len(conn)):
+        v = conn[k]
+        view = state.views[v]
+        if not view.active:
+            continue
+        view.heard_ms = now_ms
+        view.stamp = stamp[k]
+        view.stamp_ms = now_ms
+        ahead = np.int64(np.int32(view.frame - frame[k]))
+        if ahead < 0:
+            forged[bad] = v
+            bad += 1
+            continue
+        if np.int32(frame[k] - view.acked) <= 0 or ahead >= FRAME_RING:
+            continue
+        view.acked = frame[k]
+        ring = frame[k] & np.uint32(FRAME_RING - 1)
+        sample = max(now_ms - state.sent_ms[v, ring], 0)
+        view.acked_bytes = state.sent_bytes[v, ring]
+        if now_ms >= view.rtt_window_end_ms:
+            if view.rtt_window_end_ms > 0:
+                view.rtt_ms = view.rtt_window_ms
+            view.rtt_window_ms = sample
+            view.rtt_window_end_ms = now_ms + RTT_WINDOW_MS
+        view.rtt_window_ms = min(np.int64(view.rtt_window_ms), sample)
+        view.rtt_ms = min(np.int64(view.rtt_ms), sample)
+        queue = sample - view.rtt_ms
+        if queue < QUEUE_SHORT_MS:
+            view.window_bytes = min(2 * np.int64(view.window_bytes), WINDOW_MOST_BYTES)
+        elif queue > QUEUE_LONG_MS:
+            view.window_bytes = max(np.int64(view.window_bytes) // 2, WINDOW_LEAST_BYTES)
+    return bad
+
+
+@jit
+def choose(
+    high: int,
+    now_ms: int,
+    patience_ms: int,
+    frame_bytes_max: int,
+    blocked: U8,
+    state: ViewState,
+    chosen: I32,
+    budgets: I32,
+    counts: I64,
+) -> int:
+    """Which of the views below ``high`` may get a frame now, and of how many bytes; returns how many.
+
+    ``blocked`` uint8[views]: the carrier still holds an unsent tail. ``counts`` int64[2]: active views, stalled or blocked ones.
+    Writes to: ``state``, ``chosen``, ``budgets``, ``counts``.
+    """
+    count = 0
+    active = 0
+    held = 0
+    for v in range(high):
+        view = state.views[v]
+        if not view.active:
+            continue
+        active += 1
+        flight = np.int64(np.int32(view.frame - view.acked))
+        flight_bytes = view.written_bytes - view.acked_bytes
+        if flight == 0:
+            view.stalled = 0
+            flight_bytes = np.int64(0)
+        elif not view.stalled:
+            oldest = (view.acked + np.uint32(1)) & np.uint32(FRAME_RING - 1)
+            if now_ms - state.sent_ms[v, oldest] > view.rtt_ms + patience_ms or flight >= FRAME_RING - 1:
+                view.stalled = 1
+                view.window_bytes = max(np.int64(view.window_bytes) // 2, WINDOW_LEAST_BYTES)
+        budget = min(np.int64(frame_bytes_max), view.window_bytes - flight_bytes)
+        if view.stalled or blocked[v] or budget < WINDOW_LEAST_BYTES // 4:
+            held += 1
+            continue
+        chosen[count] = v
+        budgets[count] = budget
+        count += 1
+    counts[0] = active
+    counts[1] = held
+    return count
+
+
+@jit
+def take_owns(rows: I64, serials: U32, seq: U32, steps: U8, flags: U8, p: I32, v: I32, hot_view: I32, state: ViewState) -> None:
+    """Own states of bodies, by mirror row (int64[n]); ``hot_view`` int32[rows] names the view whose body a row is, or -1."""
+    for k in range(len(rows)):
+        index = hot_view[rows[k]]
+        if index < 0:
+            continue
+        view = state.views[index]
+        if view.body_serial != serials[k]:
+            continue
+        view.own_due = 1
+        view.own_seq = seq[k]
+        view.own_steps = steps[k]
+        view.own_flags = flags[k]
+        view.own_px, view.own_py, view.own_pz = p[k, 0], p[k, 1], p[k, 2]
+        view.own_vx, view.own_vy, view.own_vz = v[k, 0], v[k, 1], v[k, 2]

@@ -1,0 +1,172 @@
+"""Views: who looks from where, and the numbers of each stream. One view for each connection, with the connection's index.
+
+Decides: what a fresh view looks like. Invariants: a closed view writes nothing; a body belongs to one view. Everything that is done
+for all views each tick is in ``kernels.pace``, ``kernels.interest`` and ``kernels.encode``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.encode import MESSAGE_ROOM_BYTES, encode_views
+from kernels.interest import scratch
+from kernels.layout import FRAME_RING, SLOT, VIEW, ViewState
+from kernels.pace import RTT_FIRST_MS, WINDOW_FIRST_BYTES, choose
+from protocol.layouts import GRID_PER_M
+from protocol.limits import FRAME_BYTES_MAX
+from server.core.mirror import Mirror
+
+OUT_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRules:
+    """What all views of one profile have in common; metres unless named otherwise."""
+
+    radius_m: float = 100.0
+    near_radius_m: float = 30.0
+    hysteresis: float = 1.1
+    """A leave or a step to the far level happens this much farther out than the enter or the step to near."""
+    cap: int = 250
+    """Entities told of at once; beyond that the nearest."""
+    patience_ms: int = 250
+    """Unacknowledged time beyond the round trip after which a client gets no frames until it catches up (DESIGN §5)."""
+    keepalive_ms: int = 1000
+
+
+@dataclass(slots=True)
+class Batch:
+    """Frames of some views: ``buffer[at[k] : at[k] + length[k]]`` goes to connection ``conn[k]``. Valid until the next batch."""
+
+    buffer: npt.NDArray[np.uint8]
+    conn: npt.NDArray[np.int32]
+    at: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts of one tick, for metrics."""
+
+    views: int = 0
+    held: int = 0
+    leaves: int = 0
+    enters: int = 0
+    states: int = 0
+    deltas: int = 0
+    fulls: int = 0
+    frame_bytes: int = 0
+    frames: int = 0
+    looked: int = 0
+
+
+class Views:
+    """All views of a gateway, at most ``capacity``."""
+
+    def __init__(self, capacity: int, rules: ViewRules, tick_ms: float) -> None:
+        self.rules = rules
+        self.capacity = capacity
+        # Numbers wait for their leave to be acknowledged: a quarter more than may live.
+        numbers = rules.cap + max(rules.cap // 4, 16)
+        self.state = ViewState(
+            np.zeros(capacity, VIEW),
+            np.zeros((capacity, numbers), SLOT),
+            np.zeros((capacity, FRAME_RING), np.int64),
+            np.zeros((capacity, FRAME_RING), np.int64),
+        )
+        self.high = 0
+        self.totals = Totals()
+        self._patience_ms = round(rules.patience_ms + 2 * tick_ms)
+        self._scratch = scratch(0, numbers)
+        self._numbers = numbers
+        self._out = np.zeros(OUT_BYTES, np.uint8)
+        self._chosen = np.zeros(capacity, np.int32)
+        self._budgets = np.zeros(capacity, np.int32)
+        self._out_view = np.zeros(capacity, np.int32)
+        self._out_at = np.zeros(capacity, np.int64)
+        self._out_bytes = np.zeros(capacity, np.int64)
+        self._counts = np.zeros(9, np.int64)
+
+    def open(self, conn: int, stream: int, centre: tuple[int, int, int], now_ms: int) -> None:
+        """A fresh view for ``conn`` at ``centre`` (grid units), without a body yet."""
+        rules = self.rules
+        self.state.slot[conn] = np.zeros(1, SLOT)
+        self.state.views[conn] = np.zeros(1, VIEW)[0]
+        view = self.state.views[conn]
+        view["active"] = 1
+        view["stream"] = stream
+        view["body"] = -1
+        view["x"], view["y"], view["z"] = centre
+        view["radius"] = round(rules.radius_m * GRID_PER_M)
+        view["leave_radius"] = round(rules.radius_m * rules.hysteresis * GRID_PER_M)
+        view["near_radius"] = round(rules.near_radius_m * GRID_PER_M)
+        view["near_leave_radius"] = round(rules.near_radius_m * rules.hysteresis * GRID_PER_M)
+        view["cap"] = rules.cap
+        view["rtt_ms"] = RTT_FIRST_MS
+        view["window_bytes"] = WINDOW_FIRST_BYTES
+        view["heard_ms"] = now_ms
+        view["sent_ms"] = now_ms
+        self.high = max(self.high, conn + 1)
+
+    def set_body(self, conn: int, row: int, mirror: Mirror) -> None:
+        """From now on the view follows mirror row ``row``."""
+        view = self.state.views[conn]
+        view["body"] = row
+        view["body_serial"] = mirror.hot["serial"][row]
+        mirror.view_of[row] = conn
+
+    def close(self, conn: int, mirror: Mirror) -> None:
+        """The view ends."""
+        view = self.state.views[conn]
+        body = int(view["body"])
+        if body >= 0 and mirror.view_of[body] == conn:
+            mirror.view_of[body] = -1
+        view["active"] = 0
+        while self.high and not self.state.views[self.high - 1]["active"]:
+            self.high -= 1
+
+    def frames(
+        self, tick: int, now_ms: int, mirror: Mirror, blocked: npt.NDArray[np.uint8], frame_bytes_max: int = FRAME_BYTES_MAX
+    ) -> Iterator[Batch]:
+        """All frames of ``tick``, in as few batches as fit the buffer; ``totals`` is complete when the iterator ends."""
+        if len(self._scratch.mark) < mirror.rows:
+            self._scratch = scratch(mirror.rows, self._numbers)
+        counts = self._counts
+        chosen = choose(
+            self.high, now_ms, self._patience_ms, frame_bytes_max, blocked, self.state, self._chosen, self._budgets, counts
+        )
+        totals = Totals(views=int(counts[0]), held=int(counts[1]))
+        counts[:] = 0
+        first = 0
+        while first < chosen:
+            first = encode_views(
+                self._chosen[:chosen],
+                self._budgets[:chosen],
+                first,
+                tick,
+                now_ms,
+                self.rules.keepalive_ms,
+                self.state,
+                mirror.hot,
+                mirror.cold,
+                mirror.grid,
+                mirror.blobs,
+                self._scratch,
+                self._out,
+                self._out_view,
+                self._out_at,
+                self._out_bytes,
+                counts,
+            )
+            written = int(counts[0])
+            if written:
+                yield Batch(self._out, self._out_view[:written], self._out_at[:written], self._out_bytes[:written])
+        numbers = [int(n) for n in counts[1:9]]
+        totals.leaves, totals.enters, totals.states, totals.deltas, totals.fulls = numbers[:5]
+        totals.frame_bytes, totals.frames, totals.looked = numbers[5:]
+        self.totals = totals
+
+
+assert MESSAGE_ROOM_BYTES < OUT_BYTES
