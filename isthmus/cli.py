@@ -1,0 +1,118 @@
+"""The command line: parses, checks, and hands over; each command's work is imported when that command runs.
+
+Decides names of commands and flags. Flags of ``serve`` and ``config`` are made from the table of options, so that a
+new option has its flag at once. Not responsible for: what a command does (``isthmus.serve``, ``bots``, ``top``,
+``warmup``).
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as installed_version
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from isthmus.config import OPTIONS, Config, ConfigProblems, load, show
+from isthmus.startup import StartupError, check_interpreter, check_names
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: a supervisor should not try again."""
+
+_WORLD_FILE = click.argument("world_file", metavar="WORLD.toml", type=click.Path(exists=True, dir_okay=False))
+
+
+def _option_flags(command: Command) -> Command:
+    for option in reversed(list(OPTIONS.values())):
+        text = f"{option.meaning} [{show(option.default)}]"
+        command = click.option(option.flag, option.key.replace(".", "__"), metavar="VALUE", help=text)(command)
+    return command
+
+
+def _load_or_exit(world_file: str, given: dict[str, str | None]) -> Config:
+    try:
+        with open(world_file, encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError as problem:
+        click.echo(f"{world_file}: not UTF-8 text ({problem.reason} at byte {problem.start})", err=True)
+        sys.exit(EXIT_CONFIG)
+    flags = {name.replace("__", "."): value for name, value in given.items() if value is not None}
+    loaded = load(text, world_file, os.environ, flags)
+    if isinstance(loaded, ConfigProblems):
+        click.echo(str(loaded), err=True)
+        sys.exit(EXIT_CONFIG)
+    return loaded
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """Isthmus: virtual worlds that many people and many machines are in at once."""
+
+
+@cli.command()
+@_WORLD_FILE
+@_option_flags
+def serve(world_file: str, **given: str | None) -> None:
+    """Serve a world.
+
+    Options: WORLD.toml, above it the environment (ISTHMUS_AREA_NAME), above it the flags.
+    """
+    config = _load_or_exit(world_file, given)
+    from isthmus.serve import run
+
+    run(config)
+
+
+@cli.command()
+@click.argument("world_file", metavar="[WORLD.toml]", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.option("--explain", is_flag=True, help="Tell what each option means instead of its value.")
+@_option_flags
+def config(world_file: str | None, explain: bool, **given: str | None) -> None:
+    """Show the effective options and where each one comes from, or all mistakes in them."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    if explain:
+        for heading in ("option", "default", "meaning"):
+            table.add_column(heading, overflow="fold")
+        for key, option in OPTIONS.items():
+            table.add_row(key, show(option.default), option.meaning)
+    elif world_file is None:
+        raise click.UsageError("Name a WORLD.toml, or ask for --explain.")
+    else:
+        loaded = _load_or_exit(world_file, given)
+        for heading in ("option", "value", "source"):
+            table.add_column(heading, overflow="fold")
+        for key, option in OPTIONS.items():
+            value = getattr(getattr(loaded, option.area), option.name)
+            table.add_row(key, show(value), loaded.sources[key])
+    console = Console()
+    # Into a pipe nothing is folded: a line per option, for grep.
+    console.print(table, markup=False, width=None if console.is_terminal else 400)
+
+
+@cli.command()
+def warmup() -> None:
+    """Compile all kernels into the cache, as an image's build does."""
+    from isthmus.warmup import warm_up
+
+    warm_up()
+
+
+@cli.command()
+def version() -> None:
+    """Show the versions of Isthmus and of Python."""
+    click.echo(f"isthmus {installed_version('isthmus')}, Python {sys.version.split()[0]}")
+
+
+def main() -> None:
+    """Entry of the console script: check what must hold, then run the command."""
+    try:
+        check_interpreter()
+        check_names()
+    except StartupError as problem:
+        click.echo(str(problem), err=True)
+        sys.exit(EXIT_CONFIG)
+    cli(prog_name="isthmus")

