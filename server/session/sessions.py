@@ -20,9 +20,7 @@ sockets, tokens' syntax.
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +28,6 @@ import numpy.typing as npt
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
 from protocol.messages import (
-    SCOPE_DIRECT,
     SCOPE_NEAR,
     SCOPE_WORLD,
     Bye,
@@ -42,7 +39,6 @@ from protocol.messages import (
     Notice,
     Say,
     ServerMessage,
-    Welcome,
 )
 from protocol.notices import NoticeCode
 from server.session.actions import (
@@ -56,80 +52,18 @@ from server.session.actions import (
     Post,
     RefreshKeys,
 )
-from server.session.buckets import TokenBucket
-from server.session.chat import cleaned
+from server.session.chat import ChatRefused, Floor, Voice
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
 from server.session.names import NameBook, NameRefused
 from server.session.presence import PresenceBook
+from server.session.record import DEVICE, OBSERVER, Session, key_of
 from server.session.states import State, Stimulus, after
+from server.session.world import World, welcome
 
 RESUME_BYTES = 32
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
 """Oldest and newest version served."""
-OBSERVER = "observer"
-DEVICE = "device"
-
-
-@dataclass(frozen=True, slots=True)
-class WelcomeFacts:
-    """What WELCOME says of the world (STANDARD.md §3); ``stream`` and radii are those of the asked connection and
-    profile."""
-
-    world: str
-    tick: int
-    rate_hz: int
-    steps_per_tick: int
-    stream: int
-    radius_m: float
-    near_radius_m: float
-    schema: dict[str, Any]
-    schema_hash: bytes
-    anchor: tuple[float, float, float] | None
-    map: str | None
-    attribution: str
-    idle_ack_ms: int
-    server: str
-
-
-class World(Protocol):
-    """What sessions ask of the rest of the gateway; answers are at hand, nothing waits."""
-
-    def facts(self, conn: int, profile: str) -> WelcomeFacts:
-        """Facts for the WELCOME of ``conn``."""
-
-    def body_kind(self, profile: str) -> int:
-        """The entity kind of bodies of this profile."""
-
-    def near(self, conn: int, radius_m: float) -> Conns:
-        """int32[n]: connections with bodies within ``radius_m`` of that of ``conn``."""
-
-
-@dataclass(slots=True, eq=False)
-class _Session:
-    """One entry of the table. ``conn`` is None when detached or ended; ``body`` None until given, and for observers."""
-
-    id: int
-    identity: Identity
-    name: str
-    profile: str
-    state: State
-    conn: int | None
-    schema_hash: bytes | None
-    talk: TokenBucket
-    strikes: TokenBucket
-    generation: int = 0
-    body: int | None = None
-    present: bool = False
-    ticket_hash: bytes = b""
-
-    @property
-    def key(self) -> tuple[str, str, bool]:
-        return _key(self.identity, self.profile)
-
-
-def _key(identity: Identity, profile: str) -> tuple[str, str, bool]:
-    return identity.issuer, identity.subject, profile == OBSERVER
 
 
 class Sessions:
@@ -159,14 +93,14 @@ class Sessions:
         # Time limits of one kind have one length, so insertion order is order of time: a tick looks at the first alone.
         self._greeting: dict[int, float] = {}
         self._waiting: dict[int, Hello] = {}
-        self._queue: dict[int, _Session] = {}
+        self._queue: dict[int, Session] = {}
         self._attaching: dict[int, float] = {}
         self._grace: dict[int, float] = {}
-        self._sessions: dict[int, _Session] = {}
-        self._by_conn: dict[int, _Session] = {}
-        self._by_key: dict[tuple[str, str, bool], _Session] = {}
-        self._by_body: dict[int, _Session] = {}
-        self._by_ticket: dict[bytes, _Session] = {}
+        self._sessions: dict[int, Session] = {}
+        self._by_conn: dict[int, Session] = {}
+        self._by_key: dict[tuple[str, str, bool], Session] = {}
+        self._by_body: dict[int, Session] = {}
+        self._by_ticket: dict[bytes, Session] = {}
         self._addresses: dict[int, str] = {}
         self._per_address: Counter[str] = Counter()
         self._live = np.zeros(capacity, np.bool_)
@@ -178,7 +112,7 @@ class Sessions:
             limits.presence_joined_max, limits.presence_left_max, limits.presence_newcomer_max
         )
         self._presence_due_s = 0.0
-        self._world_talk = TokenBucket(limits.world_chat_per_s, limits.world_chat_burst, 0.0)
+        self._floor = Floor(limits)
         self._drain: tuple[str, float] | None = None
 
     # ------------------------------------------------------------------------------------------------------- figures
@@ -332,7 +266,7 @@ class Sessions:
             session = self._sessions[session_id]
             assert session.conn is not None, "an attaching session has a connection"
             self._close(session.conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
-            self._end(session, Stimulus.DISMISSED)
+            self._drop(session, now_s)
         while (session_id := _expired(self._grace, now_s)) is not None:
             self._end(self._sessions[session_id], Stimulus.EXPIRED)
         heard = np.maximum(heard_s, self._live_from_s)
@@ -356,6 +290,9 @@ class Sessions:
             text = f"this server speaks versions {VERSIONS[0]} to {VERSIONS[1]} of the protocol"
             self._close(conn, Close.VERSION, "version", text)
             return
+        if self._drain is not None:
+            self._close(conn, Close.FULL, "draining", "this gateway is being drained")
+            return
         held = self._by_ticket.get(_ticket_hash(hello.resume)) if hello.resume else None
         if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
             self._take_over(held, conn, hello, now_s)
@@ -375,7 +312,7 @@ class Sessions:
                     self._out.append(RefreshKeys())
                 self._waiting[conn] = hello
             return
-        held = self._by_key.get(_key(identity, hello.profile))
+        held = self._by_key.get(key_of(identity, hello.profile))
         if held is not None:
             self._take_over(held, conn, hello, now_s)
         else:
@@ -383,14 +320,11 @@ class Sessions:
 
     def _join(self, conn: int, hello: Hello, identity: Identity, now_s: float) -> None:
         limits = self.limits
-        if self._drain is not None:
-            self._close(conn, Close.FULL, "draining", "this gateway is being drained", later=True)
-            return
         if len(self._sessions) >= limits.sessions_max or len(self._queue) >= limits.joins_queued_max:
-            self._close(conn, Close.FULL, "full", "the world is full", later=True)
+            self._close(conn, Close.FULL, "full", "the world is full")
             return
         if not self.headroom:
-            self._close(conn, Close.FULL, "headroom", "the server is busy", later=True)
+            self._close(conn, Close.FULL, "headroom", "the server is busy")
             return
         if identity.guest:
             wanted, suffix = hello.name or identity.name or "Guest", True
@@ -404,7 +338,7 @@ class Sessions:
             self._close(conn, Close.NAME, refusal.reason, str(refusal))
             return
         del self._greeting[conn]
-        session = _Session(
+        session = Session(
             id=self._next_id,
             identity=identity,
             name=name,
@@ -412,8 +346,7 @@ class Sessions:
             state=after(State.GREETING, Stimulus.ACCEPTED),
             conn=conn,
             schema_hash=hello.schema_hash,
-            talk=TokenBucket(limits.chat_per_s, limits.chat_burst, now_s),
-            strikes=TokenBucket(limits.chat_strikes_forgiven_per_s, limits.chat_strikes_max, now_s),
+            voice=Voice(limits, now_s),
         )
         self._next_id += 1
         self._sessions[session.id] = session
@@ -421,7 +354,7 @@ class Sessions:
         self._by_key[session.key] = session
         self._queue[session.id] = session
 
-    def _take_over(self, session: _Session, conn: int, hello: Hello, now_s: float) -> None:
+    def _take_over(self, session: Session, conn: int, hello: Hello, now_s: float) -> None:
         """``conn`` has proved to be ``session``: it goes on there, and the older connection is closed."""
         del self._greeting[conn]
         older, state = session.conn, session.state
@@ -438,7 +371,7 @@ class Sessions:
             self._grace.pop(session.id, None)
             self._attach(session, Stimulus.TAKEN_OVER, now_s)
 
-    def _attach(self, session: _Session, stimulus: Stimulus, now_s: float) -> None:
+    def _attach(self, session: Session, stimulus: Stimulus, now_s: float) -> None:
         session.state = after(session.state, stimulus)
         session.generation += 1
         self._attaching.pop(session.id, None)
@@ -450,7 +383,7 @@ class Sessions:
             ask = AttachBody(session.id, session.generation, session.name, kind, session.profile, session.body)
             self._out.append(ask)
 
-    def _welcome(self, session: _Session, body: int | None, row: int, row_generation: int, now_s: float) -> None:
+    def _welcome(self, session: Session, body: int | None, row: int, row_generation: int, now_s: float) -> None:
         session.state = after(session.state, Stimulus.ATTACHED)
         conn = session.conn
         assert conn is not None, "an attaching session has a connection"
@@ -468,33 +401,11 @@ class Sessions:
         session.ticket_hash = _ticket_hash(ticket)
         self._by_ticket[session.ticket_hash] = session
         facts = self._world.facts(conn, session.profile)
-        welcome = Welcome(
-            version=VERSIONS[1],
-            session=session.id,
-            generation=session.generation,
-            resume=ticket,
-            world=facts.world,
-            tick=facts.tick,
-            rate_hz=facts.rate_hz,
-            steps_per_tick=facts.steps_per_tick,
-            body=body,
-            stream=facts.stream,
-            profile=session.profile,
-            radius_m=facts.radius_m,
-            near_radius_m=facts.near_radius_m,
-            schema=None if session.schema_hash == facts.schema_hash else facts.schema,
-            schema_hash=facts.schema_hash,
-            anchor=facts.anchor,
-            map=facts.map,
-            attribution=facts.attribution,
-            idle_ack_ms=facts.idle_ack_ms,
-            server=facts.server,
-        )
-        self._tell(session, welcome)
+        self._tell(session, welcome(facts, VERSIONS[1], session, ticket))
         self._out.append(OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile))
         self._tell(session, self._presence.newcomer())
 
-    def _own_body(self, session: _Session, body: int) -> None:
+    def _own_body(self, session: Session, body: int) -> None:
         if session.body is not None and session.body != body:
             # The old body was lost with its shard: the session goes on in another one.
             del self._by_body[session.body]
@@ -516,7 +427,7 @@ class Sessions:
             else:
                 self._end(session, Stimulus.DISMISSED)
 
-    def _drop(self, session: _Session, now_s: float) -> None:
+    def _drop(self, session: Session, now_s: float) -> None:
         """The connection is gone: the body stays for the grace, if there is anything to come back to."""
         if session.generation == 0 or (session.state is State.ATTACHING and session.body is None):
             self._end(session, Stimulus.DISMISSED)
@@ -528,7 +439,7 @@ class Sessions:
         if session.profile != OBSERVER:
             self._out.append(DetachBody(session.id, session.generation, remove=False))
 
-    def _end(self, session: _Session, stimulus: Stimulus) -> None:
+    def _end(self, session: Session, stimulus: Stimulus) -> None:
         self._leave_conn(session)
         session.state = after(session.state, stimulus)
         self._queue.pop(session.id, None)
@@ -545,7 +456,7 @@ class Sessions:
         if session.generation and session.profile != OBSERVER:
             self._out.append(DetachBody(session.id, session.generation, remove=True))
 
-    def _leave_conn(self, session: _Session) -> None:
+    def _leave_conn(self, session: Session) -> None:
         conn, session.conn = session.conn, None
         if conn is None:
             return
@@ -555,12 +466,12 @@ class Sessions:
             self._live_stale = True
             self._out.append(CloseView(conn))
 
-    def _close(self, conn: int, code: Close, reason: str, text: str, *, later: bool = False) -> None:
+    def _close(self, conn: int, code: Close, reason: str, text: str) -> None:
         self.rejected[reason] += 1
         self._greeting.pop(conn, None)
         self._waiting.pop(conn, None)
         retry_ms = None
-        if later or code.advice is Advice.RECONNECT_LATER:
+        if code.advice is Advice.RECONNECT_LATER:
             # Jittered: those who were refused together must not come back together.
             jitter = 0.5 + int.from_bytes(self._random_bytes(2), "big") / 65536
             retry_ms = int(self.limits.full_retry_s * jitter * 1000)
@@ -578,44 +489,38 @@ class Sessions:
                 del self._per_address[address]
 
     # ------------------------------------------------------------------------------------------------------- talking
-    def _heard(self, session: _Session, conn: int, say: Say, now_s: float) -> None:
+    def _heard(self, session: Session, conn: int, say: Say, now_s: float) -> None:
         if session.body is None:
             self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "an observer has no voice")
             return
-        if not session.talk.take(now_s):
-            self.rejected["chat_rate"] += 1
-            if session.strikes.take(now_s):
-                self._notice(session, NoticeCode.CHAT_TOO_FAST, "too many messages; wait a moment")
-            else:
+        try:
+            text = self._floor.admit(session.voice, say, now_s)
+        except ChatRefused as refusal:
+            if refusal.flood:
                 self._violated(conn, "chat_flood", Close.TOO_MANY_MESSAGES, "too many chat messages", now_s)
+            else:
+                self._notice(session, refusal.code, str(refusal))
             return
-        text = cleaned(say.text)
-        if not text:
-            self._notice(session, NoticeCode.CHAT_EMPTY, "the message has no text")
-            return
-        me = np.array([conn], np.int32)
         chat = Chat(say.scope, session.body, session.name, text)
         if say.scope == SCOPE_WORLD:
-            if self._world_talk.take(now_s):
-                self._post(self.live_conns, chat)
-            else:
-                self._notice(session, NoticeCode.CHAT_BUSY, "everybody is talking; try again, or talk to those near")
+            self._post(self.live_conns, chat)
         elif say.scope == SCOPE_NEAR:
-            heard = np.union1d(self._world.near(conn, self.limits.chat_near_radius_m), me).astype(np.int32)
+            # The speaker hears it too: that is how a client knows that a line was passed on.
+            near = self._world.near(conn, self.limits.chat_near_radius_m)
+            heard = np.union1d(near, np.array([conn], np.int32)).astype(np.int32)
             self._post(heard[self._live[heard]], chat)
-        elif say.scope == SCOPE_DIRECT:
+        else:
             other = self._by_body.get(say.to) if say.to is not None else None
             if other is None or other.state is not State.LIVE or other.conn is None:
                 self._notice(session, NoticeCode.CHAT_NOBODY, "nobody is there to hear it")
             else:
                 self._post(np.unique(np.array([conn, other.conn], np.int32)), chat)
 
-    def _notice(self, session: _Session, code: NoticeCode, text: str) -> None:
-        if code is not NoticeCode.CHAT_TOO_FAST:
-            self.rejected[code.name.lower()] += 1
+    def _notice(self, session: Session, code: NoticeCode, text: str) -> None:
+        self.rejected[code.name.lower()] += 1
         self._tell(session, Notice(code, text))
 
-    def _tell(self, session: _Session, message: ServerMessage) -> None:
+    def _tell(self, session: Session, message: ServerMessage) -> None:
         self._post(np.array([session.conn], np.int32), message)
 
     def _post(self, conns: Conns, message: ServerMessage) -> None:

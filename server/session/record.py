@@ -1,0 +1,44 @@
+"""What a gateway remembers of one session.
+
+Invariant: ``conn`` is set exactly in the states admitting, attaching and live. Not responsible for: changing any of
+it (``sessions``).
+"""
+
+from dataclasses import dataclass
+
+from server.session.chat import Voice
+from server.session.identity import Identity
+from server.session.states import State
+
+OBSERVER = "observer"
+"""The profile without a body."""
+DEVICE = "device"
+"""The profile of machines: no person, so presence does not count it."""
+
+
+def key_of(identity: Identity, profile: str) -> tuple[str, str, bool]:
+    """What a session is found by: an identity has at most one with a body, and one observer."""
+    return identity.issuer, identity.subject, profile == OBSERVER
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One session as its gateway remembers it. ``conn`` is None when detached or ended; ``body`` None until given, and
+    for observers."""
+
+    id: int
+    identity: Identity
+    name: str
+    profile: str
+    state: State
+    conn: int | None
+    schema_hash: bytes | None
+    voice: Voice
+    generation: int = 0
+    body: int | None = None
+    present: bool = False
+    ticket_hash: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        return key_of(self.identity, self.profile)
