@@ -88,9 +88,9 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
         for key, option in OPTIONS.items():
             value = getattr(getattr(loaded, option.area), option.name)
             table.add_row(key, show(value), loaded.sources[key])
-    console = Console()
     # Into a pipe nothing is folded: a line per option, for grep.
-    console.print(table, markup=False, width=None if console.is_terminal else 400)
+    console = Console() if sys.stdout.isatty() else Console(width=400)
+    console.print(table, markup=False)
 
 
 @cli.command()

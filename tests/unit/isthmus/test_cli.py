@@ -1,4 +1,4 @@
-"""The command line: configuration reaches the server, mistakes are told, and nothing heavy loads before it is needed."""
+"""The command line: configuration arrives, mistakes are told, and nothing heavy loads before it is needed."""
 
 import subprocess
 import sys
