@@ -1,6 +1,7 @@
 """Write STRUCTURE and FRAME messages of many views, WebSocket headers included, into one buffer (STANDARD.md §4).
 
-The bytes are those of ``protocol.frames``; tests compare them. Not responsible for: what is told (``interest``), to whom a
+The bytes are those of ``protocol.frames``; tests compare them. Not responsible for: what is told (``interest``), to
+whom a
 frame goes now (``pace``), sending (``server.transport``).
 """
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from kernels.interest import FAR_DELTA, FAR_FULL, NEAR_DELTA, Scratch, select
 from kernels.jit import jit
-from kernels.layout import FRAME_RING, I32, I64, U8, Grid, Records, ViewState
+from kernels.layout import FRAME_RING, I32, I64, U8, Grid, Int, Records, ViewState
 from kernels.wsframe import write_header
 
 BINARY = 2
@@ -17,7 +18,7 @@ MESSAGE_ROOM_BYTES = 40_000
 
 
 @jit
-def put_uint(out: U8, at: int, value: int) -> int:
+def put_uint(out: U8, at: Int, value: Int) -> int:
     """Shortest msgpack of a non-negative integer; returns where the next value goes."""
     if value < 128:
         out[at] = value
@@ -41,7 +42,7 @@ def put_uint(out: U8, at: int, value: int) -> int:
 
 
 @jit
-def put_int(out: U8, at: int, value: int) -> int:
+def put_int(out: U8, at: Int, value: Int) -> int:
     """Shortest msgpack of an integer of at most 32 bits."""
     if value >= 0:
         return put_uint(out, at, value)
@@ -64,21 +65,21 @@ def put_int(out: U8, at: int, value: int) -> int:
 
 
 @jit
-def put_u16(out: U8, at: int, value: int) -> None:
+def put_u16(out: U8, at: Int, value: Int) -> None:
     """Little-endian 16 bits, signed or not."""
     out[at] = value & 255
     out[at + 1] = (value >> 8) & 255
 
 
 @jit
-def put_u32(out: U8, at: int, value: int) -> None:
+def put_u32(out: U8, at: Int, value: Int) -> None:
     """Little-endian 32 bits, signed or not."""
     for k in range(4):
         out[at + k] = (value >> (8 * k)) & 255
 
 
 @jit
-def put_origin(out: U8, at: int, view: Records) -> int:
+def put_origin(out: U8, at: Int, view: Records) -> int:
     """The array [x, y, z] of a view's centre."""
     out[at] = 0x93
     at = put_int(out, at + 1, view.x)
@@ -87,7 +88,7 @@ def put_origin(out: U8, at: int, view: Records) -> int:
 
 
 @jit
-def put_bin(out: U8, at: int, message_at: int, columns: int, align: int) -> int:
+def put_bin(out: U8, at: Int, message_at: Int, columns: Int, align: Int) -> int:
     """Header and pads of a block of ``columns`` bytes; returns where the columns begin."""
     pads = -(at - message_at + 4) % align
     size = 1 + pads + columns
@@ -101,7 +102,7 @@ def put_bin(out: U8, at: int, message_at: int, columns: int, align: int) -> int:
 
 
 @jit
-def seal(out: U8, at: int, end: int) -> int:
+def seal(out: U8, at: Int, end: Int) -> int:
     """Put the WebSocket header before the message that begins at ``at + 4`` and ends at ``end``; returns its end.
 
     A short message moves down by two bytes, so that messages follow each other without a gap.
@@ -116,7 +117,16 @@ def seal(out: U8, at: int, end: int) -> int:
 
 @jit
 def write_structure(
-    out: U8, at: int, tick: int, view: Records, slots: Records, hot: Records, cold: Records, blobs: U8, s: Scratch, n: I64
+    out: U8,
+    at: Int,
+    tick: Int,
+    view: Records,
+    slots: Records,
+    hot: Records,
+    cold: Records,
+    blobs: U8,
+    s: Scratch,
+    n: I64,
 ) -> int:
     """One STRUCTURE message with its header at ``out[at:]``; returns its end."""
     leaves, enters, states, enter_bytes, state_bytes = n[0], n[1], n[2], n[5], n[6]
@@ -170,7 +180,7 @@ def write_structure(
         put_u16(out, at_k + 6 * enters, vx)
         put_u16(out, at_k + 8 * enters, vy)
         put_u16(out, at_k + 10 * enters, vz)
-        out[ages + k] = min(age, 255)  # older ones rest: their age does not matter
+        out[ages + k] = min(age, np.int64(255))  # older ones rest: their age does not matter
         out[yaws + k] = yaw
         for b in range(c.full_bytes):
             out[blob + b] = blobs[c.full_at + b]
@@ -191,7 +201,16 @@ def write_structure(
 
 @jit
 def write_frame(
-    out: U8, at: int, tick: int, now_ms: int, view: Records, slots: Records, hot: Records, cold: Records, s: Scratch, n: I64
+    out: U8,
+    at: Int,
+    tick: Int,
+    now_ms: Int,
+    view: Records,
+    slots: Records,
+    hot: Records,
+    cold: Records,
+    s: Scratch,
+    n: I64,
 ) -> int:
     """One FRAME message with its header at ``out[at:]``; returns its end."""
     deltas, fulls = n[3], n[4]
@@ -287,7 +306,7 @@ def write_frame(
             put_u16(out, e + 6 * fulls, vx)
             put_u16(out, e + 8 * fulls, vy)
             put_u16(out, e + 10 * fulls, vz)
-            out[f_age + f] = min(age, 255)
+            out[f_age + f] = min(age, np.int64(255))
             out[f_yaw + f] = yaw
             f += 1
     return seal(out, at, f_yaw + fulls)
@@ -297,10 +316,10 @@ def write_frame(
 def encode_views(
     chosen: I32,
     budgets: I32,
-    first: int,
-    tick: int,
-    now_ms: int,
-    keepalive_ms: int,
+    first: Int,
+    tick: Int,
+    now_ms: Int,
+    keepalive_ms: Int,
     state: ViewState,
     hot: Records,
     cold: Records,
@@ -312,11 +331,14 @@ def encode_views(
     out_at: I64,
     out_bytes: I64,
     totals: I64,
-) -> int:
-    """Cull, select and encode for ``chosen[first:]`` until ``out`` is full; returns the index of the first view not reached.
+) -> Int:
+    """Cull, select and encode for ``chosen[first:]`` until ``out`` is full; returns the index of the first view not
+    reached.
 
-    ``chosen`` int32[k] views, ``budgets`` int32[k] bytes; ``out_*``: view, offset and length of each view's bytes, ``totals``
-    int64[9]: views written (reset here), and added up: leaves, enters, states, deltas, fulls, bytes, frames, slots looked at.
+    ``chosen`` int32[k] views, ``budgets`` int32[k] bytes; ``out_*``: view, offset and length of each view's bytes,
+    ``totals``
+    int64[9]: views written (reset here), and added up: leaves, enters, states, deltas, fulls, bytes, frames, slots
+    looked at.
     Writes to: ``state``, ``out*``, ``totals``, ``s``. Deterministic: yes.
     """
     at = 0

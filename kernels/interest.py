@@ -1,8 +1,10 @@
 """What one view is told in one frame: leaves, enters, component states and due updates, within its byte budget.
 
-An update is due while the version a slot holds differs from the published one of its level. The level becomes near at once, and
+An update is due while the version a slot holds differs from the published one of its level. The level becomes near at
+once, and
 far only when the far state is the newest one, so that a far slot always holds a far state and its error stays bounded.
-Invariants: a number in use is LIVE or LEAVING; at most ``cap`` slots are LIVE; a slot holds what was written, nothing else.
+Invariants: a number in use is LIVE or LEAVING; at most ``cap`` slots are LIVE; a slot holds what was written, nothing
+else.
 Not responsible for: bytes (``encode``), when a view gets a frame (``pace``).
 """
 
@@ -11,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.jit import jit
-from kernels.layout import FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, Grid, Records
+from kernels.layout import FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, Grid, Int, Records
 
 NEAR_DELTA = 1
 FAR_DELTA = 2
@@ -33,8 +35,10 @@ RINGS = 64
 class Scratch(NamedTuple):
     """Working space of one thread, reused for every view.
 
-    ``mark`` uint32[rows]: the stamp of the view that knows the row; ``stamp`` uint32[1]; ``row``, ``distance2``: candidates;
-    ``free``, ``leave``, ``state``, ``update`` int32[numbers]: slots; ``update_kind`` uint8[numbers]; ``enter`` int32[numbers]:
+    ``mark`` uint32[rows]: the stamp of the view that knows the row; ``stamp`` uint32[1]; ``row``, ``distance2``:
+    candidates;
+    ``free``, ``leave``, ``state``, ``update`` int32[numbers]: slots; ``update_kind`` uint8[numbers]; ``enter``
+    int32[numbers]:
     candidates that enter, ``enter_slot`` their slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS].
     """
 
@@ -54,7 +58,7 @@ class Scratch(NamedTuple):
     ring: I64
 
 
-def scratch(rows: int, numbers: int) -> Scratch:
+def scratch(rows: Int, numbers: Int) -> Scratch:
     """Working space for mirrors of up to ``rows`` rows and views of up to ``numbers`` numbers."""
 
     def slots() -> I32:
@@ -82,7 +86,7 @@ def scratch(rows: int, numbers: int) -> Scratch:
 
 
 @jit
-def candidates(x: int, z: int, radius: int, grid: Grid, s: Scratch) -> int:
+def candidates(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
     """Rows within ``radius`` of (x, z), grid units, into ``s.row`` and ``s.distance2``; returns how many."""
     across, along, size = grid.shape[2], grid.shape[3], grid.shape[4]
     if across == 0:
@@ -93,7 +97,7 @@ def candidates(x: int, z: int, radius: int, grid: Grid, s: Scratch) -> int:
     top = max((z - radius - first_z) // size, 0)
     bottom = min((z + radius - first_z) // size, along - 1)
     radius2 = np.int64(radius) * radius
-    count = 0
+    count = np.int64(0)
     if left > right:
         return 0
     for row_of_cells in range(top, bottom + 1):
@@ -110,7 +114,7 @@ def candidates(x: int, z: int, radius: int, grid: Grid, s: Scratch) -> int:
 
 
 @jit
-def nearest_radius2(count: int, cap: int, radius: int, s: Scratch) -> int:
+def nearest_radius2(count: Int, cap: Int, radius: Int, s: Scratch) -> Int:
     """A squared radius that at most ``cap`` of the candidates are within: the greatest of RINGS rings of equal area."""
     radius2 = np.int64(radius) * radius
     if count <= cap:
@@ -127,18 +131,19 @@ def nearest_radius2(count: int, cap: int, radius: int, s: Scratch) -> int:
 
 
 @jit
-def in_reach(px: int, py: int, pz: int, x: int, y: int, z: int) -> bool:
+def in_reach(px: Int, py: Int, pz: Int, x: Int, y: Int, z: Int) -> bool:
     """Whether a record can be written relative to this origin."""
-    return abs(px - x) <= REACH and abs(py - y) <= REACH and abs(pz - z) <= REACH
+    return bool(abs(px - x) <= REACH and abs(py - y) <= REACH and abs(pz - z) <= REACH)
 
 
 @jit
 def select(
-    view: Records, slots: Records, tick: int, budget: int, hot: Records, cold: Records, grid: Grid, s: Scratch, n: I64
+    view: Records, slots: Records, tick: Int, budget: Int, hot: Records, cold: Records, grid: Grid, s: Scratch, n: I64
 ) -> None:
     """Decide what this view is told; the slots change as if it were told already, because it will be.
 
-    ``view``: one VIEW record; ``slots`` SLOT[numbers]; ``n`` int64[8] gets the counts: leaves, enters, states, updates that are
+    ``view``: one VIEW record; ``slots`` SLOT[numbers]; ``n`` int64[8] gets the counts: leaves, enters, states,
+    updates that are
     deltas, updates that are full, blob bytes of enters, blob bytes of states, live slots looked at.
     Cost: about 10 ns for a known row, 3 ns for a candidate. Writes to: ``view``, ``slots``, ``s``, ``n``.
     """
@@ -304,7 +309,16 @@ def select(
             enters += 1
     view.high = high
     view.live = live + enters
-    n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7] = leaves, enters, states, deltas, fulls, enter_bytes, state_bytes, looked
+    n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7] = (
+        leaves,
+        enters,
+        states,
+        deltas,
+        fulls,
+        enter_bytes,
+        state_bytes,
+        looked,
+    )
 
 
 assert HOT.itemsize == 64

@@ -1,10 +1,11 @@
 """Records that the gateway's kernels work on: one line of memory for what is looked at each tick, another for the rest.
 
-A mirror row is an entity as its shard published it; a slot is what one view holds under one number. Invariants are asserted
+A mirror row is an entity as its shard published it; a slot is what one view holds under one number. Invariants are
+asserted
 below. Not responsible for: allocation and growth (``server.core``), the wire (``protocol.layouts``).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -147,11 +148,15 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
-Records = npt.NDArray[np.void]
+Records = Any
+"""One record or an array of records of a dtype above: numba reads fields by name, for which NumPy has no static
+type."""
+Int = int | np.integer[Any]
 
 
 class Grid(NamedTuple):
-    """Mirror rows sorted by cell (counting sort): rows of cell c are ``row[start[c]:start[c + 1]]``, with their positions."""
+    """Mirror rows sorted by cell (counting sort): rows of cell c are ``row[start[c]:start[c + 1]]``, with their
+    positions."""
 
     start: I32
     row: I32
@@ -162,7 +167,8 @@ class Grid(NamedTuple):
 
 
 class ViewState(NamedTuple):
-    """All views of a gateway. ``views`` VIEW[views]; ``slot`` SLOT[views, numbers]; ``sent_ms``, ``sent_bytes`` int64[views, FRAME_RING]."""
+    """All views of a gateway. ``views`` VIEW[views]; ``slot`` SLOT[views, numbers]; ``sent_ms``, ``sent_bytes``
+    int64[views, FRAME_RING]."""
 
     views: Records
     slot: Records

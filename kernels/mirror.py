@@ -1,13 +1,14 @@
 """The mirror's kernels: take over what shards published, extrapolate it to now, sort it into cells.
 
-Deltas are worked out here once per entity and tick, whoever gets them. Not responsible for: views (``interest``, ``encode``).
+Deltas are worked out here once per entity and tick, whoever gets them. Not responsible for: views (``interest``,
+``encode``).
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.jit import jit
-from kernels.layout import I32, I64, U8, Grid, Records
+from kernels.layout import I32, I64, U8, Grid, Int, Records
 from protocol.layouts import GRID_PER_M, VELOCITY_PER_GRID, VELOCITY_SHIFT
 
 I16 = npt.NDArray[np.int16]
@@ -19,7 +20,17 @@ CELLS_MAX = 1 << 16
 
 @jit
 def take_renewals(
-    rows: I64, version: U32, p: I32, v: I16, yaw: U8, age: U16, flags: U8, tick: int, fresh: bool, hot: Records, cold: Records
+    rows: I64,
+    version: U32,
+    p: I32,
+    v: I16,
+    yaw: U8,
+    age: U16,
+    flags: U8,
+    tick: Int,
+    fresh: bool,
+    hot: Records,
+    cold: Records,
 ) -> None:
     """Take over renewed near states, and the far ones flagged with them.
 
@@ -74,7 +85,9 @@ def take_renewals(
 
 
 @jit
-def take_far(rows: I64, version: U32, p: I32, v: I16, yaw: U8, age: U16, tick: int, hot: Records, cold: Records) -> None:
+def take_far(
+    rows: I64, version: U32, p: I32, v: I16, yaw: U8, age: U16, tick: Int, hot: Records, cold: Records
+) -> None:
     """Take over the far states of a snapshot. Shapes as in :func:`take_renewals`. Writes to: ``hot``, ``cold``."""
     for i in range(len(rows)):
         h = hot[rows[i]]
@@ -89,10 +102,11 @@ def take_far(rows: I64, version: U32, p: I32, v: I16, yaw: U8, age: U16, tick: i
 
 
 @jit
-def extrapolate(high: int, tick: int, hot: Records, cold: Records, bounds: I64) -> int:
+def extrapolate(high: Int, tick: Int, hot: Records, cold: Records, bounds: I64) -> int:
     """Shown ground positions (grid units) of all occupied rows below ``high`` at ``tick``.
 
-    Writes ``hot.x``, ``hot.z`` and ``bounds`` int64[4] (least x, least z, greatest x, greatest z). Returns how many are occupied.
+    Writes ``hot.x``, ``hot.z`` and ``bounds`` int64[4] (least x, least z, greatest x, greatest z). Returns how many
+    are occupied.
     """
     low_x = low_z = np.int64(1 << 40)
     high_x = high_z = np.int64(-(1 << 40))
@@ -115,11 +129,12 @@ def extrapolate(high: int, tick: int, hot: Records, cold: Records, bounds: I64) 
 
 
 @jit
-def sort_into_cells(high: int, hot: Records, bounds: I64, cell_units: int, grid: Grid, cell_of: I32) -> int:
+def sort_into_cells(high: Int, hot: Records, bounds: I64, cell_units: Int, grid: Grid, cell_of: I32) -> int:
     """Counting sort of the occupied rows by cell; returns how many there are.
 
     Cells are ``cell_units`` wide, or wider where the world would need more than CELLS_MAX of them. ``grid.start`` has
-    CELLS_MAX + 1 items, ``grid.row``, ``grid.x``, ``grid.z``, ``cell_of`` int32[>= high] are written. Rows of one cell stay in
+    CELLS_MAX + 1 items, ``grid.row``, ``grid.x``, ``grid.z``, ``cell_of`` int32[>= high] are written. Rows of one
+    cell stay in
     ascending order. Cost: about 6 ns a row.
     """
     width, depth = bounds[2] - bounds[0] + 1, bounds[3] - bounds[1] + 1
@@ -130,7 +145,13 @@ def sort_into_cells(high: int, hot: Records, bounds: I64, cell_units: int, grid:
     while (width // size + 1) * (depth // size + 1) > CELLS_MAX:
         size *= 2
     across, along = width // size + 1, depth // size + 1
-    grid.shape[0], grid.shape[1], grid.shape[2], grid.shape[3], grid.shape[4] = bounds[0], bounds[1], across, along, size
+    grid.shape[0], grid.shape[1], grid.shape[2], grid.shape[3], grid.shape[4] = (
+        bounds[0],
+        bounds[1],
+        across,
+        along,
+        size,
+    )
     cells = across * along
     start = grid.start
     start[: cells + 1] = 0
@@ -162,7 +183,7 @@ def sort_into_cells(high: int, hot: Records, bounds: I64, cell_units: int, grid:
     return int(count)
 
 
-def empty_grid(rows: int) -> Grid:
+def empty_grid(rows: Int) -> Grid:
     """A grid for up to ``rows`` rows."""
     columns = [np.zeros(rows, np.int32) for _ in range(3)]
     return Grid(np.zeros(CELLS_MAX + 1, np.int32), columns[0], columns[1], columns[2], np.zeros(5, np.int64))

@@ -1,15 +1,18 @@
-"""When a view gets a frame, and how large: a slow client costs itself frames, never the tick or memory (DESIGN: backpressure).
+"""When a view gets a frame, and how large: a slow client costs itself frames, never the tick or memory (DESIGN:
+backpressure).
 
 Sockets and proxies swallow megabytes before they push back, so only acknowledgements are believed. A view whose oldest
-unacknowledged frame is older than its round trip and ``patience_ms`` is stalled: it gets nothing until all is acknowledged. The
-window bounds the bytes in flight; it doubles while frames are acknowledged about as fast as ever and halves when they queue
+unacknowledged frame is older than its round trip and ``patience_ms`` is stalled: it gets nothing until all is
+acknowledged. The
+window bounds the bytes in flight; it doubles while frames are acknowledged about as fast as ever and halves when they
+queue
 (delay-based, the idea of TCP Vegas and LEDBAT, RFC 6817). Not responsible for: what is in a frame.
 """
 
 import numpy as np
 
 from kernels.jit import jit
-from kernels.layout import FRAME_RING, I32, I64, U8, U32, ViewState
+from kernels.layout import FRAME_RING, I32, I64, U8, U32, Int, ViewState
 
 WINDOW_FIRST_BYTES = 2048
 WINDOW_LEAST_BYTES = 1024
@@ -22,11 +25,13 @@ RTT_FIRST_MS = 1000
 
 
 @jit
-def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: int, state: ViewState, forged: I32) -> int:
+def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: Int, state: ViewState, forged: I32) -> int:
     """Note acknowledged frames and clock stamps, in arrival order.
 
-    ``conn``, ``frame``, ``stamp`` uint32[n]; ``forged`` int32[>= n] gets the views that acknowledged a frame never written;
-    returns how many. An acknowledgement that is older than one before is not an error. Writes to: ``state``, ``forged``.
+    ``conn``, ``frame``, ``stamp`` uint32[n]; ``forged`` int32[>= n] gets the views that acknowledged a frame never
+    written;
+    returns how many. An acknowledgement that is older than one before is not an error. Writes to: ``state``,
+    ``forged``.
     """
     bad = 0
     for k in range(len(conn)):
@@ -65,10 +70,10 @@ def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: int, state: ViewState, 
 
 @jit
 def choose(
-    high: int,
-    now_ms: int,
-    patience_ms: int,
-    frame_bytes_max: int,
+    high: Int,
+    now_ms: Int,
+    patience_ms: Int,
+    frame_bytes_max: Int,
     blocked: U8,
     state: ViewState,
     chosen: I32,
@@ -77,7 +82,8 @@ def choose(
 ) -> int:
     """Which of the views below ``high`` may get a frame now, and of how many bytes; returns how many.
 
-    ``blocked`` uint8[views]: the carrier still holds an unsent tail. ``counts`` int64[2]: active views, stalled or blocked ones.
+    ``blocked`` uint8[views]: the carrier still holds an unsent tail. ``counts`` int64[2]: active views, stalled or
+    blocked ones.
     Writes to: ``state``, ``chosen``, ``budgets``, ``counts``.
     """
     count = 0
@@ -111,8 +117,11 @@ def choose(
 
 
 @jit
-def take_owns(rows: I64, serials: U32, seq: U32, steps: U8, flags: U8, p: I32, v: I32, hot_view: I32, state: ViewState) -> None:
-    """Own states of bodies, by mirror row (int64[n]); ``hot_view`` int32[rows] names the view whose body a row is, or -1."""
+def take_owns(
+    rows: I64, serials: U32, seq: U32, steps: U8, flags: U8, p: I32, v: I32, hot_view: I32, state: ViewState
+) -> None:
+    """Own states of bodies, by mirror row (int64[n]); ``hot_view`` int32[rows] names the view whose body a row is, or
+    -1."""
     for k in range(len(rows)):
         index = hot_view[rows[k]]
         if index < 0:

@@ -1,11 +1,11 @@
 """Server-to-client WebSocket frame headers (RFC 6455 §5.2): final binary frames, not masked."""
 
 from kernels.jit import jit
-from kernels.layout import U8
+from kernels.layout import U8, Int
 
 
 @jit
-def header_bytes(length: int) -> int:
+def header_bytes(length: Int) -> int:
     """How long the header of a frame with ``length`` payload bytes is."""
     if length < 126:
         return 2
@@ -13,7 +13,7 @@ def header_bytes(length: int) -> int:
 
 
 @jit
-def write_header(out: U8, at: int, length: int, opcode: int) -> int:
+def write_header(out: U8, at: Int, length: Int, opcode: Int) -> int:
     """Write the header of a final frame at ``out[at:]``; returns where the payload begins."""
     out[at] = 0x80 | opcode
     if length < 126:

@@ -45,7 +45,8 @@ class Close(IntEnum):
 
 
 def advice_of(code: int) -> Advice:
-    """Advice for any WebSocket close code; codes outside our ranges (1006: the connection broke) mean "reconnect now"."""
+    """Advice for any WebSocket close code; codes outside our ranges (1006: the connection broke) mean "reconnect
+    now"."""
     return Advice((code - 4000) // 100) if 4000 <= code < 4400 else Advice.RECONNECT_NOW
 
 

@@ -1,6 +1,7 @@
 """STRUCTURE and FRAME: blocks of columns, and the records a client keeps from them (STANDARD.md §4).
 
-The encoders here define the bytes; the gateway's kernels write the same ones for many views at once and are tested against
+The encoders here define the bytes; the gateway's kernels write the same ones for many views at once and are tested
+against
 them. Invariants: decoders raise :class:`ProtocolViolation` only; what they return are views of the given bytes.
 Not responsible for: what is due or visible.
 """
@@ -34,7 +35,8 @@ def _zeros(dtype: str, width: int = 0) -> Any:
 class Structure:
     """Enters, leaves and component states of one tick.
 
-    ``enter_p``/``enter_v``: int16[e, 3], positions relative to ``origin`` (grid units) and velocities. ``*_blobs``: msgpack maps.
+    ``enter_p``/``enter_v``: int16[e, 3], positions relative to ``origin`` (grid units) and velocities. ``*_blobs``:
+    msgpack maps.
     """
 
     sseq: int
@@ -56,7 +58,8 @@ class Structure:
 
 @dataclass(slots=True)
 class Frame:
-    """Values of one tick: ``delta_d``/``delta_dv`` int8[d, 3] against the record held, ``full_p``/``full_v`` int16[f, 3]."""
+    """Values of one tick: ``delta_d``/``delta_dv`` int8[d, 3] against the record held, ``full_p``/``full_v`` int16[f,
+    3]."""
 
     stream: int
     frame: int
@@ -166,10 +169,7 @@ class _Columns:
         return column if width == 1 else column.reshape(width, count).T
 
     def blobs(self, sizes: U16) -> list[bytes]:
-        out = []
-        for size in sizes.tolist():
-            out.append(self.take("u1", size).tobytes())
-        return out
+        return [self.take("u1", size).tobytes() for size in sizes.tolist()]
 
 
 def _uint(value: Any, name: str, most: int = U32_MAX) -> int:
@@ -258,8 +258,10 @@ def _decode_frame(items: list[Any]) -> Frame:
 class Records:
     """What a client holds of one stream: columns indexed by number, grown as needed.
 
-    ``live`` bool[n]; ``id`` uint64[n]; ``kind`` uint16[n]; ``tick`` int64[n]; ``p`` int64[n, 3] grid; ``v`` int64[n, 3];
-    ``yaw`` uint8[n]; ``components``: number → {key: value}. Raises ProtocolViolation when a server names a number that does
+    ``live`` bool[n]; ``id`` uint64[n]; ``kind`` uint16[n]; ``tick`` int64[n]; ``p`` int64[n, 3] grid; ``v`` int64[n,
+    3];
+    ``yaw`` uint8[n]; ``components``: number → {key: value}. Raises ProtocolViolation when a server names a number
+    that does
     not live, enters one that lives, or counts its structure wrongly: the client must then reconnect.
     """
 
@@ -280,15 +282,13 @@ class Records:
         self.yaw = np.zeros(size, np.uint8)
 
     def _grow(self, number: int) -> None:
-        if number < len(self.live):
+        kept = len(self.live)
+        if number < kept:
             return
         old = (self.live, self.id, self.kind, self.record_tick, self.p, self.v, self.yaw)
-        kept = len(self.live)
         self._allocate(1 << int(number).bit_length())
-        for target, source in zip(
-            (self.live, self.id, self.kind, self.record_tick, self.p, self.v, self.yaw), old, strict=True
-        ):
-            target[:kept] = source
+        self.live[:kept], self.id[:kept], self.kind[:kept] = old[0], old[1], old[2]
+        self.record_tick[:kept], self.p[:kept], self.v[:kept], self.yaw[:kept] = old[3], old[4], old[5], old[6]
 
     def clear(self) -> None:
         """Forget all entities (after SCHEMA)."""

@@ -1,9 +1,12 @@
 """What gateways and shards tell each other: one message each way per tick, in columns (also within one process).
 
 ``RegionDelta`` goes from a shard to each subscribed gateway, encoded once. ``Upward`` goes from a gateway to a shard.
-Invariants: ``seq`` of a delta counts up by one per subscriber; a gap, or an older epoch, makes a gateway subscribe anew and get
-a snapshot. Rows are the shard's; with their generation they name an entity inside one shard. Peers are trusted (they hold the
-cluster's key), yet ``decode`` raises :class:`ProtocolViolation` on malformed bytes. Not responsible for: transport of bytes.
+Invariants: ``seq`` of a delta counts up by one per subscriber; a gap, or an older epoch, makes a gateway subscribe
+anew and get
+a snapshot. Rows are the shard's; with their generation they name an entity inside one shard. Peers are trusted (they
+hold the
+cluster's key), yet ``decode`` raises :class:`ProtocolViolation` on malformed bytes. Not responsible for: transport of
+bytes.
 """
 
 from dataclasses import dataclass, field, fields
@@ -67,10 +70,14 @@ class _Columns:
 class RegionDelta(_Columns):
     """What changed in one region in one tick, in the order leaves, enters, renewals, states, owns.
 
-    Columns by row (uint32, the shard's): ``leave_*`` rows that ended; ``enter_*`` new ones (their published state is among the
-    renewals); ``row, version, p, v, yaw, age, flags`` renewed published states (version counts up per row; record tick is
-    tick − age); ``state_*`` changed components (``changed`` blob and ``full`` blob, msgpack maps; ``state_version`` counts up per
-    row); ``own_*`` for bodies of sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's published
+    Columns by row (uint32, the shard's): ``leave_*`` rows that ended; ``enter_*`` new ones (their published state is
+    among the
+    renewals); ``row, version, p, v, yaw, age, flags`` renewed published states (version counts up per row; record
+    tick is
+    tick − age); ``state_*`` changed components (``changed`` blob and ``full`` blob, msgpack maps; ``state_version``
+    counts up per
+    row); ``own_*`` for bodies of sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's
+    published
     state of each row in ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all).
     """
 
@@ -126,8 +133,10 @@ class Upward(_Columns):
     """What one gateway tells one shard in one tick.
 
     ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one.
-    ``detach``: [session, generation, remove the body?]. ``input_*``: commands in arrival order; several for one row are in order
-    of their seq (the last command's ``seq`` is that of the row's newest). ``subscribe``: regions to (re)send as snapshots.
+    ``detach``: [session, generation, remove the body?]. ``input_*``: commands in arrival order; several for one row
+    are in order
+    of their seq (the last command's ``seq`` is that of the row's newest). ``subscribe``: regions to (re)send as
+    snapshots.
     """
 
     gateway: int

@@ -325,7 +325,8 @@ WELCOME_KEYS: Final = tuple(Welcome.__dataclass_fields__)
 
 
 def encode_server(message: ServerMessage) -> bytes:
-    """Bytes of a server's message. Structure messages carry ``sseq`` as a fixed 5-byte u32 at offset 2 (see ``sseq_offset``)."""
+    """Bytes of a server's message. Structure messages carry ``sseq`` as a fixed 5-byte u32 at offset 2 (see
+    ``sseq_offset``)."""
     match message:
         case Welcome():
             return pack([T_WELCOME, {key: getattr(message, key) for key in WELCOME_KEYS}])
@@ -346,7 +347,8 @@ def encode_server(message: ServerMessage) -> bytes:
 
 
 SSEQ_OFFSET: Final = 3
-"""Where the big-endian u32 of a structure message's sequence stands: array header, type, 0xce, then these four bytes."""
+"""Where the big-endian u32 of a structure message's sequence stands: array header, type, 0xce, then these four
+bytes."""
 
 
 def _structure(kind: int, sseq: int, *items: object) -> bytes:

@@ -1,9 +1,9 @@
 """A place: the static ground of a world, as a shard and a map server need it.
 
-Decides how a place looks in memory and in bytes. Invariants: footprints and heights are whole grid units (1/128 m), so
-every reader collides with the same numbers; rings are closed implicitly, outer ones positive, holes negative
-(WALKING.md §2); arrays are never changed after construction. Not responsible for: where places come from (``bridges``),
-walking on them (``kernels.walk``).
+Decides how a place looks in memory and in bytes. Invariants: footprints and heights are whole grid units (1/128 m),
+so every reader collides with the same numbers; rings are closed implicitly, outer ones positive, holes negative
+(WALKING.md §2); arrays are never changed after construction. Not responsible for: where places come from
+(``bridges``), walking on them (``kernels.walk``).
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ class StaticMap:
 
     def __len__(self) -> int:
         """How many prisms there are."""
-        return self.key.shape[0]
+        return int(self.key.shape[0])
 
     @cached_property
     def _edges(self) -> I32:
@@ -102,7 +102,8 @@ class StaticMap:
     def prism_of_edge(self) -> I32:
         """[N]: the prism that each point, and the edge that starts there, belongs to."""
         ring = np.repeat(np.arange(self.point_start.shape[0] - 1), np.diff(self.point_start))
-        return np.repeat(np.arange(len(self)), np.diff(self.ring_start))[ring].astype(np.int32)
+        prism: I32 = np.repeat(np.arange(len(self)), np.diff(self.ring_start))[ring].astype(np.int32)
+        return prism
 
     @cached_property
     def prism_bounds(self) -> I32:
@@ -128,18 +129,18 @@ class StaticMap:
         edge_box = np.concatenate([np.minimum(edge[:, :2], edge[:, 2:]), np.maximum(edge[:, :2], edge[:, 2:])], axis=1)
         edge_cell, edge_item = _cells_under(edge_box, MARGIN_M, bounds, cells_x, cells_z)
         near = _near_cell(edge[edge_item], edge_cell, bounds, cells_z)
-        edge_start, edge_item = _by_cell(edge_cell[near], edge_item[near], cells_x * cells_z)
+        edge_start, edge_order = _by_cell(edge_cell[near], edge_item[near], cells_x * cells_z)
         prism_cell, prism_item = _cells_under(self.prism_bounds / GRID_PER_M, 0.0, bounds, cells_x, cells_z)
-        prism_start, prism_item = _by_cell(prism_cell, prism_item, cells_x * cells_z)
+        prism_start, prism_order = _by_cell(prism_cell, prism_item, cells_x * cells_z)
         heights = np.stack([bottom[prism], top[prism]], axis=1)
         return WalkMap(
             bounds=bounds,
             cells_x=cells_x,
             cells_z=cells_z,
             cell_edge_start=edge_start,
-            cell_edge=np.ascontiguousarray(np.concatenate([edge, heights], axis=1)[edge_item]),
+            cell_edge=np.ascontiguousarray(np.concatenate([edge, heights], axis=1)[edge_order]),
             cell_prism_start=prism_start,
-            cell_prism=prism_item,
+            cell_prism=prism_order,
             prism_bottom=bottom,
             prism_top=top,
             prism_edge_start=self.point_start[self.ring_start],
@@ -166,7 +167,8 @@ def _cells_under(
 
 
 def _near_cell(edge: F64, cell: npt.NDArray[np.int64], bounds: F64, cells_z: int) -> npt.NDArray[np.bool_]:
-    """Which edges [n, 4] come within MARGIN_M of the circle around their cell: a long slanted one misses most of its box."""
+    """Which edges [n, 4] come within MARGIN_M of the circle around their cell: a long slanted one misses most of its
+    box."""
     centre = np.stack([cell // cells_z, cell % cells_z], axis=1) * CELL_M + (bounds[:2] + CELL_M / 2)
     along = edge[:, 2:] - edge[:, :2]
     t = np.sum((centre - edge[:, :2]) * along, axis=1) / np.sum(along * along, axis=1)
@@ -186,14 +188,15 @@ def _by_cell(cell: npt.NDArray[np.int64], item: npt.NDArray[np.int64], cells: in
 
 @dataclass(frozen=True, eq=False)
 class StreetGraph:
-    """Where inhabitants walk: nodes (V) and straight edges (E), one connected piece. Raises PlaceError if inconsistent."""
+    """Where inhabitants walk: nodes (V) and straight edges (E), one connected piece. Raises PlaceError if
+    inconsistent."""
 
     node_m: F64 = field(default_factory=lambda: _empty("<f8", 0, 2))
     """[V, 2]: x, z in metres."""
     edge: I32 = field(default_factory=lambda: _empty("<i4", 0, 2))
     """[E, 2]: the nodes at both ends."""
     width_m: F32 = field(default_factory=lambda: _empty("<f4"))
-    """[E]: how wide the street is; an inhabitant keeps within half of it, and walls may be nearer than that."""
+    """[E]: how wide the street is where walls leave it free: a body fits anywhere within half of it, to both sides."""
     kind: U8 = field(default_factory=lambda: _empty("u1"))
     """[E]: number in ``STREET_KINDS``."""
 
@@ -264,7 +267,8 @@ class Scenery:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """One imported place. ``anchor``: latitude, longitude (degrees, WGS 84), height (m) of the origin; X east, Z south."""
+    """One imported place. ``anchor``: latitude, longitude (degrees, WGS 84), height (m) of the origin; X east, Z
+    south."""
 
     title: str
     anchor: tuple[float, float, float]
@@ -303,7 +307,8 @@ class Place:
         try:
             return cls(
                 title=str(raw["title"]),
-                anchor=tuple(float(x) for x in raw["anchor"]),  # type: ignore[arg-type]  # length is checked by unpacking
+                # type: ignore[arg-type]  # length is checked by unpacking
+                anchor=tuple(float(x) for x in raw["anchor"]),
                 attribution=str(raw["attribution"]),
                 ground=StaticMap(**_arrays(raw["ground"])),
                 streets=StreetGraph(**_arrays(raw["streets"])),

@@ -43,7 +43,8 @@ class WalkMap(NamedTuple):
     """Arrays that a walk kernel reads: edges copied into the order of the grid's cells, and prisms.
 
     Cell (ix, iz) has number ``ix * cells_z + iz`` and covers CELL_M metres from ``bounds``' minimum; places
-    outside of the grid are clamped to its rim. ``*_start`` are CSR: the items of cell c are ``[start[c], start[c + 1])``.
+    outside of the grid are clamped to its rim. ``*_start`` are CSR: the items of cell c are ``[start[c], start[c +
+    1])``.
     """
 
     bounds: npt.NDArray[np.float64]

@@ -1,7 +1,9 @@
 """The mirror: what this gateway knows of the regions near its clients, as its shards published it.
 
-Decides: which mirror row stands for which entity of which shard row; when a region must be subscribed anew (a gap in ``seq``,
-an older epoch). Invariants: a row's ``serial`` is 0 when nobody is in it and never repeats otherwise; blobs of occupied rows lie in
+Decides: which mirror row stands for which entity of which shard row; when a region must be subscribed anew (a gap in
+``seq``,
+an older epoch). Invariants: a row's ``serial`` is 0 when nobody is in it and never repeats otherwise; blobs of
+occupied rows lie in
 the arena. Not responsible for: who sees what (``views``), links.
 """
 
@@ -78,11 +80,14 @@ class Mirror:
     def apply(self, delta: RegionDelta) -> bool:
         """Take over one region's delta. False: it does not follow what is held, and the region must be subscribed anew.
 
-        A delta of an older epoch, or an old one again, is ignored (True): its owner has lost the region, or the link repeated it.
+        A delta of an older epoch, or an old one again, is ignored (True): its owner has lost the region, or the link
+        repeated it.
         """
         region = self._regions.get(delta.region)
         if delta.snapshot:
-            if region is not None and (delta.epoch < region.epoch or (delta.epoch == region.epoch and delta.seq <= region.seq)):
+            if region is not None and (
+                delta.epoch < region.epoch or (delta.epoch == region.epoch and delta.seq <= region.seq)
+            ):
                 return True
             if region is not None:
                 self._drop(region.row[region.row >= 0].astype(np.int64))
@@ -169,7 +174,8 @@ class Mirror:
         self.hot["state_tick"][rows] = np.int64(delta.tick).astype(np.int32)
 
     def _store(self, blobs: bytes) -> int:
-        """Append to the arena; returns where. A full arena is compacted, and grown if more than half of it is in use."""
+        """Append to the arena; returns where. A full arena is compacted, and grown if more than half of it is in
+        use."""
         if self._arena_used + len(blobs) > len(self.blobs):
             self._compact(len(blobs))
         at = self._arena_used

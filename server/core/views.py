@@ -1,6 +1,8 @@
-"""Views: who looks from where, and the numbers of each stream. One view for each connection, with the connection's index.
+"""Views: who looks from where, and the numbers of each stream. One view for each connection, with the connection's
+index.
 
-Decides: what a fresh view looks like. Invariants: a closed view writes nothing; a body belongs to one view. Everything that is done
+Decides: what a fresh view looks like. Invariants: a closed view writes nothing; a body belongs to one view.
+Everything that is done
 for all views each tick is in ``kernels.pace``, ``kernels.interest`` and ``kernels.encode``.
 """
 
@@ -38,7 +40,8 @@ class ViewRules:
 
 @dataclass(slots=True)
 class Batch:
-    """Frames of some views: ``buffer[at[k] : at[k] + length[k]]`` goes to connection ``conn[k]``. Valid until the next batch."""
+    """Frames of some views: ``buffer[at[k] : at[k] + length[k]]`` goes to connection ``conn[k]``. Valid until the
+    next batch."""
 
     buffer: npt.NDArray[np.uint8]
     conn: npt.NDArray[np.int32]
@@ -127,15 +130,34 @@ class Views:
         while self.high and not self.state.views[self.high - 1]["active"]:
             self.high -= 1
 
+    def forget(self, conns: npt.NDArray[np.int32]) -> None:
+        """These views hold nothing any more: everything enters again (after SCHEMA)."""
+        self.state.slot[conns] = np.zeros(1, SLOT)
+        self.state.views["high"][conns] = 0
+
     def frames(
-        self, tick: int, now_ms: int, mirror: Mirror, blocked: npt.NDArray[np.uint8], frame_bytes_max: int = FRAME_BYTES_MAX
+        self,
+        tick: int,
+        now_ms: int,
+        mirror: Mirror,
+        blocked: npt.NDArray[np.uint8],
+        frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> Iterator[Batch]:
-        """All frames of ``tick``, in as few batches as fit the buffer; ``totals`` is complete when the iterator ends."""
+        """All frames of ``tick``, in as few batches as fit the buffer; ``totals`` is complete when the iterator
+        ends."""
         if len(self._scratch.mark) < mirror.rows:
             self._scratch = scratch(mirror.rows, self._numbers)
         counts = self._counts
         chosen = choose(
-            self.high, now_ms, self._patience_ms, frame_bytes_max, blocked, self.state, self._chosen, self._budgets, counts
+            self.high,
+            now_ms,
+            self._patience_ms,
+            frame_bytes_max,
+            blocked,
+            self.state,
+            self._chosen,
+            self._budgets,
+            counts,
         )
         totals = Totals(views=int(counts[0]), held=int(counts[1]))
         counts[:] = 0
