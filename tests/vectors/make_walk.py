@@ -50,7 +50,8 @@ def case(
     ground = Ground(bounds)
     for key, each in enumerate(prisms):
         ground.add(key, each["bottom_m"], each["top_m"], [[(x, z) for x, z in ring] for ring in each["rings"]])
-    body = Walker(*start, on_ground=on_ground)
+    x, y, z = start
+    body = Walker(x, y, z, on_ground)
     body.vx, body.vy, body.vz = v
     h = 1 / rate
     states = []

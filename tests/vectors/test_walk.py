@@ -21,7 +21,8 @@ def test_python_twin(case: dict[str, Any]) -> None:
     ground = Ground(tuple(case["bounds_m"]))
     for key, prism in reversed(list(enumerate(case["prisms"]))):
         ground.add(key, prism["bottom_m"], prism["top_m"], [[(x, z) for x, z in ring] for ring in prism["rings"]])
-    body = Walker(*case["start"]["p"], on_ground=bool(case["start"]["on_ground"]))
+    x, y, z = case["start"]["p"]
+    body = Walker(x, y, z, bool(case["start"]["on_ground"]))
     body.vx, body.vy, body.vz = case["start"]["v"]
     states = iter(case["states"])
     for move_x, move_z, buttons, steps in case["commands"]:
