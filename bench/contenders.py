@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.prepare import BENCH, Tools
+from bench.process import Child
+from bench.served import OurServer, PeerServer, Served
 from protocol.layouts import PROTOCOL_VERSION, SUBPROTOCOL
 from protocol.messages import Hello, encode_client
 
@@ -18,37 +20,37 @@ Command = list[str | Path]
 
 @dataclass(frozen=True)
 class Contender:
-    """One server. ``on_stdin``: it takes the control lines itself; ours is asked over HTTP instead."""
+    """One server."""
 
     name: str
-    on_stdin: bool
+    talk: Callable[[Child, int], Served]
     server: Callable[[Tools, Path, int], Command]
     probe: Callable[[Tools, Path, int, int], Command]
     swarm: Callable[[Path, int], Command]
 
 
-def _peer(name: str, program: str, transport: str, node: str) -> Contender:
+def _peer(name: str, program: str, transport: str, kind: str) -> Contender:
     def server(tools: Tools, motion: Path, port: int) -> Command:
-        binary = tools.node20 if transport == "uws" else tools.node24
-        assert binary is not None
-        return [
-            binary, tools.peers / program, "--transport", transport, "--trajectory", motion, "--port", str(port),
-        ]  # fmt: skip
+        # The only build of uWebSockets.js on npm that loads on an older glibc is one for Node 20.
+        node = tools.node20 if transport == "uws" else tools.node24
+        assert node is not None
+        command: Command = [node, tools.peers / program, "--transport", transport]
+        return [*command, "--trajectory", motion, "--port", str(port)]
 
     def probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
         assert tools.node24 is not None
-        arguments = ["--peer", node, "--clients", str(probes), "--trajectory", motion, "--port", str(port)]
-        return [tools.node24, tools.peers / "probe.mjs", *arguments]
+        command: Command = [tools.node24, tools.peers / "probe.mjs", "--peer", kind, "--clients", str(probes)]
+        return [*command, "--trajectory", motion, "--port", str(port)]
 
     def swarm(folder: Path, clients: int) -> Command:
-        return ["--mode", "colyseus" if node == "colyseus" else "plain"]
+        return ["--mode", "colyseus" if kind == "colyseus" else "plain"]
 
-    return Contender(name, True, server, probe, swarm)
+    return Contender(name, lambda child, port: PeerServer(child), server, probe, swarm)
 
 
 def _serve(tools: Tools, motion: Path, port: int) -> Command:
     world = BENCH / "worlds" / "replay.toml"
-    return [sys.executable, "-m", "isthmus", "serve", world, "--port", str(port), "--replay", motion]
+    return [sys.executable, "-m", "isthmus", "serve", world, "--gateway-port", str(port), "--shard-replay-path", motion]
 
 
 def _probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
@@ -74,7 +76,7 @@ def hello_file(hellos: Iterable[bytes]) -> bytes:
     return b"".join(struct.pack("<H", len(hello)) + hello for hello in hellos)
 
 
-OURS = Contender("isthmus", False, _serve, _probe, _swarm)
+OURS = Contender("isthmus", OurServer, _serve, _probe, _swarm)
 PEERS = {
     "colyseus-ws": _peer("colyseus-ws", "colyseus.mjs", "ws", "colyseus"),
     "colyseus-uws": _peer("colyseus-uws", "colyseus.mjs", "uws", "colyseus"),

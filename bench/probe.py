@@ -4,13 +4,14 @@ Client i's body is entity i of the replayed trajectory; entities have consecutiv
 in WELCOME gives all the others. A tick is checked when a message of a later tick has come: then all that the server
 had to say about it is known, also when it said nothing because nothing was due.
 
-Wrong is: an entity within the radius that is not shown, one shown beyond the leave radius, an unknown id, a position off
-by more than ERROR_MAX_M, a rule of the standard broken. Not responsible for: p99.9 against its target (``report``).
+Wrong is: an entity within the radius that is not shown, one shown beyond the leave radius, an unknown id, a position
+off by more than ERROR_MAX_M, a rule of the standard broken. Not responsible for: p99.9 against its target (``report``).
 """
 
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -183,7 +184,12 @@ async def main(motion: Trajectory, port: int, clients: int) -> None:
     checks = [Check(motion, index) for index in range(clients)]
     commands: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin.fileno(), lambda: commands.put_nowait(sys.stdin.readline().strip()))
+
+    def read_commands() -> None:
+        for line in os.read(sys.stdin.fileno(), 4096).decode().split("\n")[:-1] or ["quit"]:
+            commands.put_nowait(line)
+
+    loop.add_reader(sys.stdin.fileno(), read_commands)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         events = [asyncio.Event() for _ in checks]
         tasks = [group.create_task(follow(c, session, port, e)) for c, e in zip(checks, events, strict=True)]

@@ -61,7 +61,7 @@ class Child:
         try:
             self._process.stdin.write(command.encode() + b"\n")
         except BrokenPipeError:
-            raise ChildFailed(self._ended()) from None
+            raise ChildFailed(self.ended_text()) from None
 
     def wait(self, event: str, timeout_s: float) -> dict[str, Any]:
         """The next event of this name; others are dropped. Raises ChildFailed."""
@@ -72,7 +72,7 @@ class Child:
             except queue.Empty:
                 raise ChildFailed(f"{self.name} did not say '{event}' in {timeout_s:g} s; {self._tail()}") from None
             if found is None:
-                raise ChildFailed(self._ended())
+                raise ChildFailed(self.ended_text())
             if found["event"] == event:
                 return found
 
@@ -80,7 +80,8 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def _ended(self) -> str:
+    def ended_text(self) -> str:
+        """For an error message: the end of the child's log."""
         return f"{self.name} ended; {self._tail()}"
 
     def _tail(self) -> str:

@@ -48,7 +48,9 @@ class Figures:
     messages_per_s_client: float
     inputs_per_s_client: float
     input_wire_bytes: int
-    tick_p99_s: float | None
+    inputs_taken_per_s_client: float
+    tick_p99_s: float
+    tick_p999_s: float
     gap_max_s: float
     lost: int
     join_s: float
@@ -79,26 +81,28 @@ def measure(
             return stack.enter_context(Child(name, command, core, logs / f"{tag}.{name}.log"))
 
         server = child("server", contender.server(tools, path, port), SERVER_CORE)
-        server.wait("listening", 60)
+        served = contender.talk(server, port)
+        served.ready()
         probe = child("probe", contender.probe(tools, path, port, PROBES), CLIENT_CORE)
         probe.wait("ready", 60)
         command: list[str | Path] = [tools.swarm, "--port", str(port), "--clients", str(clients - PROBES)]
         swarm = child("swarm", [*command, "--first", str(PROBES), *contender.swarm(folder, clients)], CLIENT_CORE)
         ready = swarm.wait("ready", 120)
-        server.say("start")
+        served.start()
         time.sleep(settle_s)
 
-        for each in (server, probe, swarm):
+        for each in (probe, swarm):
             each.say("begin")
+        served.begin()
         cpu_s, busy_s, began = server.cpu_s(), core_busy_s(SERVER_CORE), time.monotonic()
         time.sleep(window_s)
         seconds = time.monotonic() - began
         cpu_s, busy_s, rss_mib = server.cpu_s() - cpu_s, core_busy_s(SERVER_CORE) - busy_s, server.rss_mib()
-        for each in (swarm, probe, server):
+        for each in (swarm, probe):
             each.say("end")
-        swarmed, probed, served = swarm.wait("ended", 30), probe.wait("ended", 60), server.wait("ended", 60)
+        window, swarmed, probed = served.end(), swarm.wait("ended", 30), probe.wait("ended", 60)
 
-    ticks_per_s = served["ticks"] / served["seconds"]
+    ticks_per_s = window["ticks"] / window["seconds"]
     swarm_clients = max(1, clients - PROBES)
     entity_ticks_per_s = clients * motion.header.mean_visible * ticks_per_s
     swarm_entity_ticks = swarm_clients * motion.header.mean_visible * ticks_per_s * swarmed["seconds"]
@@ -129,7 +133,9 @@ def measure(
         messages_per_s_client=swarmed["messages"] / swarmed["seconds"] / swarm_clients,
         inputs_per_s_client=swarmed["inputs"] / swarmed["seconds"] / swarm_clients,
         input_wire_bytes=swarmed["input_wire_bytes"],
-        tick_p99_s=served.get("done_p99_s"),
+        inputs_taken_per_s_client=window["inputs"] / window["seconds"] / clients,
+        tick_p99_s=window["done_p99_s"],
+        tick_p999_s=window["done_p999_s"],
         gap_max_s=swarmed["gap_max_s"],
         lost=lost,
         join_s=ready["seconds"],

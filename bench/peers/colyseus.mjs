@@ -94,4 +94,4 @@ server.define('world', WorldRoom);
 await server.listen(+opt.port, '127.0.0.1');
 await matchMaker.createRoom('world', {});
 say('listening');
-serveTicks(motion.rate_hz, tick, () => ({ clients: room.clients.length, inputs }));
+serveTicks(motion.rate_hz, tick, { clients: () => room.clients.length, taken: () => inputs });

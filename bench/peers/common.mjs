@@ -92,11 +92,11 @@ const quantile = (sorted, q) => (sorted.length ? sorted[Math.min(sorted.length -
 
 /** Runs tick(n) on a fixed schedule and answers the control lines of a server. A server that is half a second behind
  *  starts its schedule anew, as a game loop would. */
-export function serveTicks(rateHz, tick, extra = () => ({})) {
+export function serveTicks(rateHz, tick, { clients, taken }) {
   const periodMs = 1000 / rateHz;
   let origin = 0, planned = 0, n = 0, resets = 0;
   let window = null;
-  const begin = () => { window = { at: performance.now(), ticks: 0, work: [], done: [], resets }; };
+  const begin = () => { window = { at: performance.now(), ticks: 0, work: [], done: [], resets, inputs: taken() }; };
   function step() {
     const due = origin + planned * periodMs;
     const started = performance.now();
@@ -122,7 +122,8 @@ export function serveTicks(rateHz, tick, extra = () => ({})) {
       say('ended', {
         seconds, ticks: window.ticks, resets: resets - window.resets,
         tick_p50_s: quantile(window.work, 0.5) / 1000, tick_p99_s: quantile(window.work, 0.99) / 1000,
-        done_p99_s: quantile(window.done, 0.99) / 1000, ...extra(),
+        done_p99_s: quantile(window.done, 0.99) / 1000, done_p999_s: quantile(window.done, 0.999) / 1000,
+        inputs: taken() - window.inputs, clients: clients(),
       });
     },
   });

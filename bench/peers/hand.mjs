@@ -14,7 +14,7 @@ const count = motion.entities;
 const grid = new Grid(count, motion.side_m, motion.radius_m);
 const clients = new Set();
 const cm = { x: new Int32Array(count), y: new Int32Array(count), z: new Int32Array(count), yaw: new Uint8Array(count) };
-let dropped = 0, inputs = 0;
+let inputs = 0;
 
 class Viewer {
   constructor(index, send) {
@@ -103,7 +103,7 @@ if (opt.transport === 'uws') {
     upgrade: (res, req, context) => res.upgrade(
       { index: +req.getQuery('i') }, req.getHeader('sec-websocket-key'), req.getHeader('sec-websocket-protocol'),
       req.getHeader('sec-websocket-extensions'), context),
-    open: (ws) => { ws.viewer = new Viewer(ws.index, (data) => { if (ws.send(data, true) === 2) dropped++; }); clients.add(ws.viewer); },
+    open: (ws) => { ws.viewer = new Viewer(ws.index, (data) => { if (ws.send(data, true) === 2) ws.close(); }); clients.add(ws.viewer); },
     message: (ws, data) => ws.viewer.input(Buffer.from(data)),
     close: (ws) => clients.delete(ws.viewer),
   }).listen('127.0.0.1', +opt.port, (socket) => { if (socket) say('listening'); else process.exit(1); });
@@ -118,4 +118,4 @@ if (opt.transport === 'uws') {
     ws.on('close', () => clients.delete(viewer));
   });
 }
-serveTicks(motion.rate_hz, tick, () => ({ clients: clients.size, dropped, inputs }));
+serveTicks(motion.rate_hz, tick, { clients: () => clients.size, taken: () => inputs });
