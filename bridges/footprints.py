@@ -1,7 +1,8 @@
 """Building outlines become prisms on the grid.
 
-Decides which buildings count, how high they are, and how outlines are cleaned. Invariants: every ring is valid, simple, on the
-1/128 m grid, outer rings positive and holes negative. Not responsible for: reading the file, drawing roofs.
+Decides which buildings count, how high they are, and how outlines are cleaned. Invariants: every ring is valid,
+simple, on the 1/128 m grid, outer rings positive and holes negative. Not responsible for: reading the file, drawing
+roofs.
 """
 
 import re

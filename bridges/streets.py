@@ -1,10 +1,12 @@
 """Ways that people walk become one connected graph, clear of buildings.
 
-Decides what is walkable, how wide it is, and where people appear. Invariants: every point of an edge, and of its width to both
-sides, is at least CLEAR_M from each footprint; the graph is one piece. Not responsible for: who walks there.
+Decides what is walkable, how wide it is, and where people appear. Invariants: every point of an edge, and of its
+width to both sides, is at least CLEAR_M from each footprint; the graph is one piece. Not responsible for: who walks
+there.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -98,7 +100,7 @@ def streets_of(ways: Sequence[Line], ground: StaticMap, bounds_m: tuple[float, f
                 number[node] = len(points)
                 points.append(point)
             ids.append(number[node])
-        for a, b in zip(ids, ids[1:], strict=False):
+        for a, b in pairwise(ids):
             if a != b:
                 edges.setdefault((min(a, b), max(a, b)), (width_of(way.tags), kind))
     node_m = np.array(points).reshape(-1, 2)
@@ -115,10 +117,10 @@ def streets_of(ways: Sequence[Line], ground: StaticMap, bounds_m: tuple[float, f
     edge, width_m, kind_of, room_m = edge[keep], width_m[keep], kind_of[keep], room_m[keep]
     keep = _largest_piece(edge, node_m.shape[0])
     edge, width_m, kind_of, room_m = edge[keep], width_m[keep], kind_of[keep], room_m[keep]
-    used, edge = np.unique(edge, return_inverse=True)
+    used, renumbered = np.unique(edge, return_inverse=True)
     return StreetGraph(
         node_m=node_m[used],
-        edge=edge.reshape(-1, 2).astype(np.int32),
+        edge=renumbered.reshape(-1, 2).astype(np.int32),
         width_m=np.minimum(width_m, 2.0 * (room_m - CLEAR_M)).astype(np.float32),
         kind=kind_of,
     )

@@ -1,7 +1,7 @@
 """Cuts a place into the files that clients fetch (``protocol/MAP.md``).
 
-Decides which tile holds what, and the bytes. Invariants: the same place gives the same bytes and version; a prism, line or area
-is in each tile that its bounding box touches. Not responsible for: serving the files.
+Decides which tile holds what, and the bytes. Invariants: the same place gives the same bytes and version; a prism,
+line or area is in each tile that its bounding box touches. Not responsible for: serving the files.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Reads the map's index and tiles (``protocol/MAP.md``) and fills the ground that a client's body walks on.
 
-Decides what a client takes from the map. Invariants: bad bytes raise MapError and change nothing; prisms are kept by key.
-Not responsible for: fetching over HTTP, drawing.
+Decides what a client takes from the map. Invariants: bad bytes raise MapError and change nothing; prisms are kept by
+key. Not responsible for: fetching over HTTP, drawing.
 """
 
 import json

@@ -1,9 +1,10 @@
 """One walk step in plain Python: what a bot or any client predicts its own body with.
 
 Decides where a body is after a command, exactly as ``protocol/WALKING.md`` says; section numbers are that page's.
-Invariants: the result is the same, bit for bit, as the server's kernel and the page's; it does not depend on the order
-in which prisms were added. Not responsible for: fetching the map (``client.tiles``), queues of commands, reconciliation.
-Written for speed in the interpreter: one flat function for the common case (nothing near), tuples for edges.
+Invariants: the result is the same, bit for bit, as the server's kernel and the page's; it does not depend on the
+order in which prisms were added. Not responsible for: fetching the map (``client.tiles``), queues of commands,
+reconciliation. Written for speed in the interpreter: one flat function for the common case (nothing near), tuples for
+edges.
 """
 
 from collections.abc import Iterable, Sequence
@@ -179,10 +180,11 @@ def move(ground: Ground, body: Walker, mx: float, mz: float) -> tuple[float, flo
         mz = mz * k
     ux = mx / n
     uz = mz / n
-    for _ in range(n):
-        accepted, lowest, ceil = _submove(ground, body, ux, uz)
+    accepted, lowest, ceil = _submove(ground, body, ux, uz)
+    for _ in range(1, n):
         if not accepted:
             break
+        accepted, lowest, ceil = _submove(ground, body, ux, uz)
     return lowest, ceil
 
 

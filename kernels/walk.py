@@ -2,8 +2,8 @@
 
 Decides where bodies are after commands or pushes. Invariants: bit for bit what the page says, whatever the order of
 rows and prisms; a body that overlaps no obstacle never comes to overlap one; no operation but + - * / sqrt and
-comparisons. Not responsible for: which commands are due and how much time a client may spend (the shard), building the
-map (``protocol.place``).
+comparisons. Not responsible for: which commands are due and how much time a client may spend (the shard), building
+the map (``protocol.place``).
 """
 
 from math import inf, sqrt
@@ -247,7 +247,8 @@ def _move(ground: WalkMap, pos: F64, vel: F64, mx: float, mz: float) -> tuple[fl
 def walk_step(
     ground: WalkMap, pos: F64, vel: F64, on_ground: bool, move_x: int, move_z: int, buttons: int, h: float
 ) -> bool:
-    """One walk step (§4) of ``h`` seconds for one body (pos, vel: float64[3], in place); whether it ends on the ground."""
+    """One walk step (§4) of ``h`` seconds for one body (pos, vel: float64[3], in place); whether it ends on the
+    ground."""
     wx = move_x / 127
     wz = move_z / 127
     l2 = wx * wx + wz * wz
@@ -287,7 +288,7 @@ def walk_step(
     if y + HEIGHT > ceil:
         y = ceil - HEIGHT
         vy = min(vy, 0.0)
-    landed = y <= lowest
+    landed = bool(y <= lowest)
     if landed:
         y = lowest
         vy = 0.0
@@ -332,7 +333,7 @@ def walk_commands(
         left = budget[k]
         at = first[k]
         end = at + count[k]
-        part = np.int64(done[k])
+        part = int(done[k])
         while left > 0 and at < end:
             on_ground = walk_step(ground, body, speed, on_ground, move_x[at], move_z[at], buttons[at], h)
             left -= 1
@@ -373,7 +374,8 @@ def push_walkers(ground: WalkMap, rows: I64, push: F64, pos: F64, vel: F64) -> N
 
 @jit
 def fit_at(ground: WalkMap, pos: F64, fits: U8) -> None:
-    """Which places (pos float64[n, 3], feet) a body may be at: ``fits`` uint8[n] is 1 within bounds and clear of prisms."""
+    """Which places (pos float64[n, 3], feet) a body may be at: ``fits`` uint8[n] is 1 within bounds and clear of
+    prisms."""
     for k in range(pos.shape[0]):
         fits[k] = _fits(ground, pos[k, 0], pos[k, 1], pos[k, 2])
 

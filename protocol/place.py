@@ -305,10 +305,10 @@ class Place:
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise PlaceError(f"not a place of format {FORMAT}: import it again")
         try:
+            latitude, longitude, height_m = raw["anchor"]
             return cls(
                 title=str(raw["title"]),
-                # type: ignore[arg-type]  # length is checked by unpacking
-                anchor=tuple(float(x) for x in raw["anchor"]),
+                anchor=(float(latitude), float(longitude), float(height_m)),
                 attribution=str(raw["attribution"]),
                 ground=StaticMap(**_arrays(raw["ground"])),
                 streets=StreetGraph(**_arrays(raw["streets"])),
