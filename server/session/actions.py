@@ -1,6 +1,7 @@
 """What ``Sessions`` wants done, in imperative form. A shell or the gateway's core carries these out in the given order.
 
 Invariant: order matters. WELCOME is posted before its OpenView (it carries no ``sseq``), everything else after it.
+CloseView comes before the CloseConn of its connection.
 """
 
 from dataclasses import dataclass

@@ -177,8 +177,8 @@ class Sessions:
                 )
         elif session is not None:
             if isinstance(message, Bye):
-                self._close(conn, Close.GOING_AWAY, "bye", "bye")
                 self._end(session, Stimulus.DISMISSED)
+                self._close(conn, Close.GOING_AWAY, "bye", "bye")
             elif isinstance(message, Say) and session.state is State.LIVE:
                 self._heard(session, conn, message, now_s)
             else:
@@ -217,8 +217,9 @@ class Sessions:
         """The shard gave no body."""
         entry = self._sessions.get(session)
         if entry is not None and entry.state is State.ATTACHING and entry.conn is not None:
-            self._close(entry.conn, Close(code), "attach_refused", text)
+            conn = entry.conn
             self._end(entry, Stimulus.DISMISSED)
+            self._close(conn, Close(code), "attach_refused", text)
         return self._take()
 
     def shard_event(self, session: int | None, entity: int | None, name: str, payload: object) -> list[Action]:
@@ -264,9 +265,10 @@ class Sessions:
             self._close(conn, Close.HEARTBEAT, "hello_timeout", f"no HELLO within {limits.hello_timeout_s:g} s")
         while (session_id := _expired(self._attaching, now_s)) is not None:
             session = self._sessions[session_id]
-            assert session.conn is not None, "an attaching session has a connection"
-            self._close(session.conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
+            conn = session.conn
+            assert conn is not None, "an attaching session has a connection"
             self._drop(session, now_s)
+            self._close(conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
         while (session_id := _expired(self._grace, now_s)) is not None:
             self._end(self._sessions[session_id], Stimulus.EXPIRED)
         heard = np.maximum(heard_s, self._live_from_s)
@@ -420,12 +422,12 @@ class Sessions:
         session = self._by_conn.get(conn)
         if session is None and conn not in self._greeting:
             return
-        self._close(conn, code, reason, text)
         if session is not None:
             if code.advice is Advice.RECONNECT_NOW:
                 self._drop(session, now_s)
             else:
                 self._end(session, Stimulus.DISMISSED)
+        self._close(conn, code, reason, text)
 
     def _drop(self, session: Session, now_s: float) -> None:
         """The connection is gone: the body stays for the grace, if there is anything to come back to."""
