@@ -147,8 +147,8 @@ def test_other_flags_and_rows_stay() -> None:
     one = np.ones(1, np.int64)
     moves = (np.array([127], np.int8), np.zeros(1, np.int8))
     rest = (np.ones(1, np.uint8), np.ones(1, np.uint8))
-    out = (np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int64))
-    walk_commands(world.walk, 1 / 60, one, one, one - 1, one, *moves, *rest, pos, vel, flags, *out)
+    done, used, taken = np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    walk_commands(world.walk, 1 / 60, one, one, one - 1, one, *moves, *rest, pos, vel, flags, done, used, taken)
     assert flags.tolist() == [4, 7, 2]
     assert not pos[[0, 2]].any()
     assert pos[1, 0] > 0.0
