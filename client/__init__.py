@@ -1,0 +1,62 @@
+"""The Python client: a core without I/O, and an asyncio shell. Light: importing it loads neither numba nor aiohttp.
+
+    from client import Client, ClientConfig, Entered
+
+    async with Client(ClientConfig(url="ws://127.0.0.1:8080/ws", name="Ada")) as me:
+        me.core.steer_towards(heading=0.0)
+        async for event in me.events():
+            ...
+
+Decides nothing: ``core`` does. Not responsible for: what a program wants to do in a world.
+"""
+
+from client.core import ClientConfig, ClientCore, ClientStats
+from client.events import (
+    Changed,
+    ChatHeard,
+    ClientEvent,
+    Closed,
+    Connect,
+    Corrected,
+    Disconnect,
+    Entered,
+    Left,
+    Lost,
+    Noticed,
+    PresenceChanged,
+    SchemaChanged,
+    Send,
+    ShellAction,
+    Told,
+    Welcomed,
+)
+from client.shell.connection import Client, guest_token
+from client.walk import Ground, Walker, walk_step
+
+__all__ = [
+    "Changed",
+    "ChatHeard",
+    "Client",
+    "ClientConfig",
+    "ClientCore",
+    "ClientEvent",
+    "ClientStats",
+    "Closed",
+    "Connect",
+    "Corrected",
+    "Disconnect",
+    "Entered",
+    "Ground",
+    "Left",
+    "Lost",
+    "Noticed",
+    "PresenceChanged",
+    "SchemaChanged",
+    "Send",
+    "ShellAction",
+    "Told",
+    "Walker",
+    "Welcomed",
+    "guest_token",
+    "walk_step",
+]

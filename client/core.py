@@ -1,0 +1,571 @@
+"""The client as a state machine: told bytes and the time, asked for commands; says what to connect, send and report.
+
+Theory of operation. The core numbers its connections (*links*). One link is *active*: its stream fills ``records``, its inputs
+move the body. After a MOVE a second one is *coming*; it becomes active when it is welcomed, and the old one is closed. A lost active
+link is replaced after a delay that the close code advises, with the resume ticket, so that the body stays the same.
+Commands that are not known to be applied are sent again on a new link; the server skips those it has had.
+
+Invariants
+* At most one link is active and at most one coming; bytes of any other link are ignored.
+* One INPUT or ACK at least every ``ack_ms`` while a link is active; sequence numbers of commands never repeat in a session.
+* A server that breaks the standard costs a reconnect, never an exception: ``receive`` raises nothing on any bytes.
+
+Not responsible for: sockets (``client.shell``), fetching the map, where to go.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, sin, tau
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from client.clock import ServerClock
+from client.events import (
+    Changed,
+    ChatHeard,
+    ClientEvent,
+    Closed,
+    Connect,
+    Corrected,
+    Disconnect,
+    Entered,
+    Left,
+    Lost,
+    Noticed,
+    PresenceChanged,
+    SchemaChanged,
+    Send,
+    ShellAction,
+    Told,
+    Welcomed,
+)
+from client.prediction import Predictor, Sent
+from client.retry import Retry
+from client.smoothing import Smoothing
+from client.walk import Ground
+from protocol.codes import Advice, Close, ProtocolViolation, advice_of
+from protocol.frames import Frame, Records, Structure, decode
+from protocol.layouts import (
+    COMMAND,
+    COMMAND_YAW_STEPS,
+    COMMANDS_PER_INPUT_MAX,
+    MOVE_UNIT,
+    PROTOCOL_VERSION,
+    STEPS_PER_COMMAND_MAX,
+)
+from protocol.messages import (
+    SCOPE_WORLD,
+    Ack,
+    Bye,
+    Chat,
+    ClientMessage,
+    Closing,
+    Event,
+    Hello,
+    Input,
+    Move,
+    Notice,
+    Presence,
+    Say,
+    Schema,
+    ServerMessage,
+    Welcome,
+    decode_server,
+    encode_client,
+    unpack,
+)
+
+U32 = 0xFFFFFFFF
+ANYWHERE = (-1e6, -1e6, 1e6, 1e6)
+"""Bounds (metres) of the ground of a world that names no map."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """What a client wants. ``token``: as issued by the server or an identity provider; None where none is needed."""
+
+    url: str
+    name: str | None = None
+    token: str | None = None
+    profile: str = "desktop"
+    agent: str = "isthmus-python"
+    input_hz: float = 20.0
+    """Commands per second while moving; each lasts as many walk steps as have become due."""
+    ack_ms: float = 200.0
+    """Longest silence towards the server (it asks for at most ``idle_ack_ms`` in the welcome)."""
+    predict: bool = True
+    """Predict the own body. Without it, ``position`` is what the server said last: half the CPU of a bot."""
+    events: bool = True
+    """Report entities that enter, leave and change. Without it, look into ``records``."""
+    silence_ms: float = 5000.0
+    """A server says something each second; after this long a link counts as broken."""
+    connect_ms: float = 10_000.0
+    """A link that is not welcomed by then counts as broken."""
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.input_hz <= 60.0:
+            raise ValueError(f"input_hz must be from 1 to 60, got {self.input_hz}")
+        if not 20.0 <= self.ack_ms <= 250.0:
+            raise ValueError(f"ack_ms must be from 20 to 250 (four times a second, STANDARD.md §2), got {self.ack_ms}")
+
+
+@dataclass(slots=True)
+class ClientStats:
+    """Counts since the start; ``correction_m_max`` leaves out what something else than commands moved."""
+
+    frames: int = 0
+    structures: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    inputs: int = 0
+    welcomes: int = 0
+    resumes: int = 0
+    losses: int = 0
+    violations: int = 0
+    corrections: int = 0
+    correction_m_sum: float = 0.0
+    correction_m_max: float = 0.0
+    pushes: int = 0
+
+
+@dataclass(slots=True)
+class _Link:
+    number: int
+    url: str
+    began_ms: float
+    resume: bytes | None
+    heard_ms: float = 0.0
+    closing: Closing | None = None
+    """What the server said just before it closes this link."""
+
+
+class ClientCore:
+    """One client. ``now_ms`` is any monotonic clock in milliseconds; ``jitter`` returns numbers in [0, 1)."""
+
+    def __init__(self, config: ClientConfig, jitter: Callable[[], float]) -> None:
+        self.config = config
+        self.records = Records()
+        self.welcome: Welcome | None = None
+        self.clock: ServerClock | None = None
+        self.stats = ClientStats()
+        self.online = 0
+        self.done = False
+        """The session ended and is not tried again."""
+        self._ground: Ground | None = None
+        self._predictor: Predictor | None = None
+        self._smoothing = Smoothing()
+        self._retry = Retry(jitter)
+        self._links = 0
+        self._active: _Link | None = None
+        self._coming: _Link | None = None
+        self._connect_at_ms: float | None = None
+        self._url = config.url
+        self._ticket: bytes | None = None
+        self._schema: dict[str, Any] | None = None
+        self._schema_hash: bytes | None = None
+        self._rows: dict[int, tuple[str, float | None]] = {}
+        self._wish = (0, 0, 0, 0, 0)
+        self._resting = False
+        self._command_at_ms = 0.0
+        self._steps_from_ms = 0.0
+        self._said_ms = 0.0
+        self._actions: list[ShellAction] = []
+        self._events: deque[ClientEvent] = deque()
+
+    # ---------------------------------------------------------------------------------------------- what a program asks
+
+    @property
+    def connected(self) -> bool:
+        """Whether a link is active: admitted, and not known to be lost."""
+        return self._active is not None
+
+    @property
+    def position(self) -> tuple[float, float, float] | None:
+        """The own body's feet in metres, predicted to now; None before the server said where it is, or without a body."""
+        p = self._predictor
+        return (p.body.x, p.body.y, p.body.z) if p is not None and p.placed else None
+
+    @property
+    def velocity(self) -> tuple[float, float, float]:
+        """The own body's velocity in m/s."""
+        p = self._predictor
+        return (p.body.vx, p.body.vy, p.body.vz) if p is not None else (0.0, 0.0, 0.0)
+
+    @property
+    def acknowledged_seq(self) -> int:
+        """The newest own command that the server has applied."""
+        return 0 if self._predictor is None else self._predictor.base_seq
+
+    def set_ground(self, ground: Ground | None) -> None:
+        """The static world to predict on, and to be filled further by whoever gives it; None while a tile of it is missing."""
+        self._ground = ground
+        if self._predictor is not None:
+            self._predictor.set_ground(self._ground_now())
+
+    def steer(self, move_x: float, move_z: float, yaw: float = 0.0, pitch: float = 0.0, buttons: int = 0) -> None:
+        """What the body does from now on: wished direction in world axes (length ≤ 1), radians, buttons of STANDARD.md §2."""
+        wish = (
+            round(max(-1.0, min(1.0, move_x)) * MOVE_UNIT),
+            round(max(-1.0, min(1.0, move_z)) * MOVE_UNIT),
+            round(yaw / tau * COMMAND_YAW_STEPS) % COMMAND_YAW_STEPS,
+            round(max(-1.0, min(1.0, pitch / (tau / 4))) * 127),
+            buttons,
+        )
+        if wish != self._wish:
+            self._wish, self._resting = wish, False
+
+    def steer_towards(self, heading: float, speed: float = 1.0, buttons: int = 0) -> None:
+        """Walk along ``heading`` (a yaw: 0 is −Z, counter-clockwise) at ``speed`` ≤ 1 times walking speed, looking there."""
+        self.steer(-sin(heading) * speed, -cos(heading) * speed, heading, 0.0, buttons)
+
+    def say(self, text: str, scope: int = SCOPE_WORLD, to: int | None = None) -> bool:
+        """A chat line; returns False if there is no connection to say it on."""
+        if self._active is None:
+            return False
+        self._send(self._active, Say(scope, text, to))
+        return True
+
+    def leave(self) -> None:
+        """Leave for good: the body is removed at once."""
+        if self._active is not None:
+            self._send(self._active, Bye())
+        self._end(Close.GOING_AWAY, "left", Advice.DO_NOT_COME_BACK)
+
+    def others(self, now_ms: float) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
+        """(ids uint64[n], positions float64[n, 3] in metres) of all others, as they should be drawn now."""
+        tick = 0.0 if self.clock is None else self.clock.shown_tick(now_ms)
+        return self._smoothing.positions(self.records, tick, now_ms)
+
+    def components(self, number: int) -> dict[str, Any]:
+        """Plain values of the components of the entity with ``number`` in ``records``."""
+        return self._plain(self.records.components.get(number, {}))
+
+    # ------------------------------------------------------------------------------------------- what a shell tells us
+
+    def start(self, now_ms: float) -> None:
+        """Begin: ask for the first connection."""
+        self._connect(now_ms, self._url, self._ticket)
+
+    def opened(self, link: int, now_ms: float) -> None:
+        """The asked connection is open."""
+        found = self._find(link)
+        if found is None:
+            self._actions.append(Disconnect(link))
+            return
+        found.heard_ms = now_ms
+        c = self.config
+        hello = Hello(
+            version_min=PROTOCOL_VERSION,
+            version_max=PROTOCOL_VERSION,
+            token=c.token,
+            name=c.name,
+            profile=c.profile,
+            resume=found.resume,
+            schema_hash=self._schema_hash,
+            agent=c.agent,
+        )
+        self._send(found, hello)
+
+    def receive(self, link: int, data: bytes, now_ms: float) -> None:
+        """One message arrived."""
+        found = self._find(link)
+        if found is None:
+            return
+        self.stats.bytes_in += len(data)
+        found.heard_ms = now_ms
+        try:
+            block = decode(data)
+            if block is None:
+                message = decode_server(data)
+                if message is not None:
+                    self._told(found, message, now_ms)
+            elif found is self._active:
+                self._apply(block, now_ms)
+        except ProtocolViolation as violation:
+            self.stats.violations += 1
+            self._actions.append(Disconnect(link))
+            self._lost(
+                found,
+                Close.PROTOCOL,
+                f"the server broke the standard: {violation.text}",
+                Advice.RECONNECT_LATER,
+                now_ms,
+            )
+
+    def closed(self, link: int, code: int, text: str, now_ms: float) -> None:
+        """The connection ended, or could not be opened; ``code`` is the WebSocket close code, 1006 if there was none."""
+        found = self._find(link)
+        if found is None:
+            return
+        said = found.closing
+        if said is not None:
+            self._lost(found, said.code, said.text, advice_of(said.code), now_ms, said.retry_after_ms)
+        else:
+            self._lost(found, code, text, advice_of(code), now_ms)
+
+    def advance(self, now_ms: float) -> None:
+        """Time passed: make commands, acknowledge, give up silent links, connect again."""
+        if self.done:
+            return
+        if self._connect_at_ms is not None and now_ms >= self._connect_at_ms:
+            self._connect_at_ms = None
+            self._connect(now_ms, self._url, self._ticket)
+        for link in (self._active, self._coming):
+            if link is not None and self._is_silent(link, now_ms):
+                self._actions.append(Disconnect(link.number))
+                self._lost(link, 1006, "the server fell silent", Advice.RECONNECT_NOW, now_ms)
+        if self._active is not None:
+            self._command(now_ms)
+            if now_ms - self._said_ms >= self._ack_ms:
+                self._said_ms = now_ms
+                self._send(self._active, Ack(self.records.frame, int(now_ms) & U32))
+
+    def next_ms(self) -> float:
+        """When :meth:`advance` should be called at the latest."""
+        if self._active is not None:
+            ack_at_ms = self._said_ms + self._ack_ms
+            moves = self._predictor is not None and self._predictor.placed and not self._resting
+            return min(self._command_at_ms, ack_at_ms) if moves else ack_at_ms
+        if self._connect_at_ms is not None:
+            return self._connect_at_ms
+        return 0.0 if self._coming is None else self._coming.began_ms + self.config.connect_ms
+
+    def take_actions(self) -> list[ShellAction]:
+        """What the shell is to do, in order."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def take_events(self) -> list[ClientEvent]:
+        """What happened, in order."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    # ------------------------------------------------------------------------------------------------------ connections
+
+    @property
+    def _ack_ms(self) -> float:
+        asked = self.config.ack_ms if self.welcome is None else min(self.config.ack_ms, self.welcome.idle_ack_ms)
+        return max(20.0, asked)
+
+    def _find(self, number: int) -> _Link | None:
+        for link in (self._active, self._coming):
+            if link is not None and link.number == number:
+                return link
+        return None
+
+    def _is_silent(self, link: _Link, now_ms: float) -> bool:
+        if link is self._active:
+            return now_ms - link.heard_ms > self.config.silence_ms
+        return now_ms - link.began_ms > self.config.connect_ms
+
+    def _connect(self, now_ms: float, url: str, ticket: bytes | None) -> None:
+        if self._coming is not None:
+            self._actions.append(Disconnect(self._coming.number))
+        self._links += 1
+        self._coming = _Link(self._links, url, now_ms, ticket)
+        self._actions.append(Connect(self._links, url))
+
+    def _send(self, link: _Link, message: ClientMessage) -> None:
+        data = encode_client(message)
+        self.stats.bytes_out += len(data)
+        self._actions.append(Send(link.number, data))
+
+    def _lost(
+        self, link: _Link, code: int, text: str, advice: Advice, now_ms: float, retry_after_ms: int | None = None
+    ) -> None:
+        self.stats.losses += 1
+        if link is self._coming:
+            self._coming = None
+            if self._active is not None:
+                return  # a move that failed: the old gateway still serves us, and says again when it wants us gone
+        else:
+            self._active = None
+            if self._coming is not None:
+                return  # the new gateway will welcome us
+        if link.url == self._url:
+            self._url = self.config.url  # a gateway that we were moved to may be gone
+        if advice in (Advice.NEW_TOKEN, Advice.DO_NOT_COME_BACK):
+            self._end(code, text, advice)
+            return
+        delay_ms = self._retry.delay_ms(advice, retry_after_ms)
+        self._connect_at_ms = now_ms + delay_ms
+        self._events.append(Lost(code, text, delay_ms))
+
+    def _end(self, code: int, text: str, advice: Advice) -> None:
+        for link in (self._active, self._coming):
+            if link is not None:
+                self._actions.append(Disconnect(link.number))
+        self._active = self._coming = self._connect_at_ms = None
+        self.done = True
+        self._events.append(Closed(code, text, advice))
+
+    # --------------------------------------------------------------------------------------------------------- messages
+
+    def _told(self, link: _Link, message: ServerMessage, now_ms: float) -> None:
+        if isinstance(message, Welcome):
+            if link is not self._coming:
+                raise ProtocolViolation("welcome_twice", "WELCOME on a link that is welcomed")
+            self._welcomed(link, message, now_ms)
+            return
+        if isinstance(message, Closing):
+            link.closing = message
+            return
+        if link is not self._active:
+            raise ProtocolViolation("not_welcomed", f"{type(message).__name__} before WELCOME")
+        self.records.count_structure(message.sseq)
+        match message:
+            case Chat():
+                self._events.append(ChatHeard(message.scope, message.sender, message.name, message.text))
+            case Presence():
+                self.online = message.online
+                self._events.append(PresenceChanged(message.online, message.joined, message.left))
+            case Notice():
+                self._events.append(Noticed(message.code, message.text))
+            case Event():
+                self._events.append(Told(message.entity, message.name, message.payload))
+            case Schema():
+                self.records.clear()
+                self._learn(message.schema, message.schema_hash)
+                self._events.append(SchemaChanged(message.schema))
+            case Move():
+                self._connect(now_ms, message.url or self._url, message.ticket)
+
+    def _welcomed(self, link: _Link, welcome: Welcome, now_ms: float) -> None:
+        old, self._active, self._coming = self._active, link, None
+        if old is not None:
+            self._actions.append(Disconnect(old.number))
+        before = self.welcome
+        self.welcome = welcome
+        self._ticket = welcome.resume
+        self._learn(welcome.schema, welcome.schema_hash)
+        self._url = link.url
+        self._retry.succeeded()
+        self.records = Records()
+        self._smoothing = Smoothing()
+        if before is None or old is None or before.rate_hz != welcome.rate_hz:
+            self.clock = ServerClock(welcome.rate_hz)
+        resumed = before is not None and welcome.body == before.body and welcome.body is not None
+        self.stats.welcomes += 1
+        self.stats.resumes += resumed
+        pending: list[Sent] = []
+        if not resumed:
+            self._predictor = None
+            if welcome.body is not None:
+                self._predictor = Predictor(self._ground_now(), welcome.rate_hz, welcome.steps_per_tick)
+        elif self._predictor is not None:
+            pending = self._predictor.pending()
+        self._said_ms = self._steps_from_ms = self._command_at_ms = now_ms
+        self._resting = False
+        for first in range(0, len(pending), COMMANDS_PER_INPUT_MAX):
+            self._input(pending[first : first + COMMANDS_PER_INPUT_MAX], now_ms)
+        self._events.append(Welcomed(welcome, resumed))
+
+    def _ground_now(self) -> Ground | None:
+        if not self.config.predict or self.welcome is None:
+            return None
+        if self._ground is None and self.welcome.map is None:
+            return Ground(ANYWHERE)  # a world without a map: the plane y = 0
+        return self._ground
+
+    def _learn(self, schema: dict[str, Any] | None, schema_hash: bytes) -> None:
+        if schema is not None:
+            rows = schema.get("components")
+            if not isinstance(rows, list) or any(type(row) is not list or len(row) < 5 for row in rows):
+                raise ProtocolViolation("wrong_type", "schema: components must be arrays of five items")
+            self._schema = schema
+            self._schema_hash = schema_hash
+            self._rows = {row[0]: (str(row[1]), row[4]) for row in rows}
+
+    def _plain(self, held: dict[int, Any]) -> dict[str, Any]:
+        out = {}
+        for key, value in held.items():
+            name, scale = self._rows.get(key, (str(key), None))
+            out[name] = value * scale if scale is not None and isinstance(value, int) else value
+        return out
+
+    def _apply(self, block: Structure | Frame, now_ms: float) -> None:
+        clock = self.clock
+        assert clock is not None  # an active link was welcomed
+        records = self.records
+        clock.heard(block.tick, now_ms)
+        if isinstance(block, Structure):
+            self.stats.structures += 1
+            if self.config.events:
+                self._events.extend(
+                    Left(int(records.id[n])) for n in block.leave_number.tolist() if n < len(records.id)
+                )
+            records.apply_structure(block)
+            if self.config.events:
+                self._report(block)
+            return
+        tick = clock.shown_tick(now_ms)
+        if self.config.events:
+            self._smoothing.before(records, tick, now_ms)
+        records.apply_frame(block)
+        if self.config.events:
+            self._smoothing.after(records, tick)
+        self.stats.frames += 1
+        own = block.own_state
+        if own is not None:
+            clock.echoed(int(own["stamp"]), int(own["hold_ms"]), now_ms)
+            self._decided(own)
+
+    def _report(self, s: Structure) -> None:
+        held = self.records.components
+        for number, entity, kind in zip(
+            s.enter_number.tolist(), s.enter_id.tolist(), s.enter_kind.tolist(), strict=True
+        ):
+            self._events.append(Entered(entity, kind, self._plain(held[number])))
+        for number, blob in zip(s.state_number.tolist(), s.state_blobs, strict=True):
+            self._events.append(Changed(int(self.records.id[number]), self._plain(unpack(blob))))
+
+    # --------------------------------------------------------------------------------------------------------- own body
+
+    def _decided(self, own: Any) -> None:
+        if self._predictor is None:
+            return
+        correction = self._predictor.decided(own)
+        if correction is None:
+            return
+        if correction.by_server:
+            self.stats.pushes += 1
+        else:
+            self.stats.corrections += 1
+            self.stats.correction_m_sum += correction.distance_m
+            self.stats.correction_m_max = max(self.stats.correction_m_max, correction.distance_m)
+        self._events.append(Corrected(correction.distance_m, correction.by_server))
+
+    def _command(self, now_ms: float) -> None:
+        p, welcome = self._predictor, self.welcome
+        if p is None or welcome is None or not p.placed or now_ms < self._command_at_ms:
+            return
+        every_ms = 1000.0 / self.config.input_hz
+        if self._resting:
+            # Nothing would change: no command, and the time that passes is not made up for.
+            self._steps_from_ms = now_ms
+            return
+        step_ms = 1000.0 / (welcome.rate_hz * welcome.steps_per_tick)
+        due = int((now_ms - self._steps_from_ms) / step_ms + 1e-6)
+        if due < 1:
+            due, self._steps_from_ms = 1, now_ms - step_ms
+        steps = min(due, STEPS_PER_COMMAND_MAX)
+        # What was not walked while this program was held up is lost: the server bounds walked time by real time too.
+        self._steps_from_ms = now_ms if due > steps else self._steps_from_ms + steps * step_ms
+        self._command_at_ms += every_ms
+        if self._command_at_ms <= now_ms:
+            self._command_at_ms = now_ms + every_ms
+        sent = p.command(*self._wish, steps)
+        self._resting = p.at_rest and self._wish[:2] == (0, 0) and not self._wish[4]
+        self._input([sent], now_ms)
+
+    def _input(self, commands: list[Sent], now_ms: float) -> None:
+        assert self._active is not None
+        rows = [(c.move_x, c.move_z, c.yaw, c.pitch, c.buttons, c.steps, 0) for c in commands]
+        self._said_ms = now_ms
+        self.stats.inputs += 1
+        data = np.array(rows, COMMAND).tobytes()
+        self._send(self._active, Input(commands[-1].seq, self.records.frame, int(now_ms) & U32, data))

@@ -1,0 +1,159 @@
+"""What a client core reports to its program, and what it asks of its shell: plain dataclasses.
+
+Invariant: nothing here has behaviour. Not responsible for: when they occur (``client.core``).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.codes import Advice
+from protocol.messages import Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """Admitted, for the first time or again. A new stream begins: forget all entities, they enter again.
+
+    ``resumed``: the body is the one held before (a lost connection, or a move to another gateway).
+    """
+
+    welcome: Welcome
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """An entity became visible; ``components`` maps names of the schema (or keys it does not know, as text) to plain values."""
+
+    entity: int
+    kind: int
+    components: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An entity is no longer visible."""
+
+    entity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Components of a visible entity changed; only the changed ones are listed, removed ones as None."""
+
+    entity: int
+    components: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatHeard:
+    """Somebody said something."""
+
+    scope: int
+    sender: int
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """People came and went; ``online`` counts those in the world."""
+
+    online: int
+    joined: tuple[tuple[int, str], ...]
+    left: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something that this client alone should know, e.g. that a chat line was refused."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A behaviour said something about ``entity``, or to this client."""
+
+    entity: int | None
+    name: str
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChanged:
+    """The world's components changed: forget all entities, they enter again."""
+
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """The server disagreed with the prediction of the own body; it jumped by ``distance_m`` at the present.
+
+    ``by_server``: something else than its commands moved the body (STANDARD.md §4, flag 2), so that nothing was predicted wrongly.
+    """
+
+    distance_m: float
+    by_server: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection ended; another one is asked for in ``retry_ms``."""
+
+    code: int
+    text: str
+    retry_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is over, as far as this core can tell; ``advice`` says what its program may do."""
+
+    code: int
+    text: str
+    advice: Advice
+
+
+ClientEvent = (
+    Welcomed
+    | Entered
+    | Left
+    | Changed
+    | ChatHeard
+    | PresenceChanged
+    | Noticed
+    | Told
+    | SchemaChanged
+    | Corrected
+    | Lost
+    | Closed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a connection to ``url`` and call it ``link`` from now on."""
+
+    link: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one message on a connection that was reported open."""
+
+    link: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the connection; nothing that it says later is wanted."""
+
+    link: int
+
+
+ShellAction = Connect | Send | Disconnect

@@ -1,0 +1,1 @@
+"""The asyncio shell of the client: sockets, timers and HTTP. It decides nothing (``client.core`` does)."""
