@@ -67,7 +67,11 @@ def _swarm(folder: Path, clients: int) -> Command:
 
 def replay_hello(index: int) -> bytes:
     """The HELLO of a client whose body is entity ``index`` of the trajectory: its name says so."""
-    name = f"replay-{index}"
+    return named_hello(f"replay-{index}")
+
+
+def named_hello(name: str) -> bytes:
+    """A guest's HELLO."""
     return encode_client(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, None, name, "desktop", agent="bench"))
 
 

@@ -23,7 +23,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from bench.contenders import replay_hello
+from bench.contenders import named_hello, replay_hello
 from bench.trajectory import Trajectory, load
 from bench.wire import FRAME, NUMBERED, STRUCTURE, View, WireError
 from protocol.layouts import COMMAND, SUBPROTOCOL
@@ -40,9 +40,9 @@ INPUT_PERIOD_S = 0.1
 
 @dataclass
 class Check:
-    """The verdict on one client's stream over the window."""
+    """The verdict on one client's stream over the window; without a trajectory, on the standard's rules alone."""
 
-    motion: Trajectory
+    motion: Trajectory | None
     index: int
     view: View = field(default_factory=View)
     first_id: int = 0
@@ -70,7 +70,7 @@ class Check:
         """Take one message of the stream."""
         kind = items[0]
         if kind == T_WELCOME:
-            self.first_id = items[1]["body"] - self.index
+            self.first_id = (items[1]["body"] or 0) - self.index
             self.radius_m = items[1]["radius_m"]
         if kind == T_CLOSE:
             self.wrong(f"closed by the server: {items[1:]}")
@@ -98,6 +98,10 @@ class Check:
         self.tick = tick
 
     def _check(self, tick: int) -> None:
+        if self.motion is None:
+            self.ticks += 1
+            self.pairs += int(np.count_nonzero(self.view.live))
+            return
         row, header = self.motion.row(tick), self.motion.header
         x, z = self.motion.x[row].astype(np.float64), self.motion.z[row].astype(np.float64)
         distance = np.hypot(x - x[self.index], z - z[self.index])
@@ -123,6 +127,8 @@ class Check:
         self.pairs += int(np.count_nonzero(distance <= self.radius_m))
 
     def _errors(self, tick: int, shown: npt.NDArray[np.float64], entities: npt.NDArray[np.int64], what: str) -> None:
+        if self.motion is None:
+            return
         error = np.linalg.norm(shown - self.motion.positions(tick)[entities], axis=1)
         self.errors.append(error)
         if len(error) and (worst := int(np.argmax(error))) >= 0 and error[worst] > ERROR_MAX_M:
@@ -133,7 +139,7 @@ async def follow(check: Check, session: aiohttp.ClientSession, port: int, welcom
     """Join, send inputs ten times a second and check what comes until cancelled."""
     url = f"ws://127.0.0.1:{port}/ws"
     async with session.ws_connect(url, protocols=[SUBPROTOCOL], max_msg_size=1 << 20, compress=0) as ws:
-        await ws.send_bytes(replay_hello(check.index))
+        await ws.send_bytes(replay_hello(check.index) if check.motion else named_hello(f"probe-{check.index}"))
 
         async def send_inputs() -> None:
             await welcomed.wait()
@@ -179,7 +185,7 @@ def verdict(checks: list[Check]) -> dict[str, Any]:
     }
 
 
-async def main(motion: Trajectory, port: int, clients: int) -> None:
+async def main(motion: Trajectory | None, port: int, clients: int) -> None:
     """Run the probes under the control lines on stdin."""
     checks = [Check(motion, index) for index in range(clients)]
     commands: asyncio.Queue[str] = asyncio.Queue()
@@ -211,8 +217,10 @@ async def main(motion: Trajectory, port: int, clients: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trajectory", type=Path, required=True)
+    parser.add_argument(
+        "--trajectory", type=Path, help="the truth; without it only the rules of the standard are checked"
+    )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--clients", type=int, default=5)
     given = parser.parse_args()
-    asyncio.run(main(load(given.trajectory), given.port, given.clients))
+    asyncio.run(main(load(given.trajectory) if given.trajectory else None, given.port, given.clients))

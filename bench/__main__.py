@@ -1,0 +1,167 @@
+"""``python -m bench``: all cases, a table, one line in bench/results.jsonl; README.md beside this file explains them.
+
+Exit status: 0 when every run was valid and every target that was measured is met, 1 when a target was missed, 2 when a
+run was INVALID or a process failed.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+
+from bench.contenders import ALL, OURS, PEERS
+from bench.crowd import CrowdFigures, measure_crowd
+from bench.prepare import BENCH, CACHE, PreparationError, Tools, prepare
+from bench.process import ChildFailed
+from bench.report import ERROR_P999_M, Target, cpu_ratio, record, show_runs, show_targets
+from bench.run import Figures, measure
+from bench.trajectory import Motion, ensure
+
+COLYSEUS, HAND = ("colyseus-ws",), ("hand-ws", "hand-uws")
+CROWD_CLIENTS = 2000
+Rounds = list[dict[str, Figures]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A replayed case: each of ``rounds`` runs all of its contenders, one after the other."""
+
+    name: str
+    motion: Motion
+    clients: int
+    visible: float
+    rounds: tuple[tuple[str, ...], ...]
+    window_s: float = 5.0
+    settle_s: float = 2.5
+    entities_per_client: int = 10
+
+
+FULL = (
+    Case("500x200", "restless", 500, 200, 2 * ((OURS.name, *COLYSEUS, *HAND),)),
+    Case("500x50", "restless", 500, 50, ((OURS.name, *COLYSEUS, *HAND), (OURS.name,))),
+    Case("500x50-waypoint", "waypoint", 500, 50, ((OURS.name,),)),
+)
+SMOKE = (Case("smoke", "restless", 20, 10, ((OURS.name, *COLYSEUS, *HAND),), window_s=2.0, settle_s=0.7),)
+
+
+def physical_limit(tools: Tools, run: Figures, seconds: float) -> dict[str, Any]:
+    """CPU of the system calls alone, for as many messages of the same mean size as ``run`` had."""
+    message_bytes = round(run.bytes_per_s_client / max(0.01, run.messages_per_s_client))
+    values = {
+        "clients": run.clients,
+        "frame-bytes": message_bytes,
+        "frames-per-s": f"{run.messages_per_s_client:.3f}",
+        "input-bytes": run.input_wire_bytes,
+        "inputs-per-s": f"{run.inputs_per_s_client:.3f}",
+        "seconds": seconds,
+    }
+    command = [str(tools.physical), *(str(x) for key, value in values.items() for x in (f"--{key}", value))]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 30)
+    if result.returncode:
+        raise ChildFailed(f"the physical limit could not be measured: {result.stdout}{result.stderr}")
+    limit: dict[str, Any] = json.loads(result.stdout)
+    return {**limit, "frame_bytes": message_bytes, "frames_per_s": run.messages_per_s_client}
+
+
+def run_case(console: Console, tools: Tools, case: Case, only: Sequence[str]) -> tuple[Rounds, list[dict[str, Any]]]:
+    """All rounds of a case, and the physical limit beside each of our runs."""
+    entities = case.entities_per_client * case.clients
+    motion = ensure(CACHE / "trajectories", case.motion, case.clients, entities, case.visible)
+    rounds: Rounds = []
+    limits = []
+    for names in case.rounds:
+        figures = {}
+        for name in (name for name in names if name in only):
+            console.print(f"{case.name}: {name} ...", style="dim")
+            figures[name] = measure(tools, ALL[name], motion, case.clients, case.window_s, case.settle_s)
+            if name == OURS.name:
+                limits.append(physical_limit(tools, figures[name], min(3.0, case.window_s)))
+        rounds.append(figures)
+    return rounds, limits
+
+
+def targets_of(
+    cases: dict[str, Rounds], limits: dict[str, list[dict[str, Any]]], crowd: CrowdFigures | None
+) -> list[Target]:
+    """The promises, with what was measured of them."""
+    wide, ours = cases.get("500x200", []), OURS.name
+    runs = [
+        figures[ours]
+        for case in ("500x200", "500x50")
+        for figures in cases.get(case, [])
+        if ours in figures
+    ]  # fmt: skip
+    narrow = [figures[ours] for figures in cases.get("500x50", []) if ours in figures]
+    over_limit = [
+        run.cpu_s_per_s / limit["cpu_s_per_s"] for run, limit in zip(narrow, limits.get("500x50", []), strict=True)
+    ]
+    errors = [run.error_p999_m for run in runs if run.error_p999_m is not None]
+    widest = max((run.bytes_per_entity_tick for run in runs), default=None)
+    late_ms = crowd.tick_p999_s * 1000 if crowd else None
+    return [
+        Target("CPU per entity-tick, 500x200: ours / Colyseus", cpu_ratio(wide, ours, COLYSEUS), 0.1),
+        Target("CPU per entity-tick, 500x200: ours / hand-written, its cheaper form", cpu_ratio(wide, ours, HAND), 0.7),
+        Target("CPU, 500x50: ours / system calls alone", median(over_limit) if over_limit else None, 2.0),
+        Target("bytes per entity-tick, restless, worst run", widest, 5.0, "B"),
+        Target("error p99.9, restless, worst run", max(errors, default=None), ERROR_P999_M, "m"),
+        Target("2000x50 simulated: p99.9 tick", late_ms, 50.0, "ms"),
+        Target("2000x50 simulated: ticks a second missed of 20", 20 - crowd.ticks_per_s if crowd else None, 1.0),
+    ]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="one small case, 2 s windows, nothing is judged or kept")
+    parser.add_argument("--only", nargs="+", choices=sorted(ALL), default=list(ALL), help="run only these servers")
+    names = [*(case.name for case in FULL), "crowd"]
+    parser.add_argument("--cases", nargs="+", choices=names, default=names, help="run only these cases")
+    parser.add_argument("--results", type=Path, default=BENCH / "results.jsonl", help="where the JSON line goes")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run what was asked for; returns the exit status."""
+    given, console, began = arguments(), Console(width=None if sys.stdout.isatty() else 240), time.monotonic()
+    try:
+        tools = prepare(with_peers=any(name in PEERS for name in given.only))
+        cases: dict[str, Rounds] = {}
+        limits: dict[str, list[dict[str, Any]]] = {}
+        for case in SMOKE if given.smoke else FULL:
+            if given.smoke or case.name in given.cases:
+                cases[case.name], limits[case.name] = run_case(console, tools, case, given.only)
+                show_runs(console, f"{case.name}, {case.motion}", cases[case.name])
+        crowd = None
+        if not given.smoke and "crowd" in given.cases and OURS.name in given.only:
+            crowd = measure_crowd(tools, CROWD_CLIENTS, 12.0, 4.0)
+            console.print("crowd", asdict(crowd))
+    except (PreparationError, ChildFailed) as error:
+        console.print(f"[red]failed[/red]: {error}", markup=True, highlight=False)
+        return 2
+    runs = [run for rounds in cases.values() for figures in rounds for run in figures.values()]
+    valid = all(run.valid for run in runs) and (crowd is None or crowd.valid)
+    if not valid:
+        console.print("[bold red]INVALID[/bold red]: a probe saw what is not true, or a connection was lost")
+    if given.smoke:
+        return 0 if valid else 2
+    targets = targets_of(cases, limits, crowd)
+    show_targets(console, targets)
+    extra = {"valid": valid, "physical": limits, "crowd": asdict(crowd) if crowd else None}
+    record(given.results, datetime.now(UTC).isoformat(timespec="seconds"), cases, extra, targets)
+    console.print(f"{time.monotonic() - began:.0f} s; appended to {given.results}")
+    if not valid:
+        return 2
+    return 1 if any(target.verdict == "MISSED" for target in targets) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
