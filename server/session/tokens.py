@@ -9,6 +9,7 @@ no token or part of one appears in a message or exception text. Not responsible 
 roles permit.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet, OKPKey
-from joserfc.jws import JWSRegistry
+from joserfc.jws import JWSRegistry, extract_compact
 from typing_extensions import override
 
 from protocol.codes import Close
@@ -100,7 +101,7 @@ class TokenVerifier:
             # The library's texts may quote claims: only the kind of failure goes on.
             text = f"the token was not accepted ({error.error})"
             raise TokenRefused(Close.TOKEN_INVALID, "token_invalid", text) from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise TokenRefused(Close.TOKEN_INVALID, "token_malformed", "the token is not a well-formed JWT") from None
         return self._identity(claims)
 
@@ -174,17 +175,33 @@ class GuestIssuer:
 
 
 def authenticator(verifiers: Sequence[TokenVerifier], unix_s: Callable[[], float]) -> Callable[[str | None], Identity]:
-    """What ``Sessions`` asks: the first of ``verifiers`` that knows the token's key decides. Raises ValueError if there
-    is none."""
-    if not verifiers:
+    """What ``Sessions`` asks: the verifier of the issuer that a token names decides.
+
+    ``unix_s`` is the wall clock. Raises ValueError if ``verifiers`` is empty or two have the same issuer.
+    """
+    by_issuer = {verifier.rules.issuer: verifier for verifier in verifiers}
+    if not by_issuer:
         raise ValueError("auth: no issuer is configured; set one, or use development mode")
+    if len(by_issuer) < len(verifiers):
+        raise ValueError("auth: two verifiers have the same issuer")
 
     def authenticate(token: str | None) -> Identity:
-        for verifier in verifiers[:-1]:
-            try:
-                return verifier.verify(token, unix_s())
-            except KeyUnknown:
-                continue
-        return verifiers[-1].verify(token, unix_s())
+        if not token:
+            raise TokenRefused(Close.TOKEN_MISSING, "token_missing", "a signed token is needed to enter this world")
+        verifier = by_issuer.get(_claimed_issuer(token))
+        if verifier is None:
+            raise TokenRefused(Close.TOKEN_INVALID, "token_issuer", "this world does not know the token's issuer")
+        return verifier.verify(token, unix_s())
 
     return authenticate
+
+
+def _claimed_issuer(token: str) -> str:
+    """The issuer that the token names; nothing is proved yet. Raises TokenRefused."""
+    try:
+        if len(token) > TOKEN_BYTES_MAX:
+            raise ValueError("too long")
+        claims = json.loads(extract_compact(token.encode("ascii")).payload)
+        return str(claims["iss"])
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+        raise TokenRefused(Close.TOKEN_INVALID, "token_malformed", "the token is not a well-formed JWT") from None
