@@ -1,8 +1,8 @@
 """What a client knows of the server's time: the round trip, and the tick that the server is at now.
 
-Both are estimated by the sample with the least delay in a window of 5 to 10 s (the minimum filter of NTP's clock filter,
-RFC 5905 §10): queues only ever add delay. Invariant: told all times in milliseconds of one clock; asks for none.
-Not responsible for: what is done at a tick.
+Both are estimated by the sample with the least delay in a window of 5 to 10 s (the minimum filter of NTP's clock
+filter, RFC 5905 §10): queues only ever add delay. Invariant: told all times in milliseconds of one clock; asks for
+none. Not responsible for: what is done at a tick.
 """
 
 WINDOW_MS = 5000.0
@@ -55,7 +55,8 @@ class ServerClock:
         self._behind_ms.add(now_ms - tick * self._tick_ms, now_ms)
 
     def echoed(self, stamp_ms: int, hold_ms: int, now_ms: float) -> None:
-        """The server echoed our stamp (u32 milliseconds) after keeping it for ``hold_ms``. Nonsense samples are ignored."""
+        """The server echoed our stamp (u32 milliseconds) after keeping it for ``hold_ms``. Nonsense samples are
+        ignored."""
         sample = float((int(now_ms) - stamp_ms - hold_ms) & 0xFFFFFFFF)
         if sample < 60_000.0:
             self.rtt_ms = sample

@@ -1,13 +1,15 @@
 """The client as a state machine: told bytes and the time, asked for commands; says what to connect, send and report.
 
-Theory of operation. The core numbers its connections (*links*). One link is *active*: its stream fills ``records``, its inputs
-move the body. After a MOVE a second one is *coming*; it becomes active when it is welcomed, and the old one is closed. A lost active
-link is replaced after a delay that the close code advises, with the resume ticket, so that the body stays the same.
-Commands that are not known to be applied are sent again on a new link; the server skips those it has had.
+Theory of operation. The core numbers its connections (*links*). One link is *active*: its stream fills ``records``,
+its inputs move the body. After a MOVE a second one is *coming*; it becomes active when it is welcomed, and the old
+one is closed. A lost active link is replaced after a delay that the close code advises, with the resume ticket, so
+that the body stays the same. Commands that are not known to be applied are sent again on a new link; the server skips
+those it has had.
 
 Invariants
 * At most one link is active and at most one coming; bytes of any other link are ignored.
-* One INPUT or ACK at least every ``ack_ms`` while a link is active; sequence numbers of commands never repeat in a session.
+* One INPUT or ACK at least every ``ack_ms`` while a link is active; sequence numbers of commands never repeat in a
+  session.
 * A server that breaks the standard costs a reconnect, never an exception: ``receive`` raises nothing on any bytes.
 
 Not responsible for: sockets (``client.shell``), fetching the map, where to go.
@@ -184,7 +186,8 @@ class ClientCore:
 
     @property
     def position(self) -> tuple[float, float, float] | None:
-        """The own body's feet in metres, predicted to now; None before the server said where it is, or without a body."""
+        """The own body's feet in metres, predicted to now; None before the server said where it is, or without a
+        body."""
         p = self._predictor
         return (p.body.x, p.body.y, p.body.z) if p is not None and p.placed else None
 
@@ -200,13 +203,15 @@ class ClientCore:
         return 0 if self._predictor is None else self._predictor.base_seq
 
     def set_ground(self, ground: Ground | None) -> None:
-        """The static world to predict on, and to be filled further by whoever gives it; None while a tile of it is missing."""
+        """The static world to predict on, and to be filled further by whoever gives it; None while a tile of it is
+        missing."""
         self._ground = ground
         if self._predictor is not None:
             self._predictor.set_ground(self._ground_now())
 
     def steer(self, move_x: float, move_z: float, yaw: float = 0.0, pitch: float = 0.0, buttons: int = 0) -> None:
-        """What the body does from now on: wished direction in world axes (length ≤ 1), radians, buttons of STANDARD.md §2."""
+        """What the body does from now on: wished direction in world axes (length ≤ 1), radians, buttons of
+        STANDARD.md §2."""
         wish = (
             round(max(-1.0, min(1.0, move_x)) * MOVE_UNIT),
             round(max(-1.0, min(1.0, move_z)) * MOVE_UNIT),
@@ -218,7 +223,8 @@ class ClientCore:
             self._wish, self._resting = wish, False
 
     def steer_towards(self, heading: float, speed: float = 1.0, buttons: int = 0) -> None:
-        """Walk along ``heading`` (a yaw: 0 is −Z, counter-clockwise) at ``speed`` ≤ 1 times walking speed, looking there."""
+        """Walk along ``heading`` (a yaw: 0 is −Z, counter-clockwise) at ``speed`` ≤ 1 times walking speed, looking
+        there."""
         self.steer(-sin(heading) * speed, -cos(heading) * speed, heading, 0.0, buttons)
 
     def say(self, text: str, scope: int = SCOPE_WORLD, to: int | None = None) -> bool:
@@ -296,7 +302,8 @@ class ClientCore:
             )
 
     def closed(self, link: int, code: int, text: str, now_ms: float) -> None:
-        """The connection ended, or could not be opened; ``code`` is the WebSocket close code, 1006 if there was none."""
+        """The connection ended, or could not be opened; ``code`` is the WebSocket close code, 1006 if there was
+        none."""
         found = self._find(link)
         if found is None:
             return

@@ -23,7 +23,8 @@ class Welcomed:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """An entity became visible; ``components`` maps names of the schema (or keys it does not know, as text) to plain values."""
+    """An entity became visible; ``components`` maps names of the schema (or keys it does not know, as text) to plain
+    values."""
 
     entity: int
     kind: int
@@ -92,7 +93,8 @@ class SchemaChanged:
 class Corrected:
     """The server disagreed with the prediction of the own body; it jumped by ``distance_m`` at the present.
 
-    ``by_server``: something else than its commands moved the body (STANDARD.md §4, flag 2), so that nothing was predicted wrongly.
+    ``by_server``: something else than its commands moved the body (STANDARD.md §4, flag 2), so that nothing was
+    predicted wrongly.
     """
 
     distance_m: float

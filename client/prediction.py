@@ -1,11 +1,11 @@
 """The own body, now: predicted by the walking rule, put right by what the server decided (WALKING.md §7).
 
-Theory of operation. Each command is applied to the predicted body at once and kept, with the state after each of its walk
-steps, until ``own`` says that it is applied. ``own`` names a point in this history (``seq`` whole commands and ``steps`` of the
-next). If the state kept for that point agrees with the server's, which is rounded to the grid, the prediction was right and goes on
-unrounded; else the server's state replaces it and the rest of the history is walked again.
-While there is no ground (the map is not loaded, or a program does not want it) the body is where the server says.
-Invariants: at most ``HISTORY_MAX`` commands are kept; sequence numbers never repeat within a session.
+Theory of operation. Each command is applied to the predicted body at once and kept, with the state after each of its
+walk steps, until ``own`` says that it is applied. ``own`` names a point in this history (``seq`` whole commands and
+``steps`` of the next). If the state kept for that point agrees with the server's, which is rounded to the grid, the
+prediction was right and goes on unrounded; else the server's state replaces it and the rest of the history is walked
+again. While there is no ground (the map is not loaded, or a program does not want it) the body is where the server
+says. Invariants: at most ``HISTORY_MAX`` commands are kept; sequence numbers never repeat within a session.
 Not responsible for: the rule (``client.walk``), when commands are made (``client.core``).
 """
 

@@ -1,7 +1,7 @@
 """When to connect again: exponential backoff with jitter, below a bound, from what the close code advises.
 
-Jitter spreads the clients of a gateway that went away (Brooker, "Exponential Backoff and Jitter", AWS 2015: equal jitter).
-Invariant: randomness is injected, so that a run replays. Not responsible for: connecting.
+Jitter spreads the clients of a gateway that went away (Brooker, "Exponential Backoff and Jitter", AWS 2015: equal
+jitter). Invariant: randomness is injected, so that a run replays. Not responsible for: connecting.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,8 @@ class Retry:
         self._failures = 0
 
     def delay_ms(self, advice: Advice, retry_after_ms: int | None) -> int:
-        """How long to wait before the next attempt; counts one failure. Raises ValueError if the advice is not to retry."""
+        """How long to wait before the next attempt; counts one failure. Raises ValueError if the advice is not to
+        retry."""
         if advice in (Advice.NEW_TOKEN, Advice.DO_NOT_COME_BACK):
             raise ValueError(f"{advice.name} means that the same HELLO is not to be repeated")
         base = FIRST_MS if advice is Advice.RECONNECT_NOW else LATER_MS

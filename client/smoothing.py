@@ -1,8 +1,9 @@
 """Showing others without jumps: the positions that STANDARD.md §4 defines, with each correction spread over a moment.
 
-When new values move the shown position of an entity, the difference becomes an offset that decays exponentially (projective velocity
-blending: Murphy and Lengyel, "Believable Dead Reckoning for Networked Games", 2011). Invariant: without new values the shown
-position converges to that of the standard. Not responsible for: which tick is shown (``client.clock``).
+When new values move the shown position of an entity, the difference becomes an offset that decays exponentially
+(projective velocity blending: Murphy and Lengyel, "Believable Dead Reckoning for Networked Games", 2011). Invariant:
+without new values the shown position converges to that of the standard. Not responsible for: which tick is shown
+(``client.clock``).
 """
 
 import numpy as np

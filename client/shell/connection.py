@@ -1,7 +1,7 @@
 """Runs a client core on asyncio: one WebSocket connection for each link, one timer, and the map over HTTP.
 
-aiohttp is imported when a client is started, so that importing ``client`` stays light. Invariants: bytes are given to the core in the
-order in which they arrived; a failed task ends the client's ``async with`` with its exception.
+aiohttp is imported when a client is started, so that importing ``client`` stays light. Invariants: bytes are given to
+the core in the order in which they arrived; a failed task ends the client's ``async with`` with its exception.
 Not responsible for: any rule (``client.core``).
 """
 
