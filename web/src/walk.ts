@@ -31,7 +31,7 @@ const MARGIN_M = 0.75;
 /** A closed ring of points [x, z] in metres, the first not repeated. */
 export type Ring = readonly (readonly [number, number])[];
 
-interface Edge {
+export interface Edge {
   readonly ax: number;
   readonly az: number;
   readonly bx: number;
@@ -286,7 +286,7 @@ function pushOut(obstacles: readonly Edge[], body: Body, to: { x: number; z: num
 }
 
 /** The edge's nearest point to (x, z) and the squared distance (§2). */
-function nearest(edge: Edge, x: number, z: number): { x: number; z: number; d2: number } {
+export function nearest(edge: Edge, x: number, z: number): { x: number; z: number; d2: number } {
   const { ax, az, bx, bz } = edge;
   const ex = bx - ax;
   const ez = bz - az;
@@ -326,7 +326,7 @@ export function levels(ground: Ground, x: number, y: number, z: number): Levels 
   return { floor, ceil };
 }
 
-function inside(edges: readonly Edge[], x: number, z: number): boolean {
+export function inside(edges: readonly Edge[], x: number, z: number): boolean {
   let odd = false;
   for (const { ax, az, bx, bz } of edges) {
     if (az > z !== bz > z && x < ax + ((z - az) / (bz - az)) * (bx - ax)) odd = !odd;

@@ -1,0 +1,162 @@
+/**
+ * What is seen of others: the records of the stream, made smooth.
+ *
+ * An entity is shown at its standard position (records.ts) for the present tick plus an offset. When a record changes, the offset
+ * takes up the difference, so that what is shown goes on without a jump, and then fades. Offsets are kept by id: over a new stream
+ * (MOVE, resume) an entity that enters again goes on from where it was shown. Told the tick; asks for no time.
+ * Not responsible for: drawing, the own body (net/predict.ts).
+ */
+import type { Frame, Structure } from "../protocol/frames";
+import type { Vec3 } from "../protocol/layouts";
+import type { Schema } from "../protocol/messages";
+import { Records } from "../protocol/records";
+
+const FADE_S = 0.1;
+const TURN_S = 0.08;
+/** Farther than this an entity has been put somewhere else, and is shown there at once. */
+const SNAP_M = 4;
+/** How long a stream that ended keeps its entities' places for the next one. */
+const FORMER_TICKS_MAX = 40;
+
+export interface Entity {
+  readonly id: bigint;
+  readonly number: number;
+  readonly kind: number;
+  /** Metres; shown. */
+  x: number;
+  y: number;
+  z: number;
+  yaw: number;
+  /** Metres per second over the ground, as shown; for the gait. */
+  speed: number;
+  /** Metres walked: the phase of the gait. */
+  walked: number;
+  offset: [number, number, number];
+}
+
+export class Entities {
+  readonly records = new Records();
+  private readonly byNumber = new Map<number, Entity>();
+  private former = new Map<bigint, Entity>();
+  private formerUntilTick: number | null = null;
+  private schema: Schema | null = null;
+  private nameKey: number | null = null;
+  private shownTick = 0;
+
+  get all(): IterableIterator<Entity> {
+    return this.byNumber.values();
+  }
+
+  get count(): number {
+    return this.byNumber.size;
+  }
+
+  /** A new stream begins. `schema` null: the one held is right. */
+  begin(schema: Schema | null): void {
+    this.former = new Map([...this.all].map((entity) => [entity.id, entity]));
+    this.formerUntilTick = null;
+    this.byNumber.clear();
+    this.records.reset();
+    if (schema !== null) this.describe(schema);
+  }
+
+  /** A changed schema: all entities will enter again. */
+  reschema(schema: Schema): void {
+    this.former = new Map([...this.all].map((entity) => [entity.id, entity]));
+    this.formerUntilTick = null;
+    this.byNumber.clear();
+    this.records.clear();
+    this.describe(schema);
+  }
+
+  structure(s: Structure): void {
+    this.records.applyStructure(
+      s,
+      (number) => this.byNumber.delete(number),
+      (number) => {
+        this.enter(number);
+      },
+    );
+  }
+
+  frame(f: Frame): void {
+    const { records } = this;
+    const tick = this.shownTick;
+    const before = new Map<number, Vec3>();
+    records.applyFrame(f, (number) => before.set(number, records.shown(number, tick)));
+    for (const [number, old] of before) {
+      const entity = this.byNumber.get(number);
+      if (entity === undefined) continue;
+      const now = records.shown(number, tick);
+      takeUp(entity, [old[0] - now[0], old[1] - now[1], old[2] - now[2]]);
+    }
+  }
+
+  /** Go on to `tick` (a real number), `dtS` seconds after the last time. */
+  advance(tick: number, dtS: number): void {
+    this.shownTick = tick;
+    this.formerUntilTick ??= tick + FORMER_TICKS_MAX;
+    if (this.former.size > 0 && tick > this.formerUntilTick) this.former.clear();
+    const keep = Math.exp(-dtS / FADE_S);
+    const turn = 1 - Math.exp(-dtS / TURN_S);
+    for (const entity of this.all) {
+      const { offset, number } = entity;
+      offset[0] *= keep;
+      offset[1] *= keep;
+      offset[2] *= keep;
+      const x = this.records.shownAxis(number, 0, tick) + offset[0];
+      const y = this.records.shownAxis(number, 1, tick) + offset[1];
+      const z = this.records.shownAxis(number, 2, tick) + offset[2];
+      const moved = Math.hypot(x - entity.x, z - entity.z);
+      entity.speed = dtS > 0 ? entity.speed + (moved / dtS - entity.speed) * Math.min(1, 8 * dtS) : entity.speed;
+      entity.walked += moved;
+      [entity.x, entity.y, entity.z] = [x, y, z];
+      entity.yaw += angle(this.records.yawOf(number) - entity.yaw) * turn;
+    }
+  }
+
+  kindName(kind: number): string {
+    return this.schema?.kinds.get(kind) ?? `kind ${kind}`;
+  }
+
+  /** The component `name` of an entity; empty if it has none. */
+  nameOf(number: number): string {
+    const value = this.nameKey === null ? undefined : this.records.components.get(number)?.get(this.nameKey);
+    return typeof value === "string" ? value : "";
+  }
+
+  private describe(schema: Schema): void {
+    this.schema = schema;
+    this.nameKey = [...schema.components.values()].find((component) => component.name === "name")?.key ?? null;
+  }
+
+  private enter(number: number): void {
+    const { records } = this;
+    const id = records.id[number] ?? 0n;
+    const [x, y, z] = records.shown(number, this.shownTick);
+    const kind = records.kind[number] ?? 0;
+    const entity: Entity = { id, number, kind, x, y, z, yaw: records.yawOf(number), speed: 0, walked: 0, offset: [0, 0, 0] };
+    const former = this.former.get(id);
+    if (former !== undefined) {
+      this.former.delete(id);
+      takeUp(entity, [former.x - x, former.y - y, former.z - z]);
+      [entity.yaw, entity.walked, entity.speed] = [former.yaw, former.walked, former.speed];
+      [entity.x, entity.y, entity.z] = [x + entity.offset[0], y + entity.offset[1], z + entity.offset[2]];
+    }
+    this.byNumber.set(number, entity);
+  }
+}
+
+function takeUp(entity: Entity, difference: Vec3): void {
+  const sum: [number, number, number] = [
+    entity.offset[0] + difference[0],
+    entity.offset[1] + difference[1],
+    entity.offset[2] + difference[2],
+  ];
+  entity.offset = Math.hypot(...sum) > SNAP_M ? [0, 0, 0] : sum;
+}
+
+/** An angle as its equal within ±π. */
+function angle(a: number): number {
+  return a - 2 * Math.PI * Math.round(a / (2 * Math.PI));
+}
