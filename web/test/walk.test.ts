@@ -35,7 +35,8 @@ describe("walk vectors", () => {
     states.forEach((state, i) => {
       state.forEach((value, j) => {
         // + 0: the sign of a zero is not told apart.
-        if (value + 0 !== (c.states[i]?.[j] ?? NaN) + 0) expect.fail(`step ${i}, item ${j}: ${value} is not ${c.states[i]?.[j]}`);
+        if (value + 0 !== (c.states[i]?.[j] ?? NaN) + 0)
+          expect.fail(`step ${i}, item ${j}: ${value} is not ${c.states[i]?.[j]}`);
       });
     });
   });

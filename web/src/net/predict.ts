@@ -104,7 +104,11 @@ export class Predictor {
     if (this.sent.length === 0) this.path = [told];
     if (before === null || shownBefore === null) return 0;
     const shownAfter = this.shown(nowMs) ?? shownBefore;
-    const moved: Vec3 = [shownBefore[0] - shownAfter[0], shownBefore[1] - shownAfter[1], shownBefore[2] - shownAfter[2]];
+    const moved: Vec3 = [
+      shownBefore[0] - shownAfter[0],
+      shownBefore[1] - shownAfter[1],
+      shownBefore[2] - shownAfter[2],
+    ];
     const seen = this.offset;
     this.offset = length(moved) > SNAP_M ? [0, 0, 0] : [seen[0] + moved[0], seen[1] + moved[1], seen[2] + moved[2]];
     const corrected = distance(before, this.now);

@@ -95,7 +95,13 @@ export class Session {
     if (link === null) return [{ do: "close", link: id }];
     link.opened = true;
     const { token, name, schemaHash } = this;
-    return [{ do: "send", link: id, data: messages.encodeHello({ token, name, resume: link.resume, schemaHash, agent: AGENT }) }];
+    return [
+      {
+        do: "send",
+        link: id,
+        data: messages.encodeHello({ token, name, resume: link.resume, schemaHash, agent: AGENT }),
+      },
+    ];
   }
 
   /** Bytes of one message came. Anything but STRUCTURE and FRAME that the standard does not allow ends the link. */
@@ -136,7 +142,10 @@ export class Session {
     if (advice === "do not come back" || advice === "new token") {
       return [...this.dropLinks(), ...this.status("ended", text, advice === "new token")];
     }
-    const bound = Math.min(RETRY_MOST_MS, (advice === "reconnect now" ? RETRY_FIRST_MS : RETRY_LATER_MS) * 2 ** Math.min(16, this.failures));
+    const bound = Math.min(
+      RETRY_MOST_MS,
+      (advice === "reconnect now" ? RETRY_FIRST_MS : RETRY_LATER_MS) * 2 ** Math.min(16, this.failures),
+    );
     this.failures++;
     const afterMs = Math.ceil((said.retryAfterMs ?? 0) + bound * (0.5 + 0.5 * this.jitter()));
     this.retryAtMs = nowMs + afterMs;
@@ -222,7 +231,9 @@ export class Session {
   }
 
   private dropLinks(): Action[] {
-    const out = [this.current, this.next].filter((link) => link !== null).map((link): Action => ({ do: "close", link: link.id }));
+    const out = [this.current, this.next]
+      .filter((link) => link !== null)
+      .map((link): Action => ({ do: "close", link: link.id }));
     this.current = this.next = null;
     this.retryAtMs = null;
     return out;

@@ -36,7 +36,10 @@ const MEANINGS: Readonly<Record<number, string>> = {
 
 /** One sentence for a person. Unknown codes are named by their number. */
 export function meaningOf(code: number): string {
-  return MEANINGS[code] ?? (code >= 4000 && code < 5000 ? `The connection ended (code ${code}).` : "The connection was lost.");
+  return (
+    MEANINGS[code] ??
+    (code >= 4000 && code < 5000 ? `The connection ended (code ${code}).` : "The connection was lost.")
+  );
 }
 
 /** The peer said something that the standard does not allow: this connection cannot go on. */

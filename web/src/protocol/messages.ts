@@ -78,7 +78,14 @@ export type ServerMessage =
   | Welcome
   | Structure
   | Frame
-  | { readonly type: "chat"; readonly sseq: number; readonly scope: Scope; readonly from: bigint; readonly name: string; readonly text: string }
+  | {
+      readonly type: "chat";
+      readonly sseq: number;
+      readonly scope: Scope;
+      readonly from: bigint;
+      readonly name: string;
+      readonly text: string;
+    }
   | {
       readonly type: "presence";
       readonly sseq: number;
@@ -87,10 +94,22 @@ export type ServerMessage =
       readonly left: readonly bigint[];
     }
   | { readonly type: "notice"; readonly sseq: number; readonly code: number; readonly text: string }
-  | { readonly type: "move"; readonly sseq: number; readonly url: string; readonly ticket: Uint8Array; readonly withinMs: number }
+  | {
+      readonly type: "move";
+      readonly sseq: number;
+      readonly url: string;
+      readonly ticket: Uint8Array;
+      readonly withinMs: number;
+    }
   | { readonly type: "schema"; readonly sseq: number; readonly schema: Schema; readonly schemaHash: Uint8Array }
   | { readonly type: "close"; readonly code: number; readonly retryAfterMs: number | null; readonly text: string }
-  | { readonly type: "event"; readonly sseq: number; readonly entity: bigint | null; readonly name: string; readonly payload: unknown };
+  | {
+      readonly type: "event";
+      readonly sseq: number;
+      readonly entity: bigint | null;
+      readonly name: string;
+      readonly payload: unknown;
+    };
 
 export type Chat = Extract<ServerMessage, { type: "chat" }>;
 export type Presence = Extract<ServerMessage, { type: "presence" }>;
@@ -126,7 +145,12 @@ export function toWire(command: Command): WireCommand {
 }
 
 /** `seq` numbers the last command, `frame` the newest frame applied, `stampMs` is this page's clock. */
-export function encodeInput(seq: number, frame: number, stampMs: number, commands: readonly WireCommand[]): Uint8Array<ArrayBuffer> {
+export function encodeInput(
+  seq: number,
+  frame: number,
+  stampMs: number,
+  commands: readonly WireCommand[],
+): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(commands.length * COMMAND_BYTES);
   const view = new DataView(bytes.buffer);
   commands.forEach((command, i) => {
@@ -237,7 +261,13 @@ export function decode(data: Uint8Array): ServerMessage | null {
     }
     case 20: {
       const r = new Items(items, "PRESENCE");
-      return { type: "presence", sseq: r.number(), online: r.number(), joined: r.list().map(person), left: r.list().map(id) };
+      return {
+        type: "presence",
+        sseq: r.number(),
+        online: r.number(),
+        joined: r.list().map(person),
+        left: r.list().map(id),
+      };
     }
     case 21: {
       const r = new Items(items, "NOTICE");
@@ -326,6 +356,7 @@ function welcome(value: unknown): Welcome {
 }
 
 function record(value: unknown, name: string): Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ProtocolError(`${name} must be a map`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new ProtocolError(`${name} must be a map`);
   return value as Record<string, unknown>;
 }

@@ -23,7 +23,20 @@ import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 import { scatter } from "./geometry";
 import { coloured } from "./shapes";
 
-const CLOTHES = ["#c8553d", "#2f6690", "#588157", "#8e6c8a", "#d4a373", "#3d5a80", "#b56576", "#6b705c", "#e09f3e", "#457b9d", "#7f5539", "#52796f"];
+const CLOTHES = [
+  "#c8553d",
+  "#2f6690",
+  "#588157",
+  "#8e6c8a",
+  "#d4a373",
+  "#3d5a80",
+  "#b56576",
+  "#6b705c",
+  "#e09f3e",
+  "#457b9d",
+  "#7f5539",
+  "#52796f",
+];
 const HIP_M = 0.86;
 /** Metres that one full stride of both legs takes. */
 const STRIDE_M = 1.5;
@@ -42,13 +55,24 @@ export interface Figure {
 export class Figures {
   readonly group = new Group();
   private capacity = 0;
+  private meshes: InstancedMesh[] = [];
   private torsos!: InstancedMesh;
   private heads!: InstancedMesh;
   private legs!: InstancedMesh;
   private shadows!: InstancedMesh;
   private readonly lit = new MeshLambertMaterial({ vertexColors: true });
-  private readonly dark = new MeshBasicMaterial({ color: "#20242a", transparent: true, opacity: 0.28, depthWrite: false });
-  private readonly shapes = { torso: torso(), head: head(), leg: leg(), shadow: new CircleGeometry(0.42, 12).rotateX(-Math.PI / 2) };
+  private readonly dark = new MeshBasicMaterial({
+    color: "#20242a",
+    transparent: true,
+    opacity: 0.28,
+    depthWrite: false,
+  });
+  private readonly shapes = {
+    torso: torso(),
+    head: head(),
+    leg: leg(),
+    shadow: new CircleGeometry(0.42, 12).rotateX(-Math.PI / 2),
+  };
   private readonly matrix = new Matrix4();
   private readonly at = new Vector3();
   private readonly turn = new Quaternion();
@@ -78,7 +102,7 @@ export class Figures {
     });
     for (const mesh of [this.torsos, this.heads, this.shadows]) mesh.count = figures.length;
     this.legs.count = 2 * figures.length;
-    for (const mesh of [this.torsos, this.heads, this.legs, this.shadows]) mesh.instanceMatrix.needsUpdate = true;
+    for (const mesh of this.meshes) mesh.instanceMatrix.needsUpdate = true;
   }
 
   private put(mesh: InstancedMesh, i: number, x: number, y: number, z: number, yaw: number, pitch: number): void {
@@ -97,9 +121,9 @@ export class Figures {
   }
 
   private grow(capacity: number): void {
-    for (const child of [...this.group.children]) {
-      this.group.remove(child);
-      (child as InstancedMesh).dispose();
+    for (const mesh of this.meshes) {
+      this.group.remove(mesh);
+      mesh.dispose();
     }
     const make = (shape: BufferGeometry, material: Material, count: number) => {
       const mesh = new InstancedMesh(shape, material, count);
@@ -113,6 +137,7 @@ export class Figures {
     this.heads = make(this.shapes.head, this.lit, capacity);
     this.legs = make(this.shapes.leg, this.lit, 2 * capacity);
     this.shadows = make(this.shapes.shadow, this.dark, capacity);
+    this.meshes = [this.torsos, this.heads, this.legs, this.shadows];
   }
 }
 
@@ -125,7 +150,10 @@ function torso(): BufferGeometry {
 
 function head(): BufferGeometry {
   const face = coloured(new SphereGeometry(0.125, 10, 8).scale(0.92, 1.12, 1).translate(0, 1.66, 0), "#dfb294");
-  const hair = coloured(new SphereGeometry(0.132, 10, 6, 0, 2 * Math.PI, 0, 1.5).scale(0.96, 1.08, 1.04).translate(0, 1.69, 0.015), "#4a3629");
+  const hair = coloured(
+    new SphereGeometry(0.132, 10, 6, 0, 2 * Math.PI, 0, 1.5).scale(0.96, 1.08, 1.04).translate(0, 1.69, 0.015),
+    "#4a3629",
+  );
   return mergeGeometries([face, hair]);
 }
 

@@ -38,7 +38,11 @@ export class Stage {
 
   /** Throws Error where WebGL 2 is missing. */
   constructor(canvas: HTMLCanvasElement) {
-    this.renderer = new WebGLRenderer({ canvas, antialias: window.devicePixelRatio < 2, powerPreference: "high-performance" });
+    this.renderer = new WebGLRenderer({
+      canvas,
+      antialias: window.devicePixelRatio < 2,
+      powerPreference: "high-performance",
+    });
     const gl = this.renderer.getContext();
     const info = gl.getExtension("WEBGL_debug_renderer_info");
     const name = info === null ? "" : String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL));
@@ -102,7 +106,10 @@ function sky(): Mesh {
     colors.set([mixed.r, mixed.g, mixed.b], 3 * i);
   }
   dome.setAttribute("color", new BufferAttribute(colors, 3));
-  const mesh = new Mesh(dome, new MeshBasicMaterial({ vertexColors: true, side: BackSide, fog: false, depthTest: false, depthWrite: false }));
+  const mesh = new Mesh(
+    dome,
+    new MeshBasicMaterial({ vertexColors: true, side: BackSide, fog: false, depthTest: false, depthWrite: false }),
+  );
   mesh.renderOrder = -4;
   mesh.frustumCulled = false;
   return mesh;

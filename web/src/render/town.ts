@@ -27,7 +27,18 @@ import type { Ring } from "../walk";
 import { Mesher, scatter } from "./geometry";
 import { coloured } from "./shapes";
 
-const FACADES = ["#e8dcc3", "#e3c9a0", "#d9b48f", "#ead9cf", "#d8d4c8", "#c9b9a6", "#e6cfb8", "#cfc6bd", "#d7a98c", "#c8ccc9"];
+const FACADES = [
+  "#e8dcc3",
+  "#e3c9a0",
+  "#d9b48f",
+  "#ead9cf",
+  "#d8d4c8",
+  "#c9b9a6",
+  "#e6cfb8",
+  "#cfc6bd",
+  "#d7a98c",
+  "#c8ccc9",
+];
 const ROOFS = ["#6f6a66", "#7d5a4c", "#59636b", "#8a8680", "#5f6f66"];
 const WINDOW_M = 3;
 const STOREY_M = 3.4;

@@ -3,8 +3,7 @@ import { SCOPE_DIRECT, SCOPE_NEAR, SCOPE_WORLD, type Scope } from "../protocol/m
 import type { People } from "./people";
 
 export type Line =
-  | { readonly scope: Scope; readonly text: string; readonly to: bigint | null }
-  | { readonly error: string };
+  { readonly scope: Scope; readonly text: string; readonly to: bigint | null } | { readonly error: string };
 
 /** `usual` is the scope for lines without a command. Names may hold spaces: the longest name that fits is meant. */
 export function parseLine(typed: string, usual: Scope, people: People): Line {
@@ -19,5 +18,7 @@ export function parseLine(typed: string, usual: Scope, people: People): Line {
     const to = people.find(words.slice(0, length).join(" "));
     if (to !== null) return { scope: SCOPE_DIRECT, text: words.slice(length).join(" "), to };
   }
-  return { error: words.length < 2 ? "Write /w NAME and then your message." : `Nobody here is called “${words[0] ?? ""}”.` };
+  return {
+    error: words.length < 2 ? "Write /w NAME and then your message." : `Nobody here is called “${words[0] ?? ""}”.`,
+  };
 }

@@ -135,7 +135,18 @@ export class Entities {
     const id = records.id[number] ?? 0n;
     const [x, y, z] = records.shown(number, this.shownTick);
     const kind = records.kind[number] ?? 0;
-    const entity: Entity = { id, number, kind, x, y, z, yaw: records.yawOf(number), speed: 0, walked: 0, offset: [0, 0, 0] };
+    const entity: Entity = {
+      id,
+      number,
+      kind,
+      x,
+      y,
+      z,
+      yaw: records.yawOf(number),
+      speed: 0,
+      walked: 0,
+      offset: [0, 0, 0],
+    };
     const former = this.former.get(id);
     if (former !== undefined) {
       this.former.delete(id);

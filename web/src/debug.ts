@@ -1,0 +1,79 @@
+/** `window.isthmus`: what this page shows, read-only, for tests and the curious. */
+import type { Game } from "./game";
+import type { MapLoader } from "./map/loader";
+import type { Shell } from "./net/shell";
+import type { Stage } from "./render/stage";
+
+export interface ChatEntry {
+  readonly scope: number;
+  readonly from: bigint;
+  readonly name: string;
+  readonly text: string;
+}
+
+interface Parts {
+  readonly game: Game;
+  readonly shell: Shell;
+  readonly map: MapLoader | null;
+  readonly chatLog: readonly ChatEntry[];
+  readonly stage: Stage;
+}
+
+/** Everything is computed when it is read; ids are strings, so that the state passes as JSON. */
+export function debugState(parts: () => Parts): void {
+  const state = {
+    get state() {
+      return parts().shell.session.state;
+    },
+    get body() {
+      return parts().game.welcome?.body?.toString() ?? null;
+    },
+    get session() {
+      return parts().game.welcome?.session.toString() ?? null;
+    },
+    get tick() {
+      return parts().game.entities.records.tick;
+    },
+    get rttMs() {
+      return parts().game.clock?.rttMs ?? null;
+    },
+    /** Where the own body is shown: [x, y, z] in metres. */
+    get position() {
+      return parts().game.body?.feet ?? null;
+    },
+    /** `position`: as drawn; `record`: the standard's shown position at the same tick. */
+    get entities() {
+      const { game } = parts();
+      const tick = game.clock?.shownTick(performance.now()) ?? 0;
+      return [...game.entities.all].map((entity) => ({
+        id: entity.id.toString(),
+        kind: game.entities.kindName(entity.kind),
+        name: game.nameOf(entity.id, entity.number),
+        position: [entity.x, entity.y, entity.z],
+        record: game.entities.records.shown(entity.number, tick),
+      }));
+    },
+    get people() {
+      return parts().game.people.sorted.map(([, name]) => name);
+    },
+    get chat() {
+      return parts().chatLog.map((entry) => ({ ...entry, from: entry.from.toString() }));
+    },
+    get correctionMaxM() {
+      return parts().game.ownCorrectionMaxM;
+    },
+    get unacknowledged() {
+      return parts().game.predictor?.unacknowledged ?? 0;
+    },
+    get tiles() {
+      return parts().map?.count ?? 0;
+    },
+    get rejected() {
+      return parts().shell.rejected;
+    },
+    get drawCalls() {
+      return parts().stage.renderer.info.render.calls;
+    },
+  };
+  Object.defineProperty(window, "isthmus", { value: Object.freeze(state), writable: false });
+}

@@ -1,0 +1,98 @@
+/**
+ * The session's shell: WebSockets, timers and the guest token. It does what the session core returns and decides nothing.
+ */
+import { SUBPROTOCOL } from "../protocol/layouts";
+import type { ServerMessage } from "../protocol/messages";
+import { ProtocolError } from "../protocol/codes";
+import { Session, type Action, type Status } from "./session";
+
+export class Shell {
+  readonly session = new Session(Math.random);
+  private readonly sockets = new Map<number, WebSocket>();
+  /** Messages that the world could not take: a gap, an unknown number. Their link is dropped and a new one opened. */
+  rejected = 0;
+
+  constructor(
+    private readonly onMessage: (message: ServerMessage) => void,
+    private readonly onStatus: (status: Status) => void,
+  ) {}
+
+  /** Do what the core asked for. */
+  run(actions: readonly Action[]): void {
+    for (const action of actions) {
+      switch (action.do) {
+        case "open":
+          this.open(action.link, action.url);
+          break;
+        case "send":
+          this.sockets.get(action.link)?.send(action.data);
+          break;
+        case "close":
+          this.sockets.get(action.link)?.close(1000);
+          this.sockets.delete(action.link);
+          break;
+        case "wake":
+          setTimeout(() => {
+            this.run(this.session.wake(performance.now()));
+          }, action.afterMs);
+          break;
+        case "tell":
+          this.onMessage(action.message);
+          break;
+        case "status":
+          this.onStatus(action.status);
+          break;
+      }
+    }
+  }
+
+  private open(link: number, url: string | null): void {
+    const address = new URL(url ?? "/ws", location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address, SUBPROTOCOL);
+    socket.binaryType = "arraybuffer";
+    this.sockets.set(link, socket);
+    socket.onopen = () => {
+      this.run(this.session.opened(link));
+    };
+    socket.onmessage = (event: MessageEvent<unknown>) => {
+      if (event.data instanceof ArrayBuffer) this.receive(link, new Uint8Array(event.data));
+    };
+    socket.onclose = (event) => {
+      this.sockets.delete(link);
+      this.run(this.session.closed(link, event.code, event.reason, performance.now()));
+    };
+  }
+
+  private receive(link: number, data: Uint8Array): void {
+    try {
+      this.run(this.session.received(link, data, performance.now()));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.rejected++;
+      console.warn(`protocol: ${error.message}`);
+      this.run(this.session.broken(link, performance.now()));
+    }
+  }
+}
+
+/**
+ * A guest's token, or null where the server gives none (outside development): then one must be pasted.
+ * Throws Error with a sentence for the person if the name is refused or the server cannot be reached.
+ */
+export async function guestToken(name: string): Promise<string | null> {
+  let response: Response;
+  try {
+    response = await fetch(new URL("/api/guest", location.href), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ name }),
+    });
+  } catch {
+    throw new Error("The server cannot be reached. Is it running?");
+  }
+  if (response.status === 404 || response.status === 405) return null;
+  const answer = (await response.json().catch(() => ({}))) as { token?: unknown; error?: unknown };
+  if (response.ok && typeof answer.token === "string") return answer.token;
+  throw new Error(typeof answer.error === "string" ? answer.error : `The server refused (${response.status}).`);
+}

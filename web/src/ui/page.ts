@@ -1,0 +1,170 @@
+/** The page's elements, and what is written into them. Texts of others are set as text, never as HTML. */
+import type { Status } from "../net/session";
+import { SCOPE_DIRECT, SCOPE_NEAR, type Chat, type Scope } from "../protocol/messages";
+
+const LINES_MAX = 200;
+
+function element<T extends HTMLElement>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`index.html has no ${type.name} called ${id}`);
+  return found;
+}
+
+export interface HudFigures {
+  readonly tick: number;
+  readonly rttMs: number | null;
+  readonly inView: number;
+  readonly place: readonly [number, number] | null;
+  readonly position: readonly [number, number, number] | null;
+}
+
+export class Page {
+  readonly canvas = element("view", HTMLCanvasElement);
+  readonly tags = element("tags", HTMLElement);
+  private readonly joinForm = element("join", HTMLFormElement);
+  private readonly name = element("name", HTMLInputElement);
+  private readonly token = element("token", HTMLInputElement);
+  private readonly tokenRow = element("token-row", HTMLElement);
+  private readonly joinButton = element("join-button", HTMLButtonElement);
+  private readonly joinMessage = element("join-message", HTMLElement);
+  private readonly game = element("game", HTMLElement);
+  private readonly banner = element("banner", HTMLElement);
+  private readonly connection = element("connection", HTMLElement);
+  private readonly lines = element("chat-lines", HTMLElement);
+  private readonly chatForm = element("chat", HTMLFormElement);
+  private readonly chatText = element("chat-text", HTMLInputElement);
+  private readonly chatScope = element("chat-scope", HTMLSelectElement);
+  private readonly people = element("people", HTMLElement);
+  private readonly online = element("online", HTMLElement);
+  private readonly hud = element("hud", HTMLElement);
+  private readonly attribution = element("attribution", HTMLElement);
+
+  onJoin(handle: (name: string, token: string) => void): void {
+    this.joinForm.addEventListener("submit", (event) => {
+      event.preventDefault();
+      handle(this.name.value.trim(), this.token.value.trim());
+    });
+  }
+
+  onLeave(handle: () => void): void {
+    element("leave", HTMLButtonElement).addEventListener("click", handle);
+  }
+
+  /** Enter writes, Escape goes back to walking. */
+  onChat(handle: (text: string, scope: Scope) => void, beginWriting: () => void): void {
+    this.chatForm.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (this.chatText.value.trim() !== "")
+        handle(this.chatText.value, this.chatScope.value === "near" ? SCOPE_NEAR : 0);
+      this.chatText.value = "";
+      this.canvas.focus();
+    });
+    this.chatText.addEventListener("focus", beginWriting);
+    this.chatText.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.canvas.focus();
+    });
+    window.addEventListener("keydown", (event) => {
+      const onPage = event.target === document.body || event.target === this.canvas;
+      if (this.game.hidden || !onPage || (event.key !== "Enter" && event.key !== "/")) return;
+      event.preventDefault();
+      if (event.key === "/") this.chatText.value = "/";
+      this.chatText.focus();
+    });
+  }
+
+  setName(name: string): void {
+    this.name.value = name;
+  }
+
+  showStatus(status: Status): void {
+    const joined = status.state === "welcomed";
+    const ended = status.state === "ended";
+    if (joined && this.game.hidden) {
+      this.game.hidden = false;
+      this.joinForm.hidden = true;
+      this.canvas.focus();
+    }
+    if (ended) {
+      this.game.hidden = true;
+      this.joinForm.hidden = false;
+    }
+    this.joinButton.disabled = !ended;
+    this.joinMessage.textContent = joined ? "" : status.text;
+    this.banner.hidden = joined || ended;
+    this.banner.textContent = status.text;
+    this.connection.textContent = joined ? "connected" : status.state === "waiting" ? "reconnecting" : status.state;
+    this.connection.dataset.state = status.state;
+    if (status.wantsToken) this.askForToken();
+  }
+
+  /** Something kept the person from joining. */
+  refuse(text: string): void {
+    this.joinMessage.textContent = text;
+    this.joinButton.disabled = false;
+  }
+
+  askForToken(): void {
+    this.tokenRow.hidden = false;
+    this.token.focus();
+  }
+
+  showChat(chat: Chat, mine: boolean): void {
+    const scope = chat.scope === SCOPE_DIRECT ? (mine ? "to them" : "to you") : chat.scope === SCOPE_NEAR ? "near" : "";
+    const who = document.createElement("b");
+    who.textContent = chat.name;
+    this.line(
+      scope === "" ? [who, ` ${chat.text}`] : [who, ` (${scope}) ${chat.text}`],
+      chat.scope === SCOPE_DIRECT ? "direct" : "said",
+    );
+  }
+
+  showNotice(text: string): void {
+    this.line([text], "notice");
+  }
+
+  private line(parts: readonly (Node | string)[], kind: string): void {
+    const line = document.createElement("li");
+    line.className = kind;
+    line.append(...parts);
+    const atEnd = this.lines.scrollHeight - this.lines.scrollTop - this.lines.clientHeight < 40;
+    this.lines.append(line);
+    while (this.lines.childElementCount > LINES_MAX) this.lines.firstElementChild?.remove();
+    if (atEnd) this.lines.scrollTop = this.lines.scrollHeight;
+  }
+
+  /** `whisper` is called with the name of the person whose entry was chosen. */
+  showPeople(online: number, names: readonly string[], own: string): void {
+    this.online.textContent = `${online}`;
+    this.people.replaceChildren(
+      ...names.map((name) => {
+        const item = document.createElement("li");
+        if (name === own) {
+          item.textContent = `${name} (you)`;
+          return item;
+        }
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = name;
+        button.title = `Write to ${name}`;
+        button.addEventListener("click", () => {
+          this.chatText.value = `/w ${name} `;
+          this.chatText.focus();
+        });
+        item.append(button);
+        return item;
+      }),
+    );
+  }
+
+  showHud(figures: HudFigures): void {
+    const { tick, rttMs, inView, place, position } = figures;
+    const at = position?.map((c) => c.toFixed(1)).join(", ") ?? "–";
+    const parts = [`tick ${tick}`, `${rttMs ?? "–"} ms`, `${inView} in view`, at];
+    if (place !== null) parts.push(`${place[0].toFixed(5)}° N ${place[1].toFixed(5)}° E`);
+    this.hud.textContent = parts.join(" · ");
+  }
+
+  showAttribution(text: string): void {
+    this.attribution.textContent = text;
+  }
+}
