@@ -12,7 +12,8 @@ comes back: its id is not used again.
                                                       ▲                    │ dropped (reconnect now)
                                                       └──taken over── detached ──expired──▶ ended
 
-Every state but *ended* may be dismissed: by BYE, a refusal, a violation, a time limit.
+A session that has a connection may be dismissed: by BYE, a refusal, a violation, a time limit. A connection that
+fails to greet is closed; there is no session to end.
 """
 
 from enum import Enum
@@ -51,7 +52,6 @@ class Stimulus(Enum):
 
 TRANSITIONS: Final[dict[tuple[State, Stimulus], State]] = {
     (State.GREETING, Stimulus.ACCEPTED): State.ADMITTING,
-    (State.GREETING, Stimulus.DISMISSED): State.ENDED,
     (State.ADMITTING, Stimulus.PACED): State.ATTACHING,
     (State.ADMITTING, Stimulus.TAKEN_OVER): State.ADMITTING,
     (State.ADMITTING, Stimulus.DISMISSED): State.ENDED,
@@ -64,7 +64,6 @@ TRANSITIONS: Final[dict[tuple[State, Stimulus], State]] = {
     (State.LIVE, Stimulus.DISMISSED): State.ENDED,
     (State.DETACHED, Stimulus.TAKEN_OVER): State.ATTACHING,
     (State.DETACHED, Stimulus.EXPIRED): State.ENDED,
-    (State.DETACHED, Stimulus.DISMISSED): State.ENDED,
 }
 
 

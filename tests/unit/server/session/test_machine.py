@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.codes import Close
 from protocol.messages import Bye, Say, Welcome
@@ -17,6 +17,8 @@ from tests.unit.server.session.rig import Rig
 CONNS = 6
 LIMITS = SessionLimits(sessions_max=4, joins_queued_max=3, joins_per_tick=2, connections_per_address_max=5)
 conns = st.integers(0, CONNS - 1)
+tokens = st.sampled_from(["guest:a", "guest:b", "user:c:C", "user:d", "rotated:e:E", "expired:f", None])
+profiles = st.sampled_from(["desktop", "desktop", "observer", "device"])
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -70,65 +72,91 @@ class SessionMachine(RuleBasedStateMachine):
                 case Post():
                     assert set(action.conns.tolist()) <= set(self.viewing), "only live sessions are told anything"
 
+    def greet(self, conn: int, token: str | None, profile: str, resume: bytes | None, version: int = 1) -> None:
+        """HELLO on ``conn``, over a new connection if there is none."""
+        if conn not in self.open:
+            self.open.add(conn)
+            self.done(self.rig.connect(conn))
+        values = {"name": "Sam", "profile": profile, "resume": resume, "version_min": version, "version_max": version}
+        self.done(self.rig.hello(conn, token, **values))
+
+    def answer(self, asked: AttachBody) -> None:
+        """What the shard does: it keeps one body for each session until it is removed."""
+        if asked.session not in self.bodies:
+            self.bodies[asked.session] = self.rig.next_body
+            self.rig.next_body += 1
+        body = self.bodies[asked.session]
+        self.done(self.rig.sessions.attached(asked.session, asked.generation, body, body % 100, 1, self.rig.now_s))
+        if asked.session in self.ended:
+            del self.bodies[asked.session]
+
+    def some_open(self, pick: int) -> int:
+        return sorted(self.open)[pick % len(self.open)]
+
     @rule(conn=conns, address=st.sampled_from(["127.0.0.1", "192.0.2.1"]))
     def connect(self, conn: int, address: str) -> None:
         if conn not in self.open:
             self.open.add(conn)
             self.done(self.rig.connect(conn, address))
 
-    @rule(
-        conn=conns,
-        token=st.sampled_from([None, "guest:a", "guest:b", "user:c:C", "user:d", "rotated:e:E", "expired:f"]),
-        profile=st.sampled_from(["desktop", "observer", "device"]),
-        ticket=st.one_of(st.none(), st.integers(0, 50)),
-        version=st.sampled_from([1, 1, 1, 2]),
-    )
-    def hello(self, conn: int, token: str | None, profile: str, ticket: int | None, version: int) -> None:
-        if conn in self.open:
-            resume = self.tickets[ticket % len(self.tickets)] if ticket is not None and self.tickets else None
-            self.done(
-                self.rig.hello(
-                    conn, token, name="Sam", profile=profile, resume=resume, version_min=version, version_max=version
-                )
-            )
+    @rule(conn=conns, token=tokens, profile=profiles, version=st.sampled_from([1, 1, 1, 2]))
+    def hello(self, conn: int, token: str | None, profile: str, version: int) -> None:
+        self.greet(conn, token, profile, None, version)
 
-    @rule(conn=conns, scope=st.integers(0, 2), text=st.sampled_from(["hi", "", "\u0000"]))
-    def say(self, conn: int, scope: int, text: str) -> None:
-        if conn in self.open:
-            self.rig.world.near_conns = np.arange(CONNS, dtype=np.int32)
-            to = next(iter(self.bodies.values()), None)
+    @rule(conn=conns, token=tokens, profile=profiles)
+    def join(self, conn: int, token: str | None, profile: str) -> None:
+        self.greet(conn, token, profile, None)
+        self.done(self.rig.tick(0.0))
+        for asked in self.asked:
+            self.answer(asked)
+        self.asked.clear()
+
+    @precondition(lambda self: self.tickets)
+    @rule(conn=conns, token=tokens, profile=profiles, ticket=st.integers(0, 3))
+    def resume(self, conn: int, token: str | None, profile: str, ticket: int) -> None:
+        self.greet(conn, token, profile, self.tickets[-1 - ticket % len(self.tickets)])
+
+    @precondition(lambda self: self.open)
+    @rule(pick=conns, scope=st.integers(0, 2), text=st.sampled_from(["hi", "", "\u0000"]), times=st.integers(1, 20))
+    def say(self, pick: int, scope: int, text: str, times: int) -> None:
+        conn = self.some_open(pick)
+        self.rig.world.near_conns = np.arange(CONNS, dtype=np.int32)
+        to = next(iter(self.bodies.values()), None)
+        for _ in range(times):
             self.done(self.rig.sessions.said(conn, Say(scope, text, to), self.rig.now_s))
 
-    @rule(conn=conns)
-    def bye(self, conn: int) -> None:
-        if conn in self.open:
-            self.done(self.rig.sessions.said(conn, Bye(), self.rig.now_s))
+    @precondition(lambda self: self.open)
+    @rule(pick=conns)
+    def bye(self, pick: int) -> None:
+        self.done(self.rig.sessions.said(self.some_open(pick), Bye(), self.rig.now_s))
 
-    @rule(conn=conns, code=st.sampled_from(list(Close)))
-    def violate(self, conn: int, code: Close) -> None:
-        self.done(self.rig.sessions.violated(conn, "test", code, self.rig.now_s))
+    @precondition(lambda self: self.open)
+    @rule(pick=conns, code=st.sampled_from(list(Close)))
+    def violate(self, pick: int, code: Close) -> None:
+        self.done(self.rig.sessions.violated(self.some_open(pick), "test", code, self.rig.now_s))
 
-    @rule(conn=conns)
-    def lose(self, conn: int) -> None:
+    @precondition(lambda self: self.open)
+    @rule(pick=conns)
+    def lose(self, pick: int) -> None:
+        conn = self.some_open(pick)
         self.open.discard(conn)
-        # What is emitted for a lost connection may close its view, but not the connection itself.
         self.done(self.rig.sessions.lost(conn, self.rig.now_s))
 
+    @rule(conn=conns)
+    def lose_again(self, conn: int) -> None:
+        if conn not in self.open:
+            self.done(self.rig.sessions.lost(conn, self.rig.now_s))
+
+    @precondition(lambda self: self.asked)
     @rule(pick=st.integers(0, 100), refused=st.sampled_from([False, False, False, True]), keep=st.booleans())
     def shard_answers(self, pick: int, refused: bool, keep: bool) -> None:
-        if not self.asked:
-            return
         asked = self.asked[pick % len(self.asked)]
         if not keep:
             self.asked.remove(asked)
         if refused:
             self.done(self.rig.sessions.refused(asked.session, Close.STARTING, "not now"))
-            return
-        if asked.session not in self.bodies:
-            self.bodies[asked.session] = self.rig.next_body
-            self.rig.next_body += 1
-        body = self.bodies[asked.session]
-        self.done(self.rig.sessions.attached(asked.session, asked.generation, body, body % 100, 1, self.rig.now_s))
+        else:
+            self.answer(asked)
 
     @rule(known=st.booleans())
     def keys(self, known: bool) -> None:
@@ -140,7 +168,7 @@ class SessionMachine(RuleBasedStateMachine):
         to = next(iter(self.generations), None) if session else None
         self.done(self.rig.sessions.shard_event(to, None, "bell", None))
 
-    @rule(seconds=st.sampled_from([0.0, 0.05, 1.0, 6.0, 31.0]), heard=st.sets(conns), headroom=st.booleans())
+    @rule(seconds=st.sampled_from([0.0, 0.05, 1.0, 6.0, 11.0, 31.0]), heard=st.sets(conns), headroom=st.booleans())
     def tick(self, seconds: float, heard: set[int], headroom: bool) -> None:
         self.rig.sessions.headroom = headroom
         self.rig.heard_s[list(heard)] = self.rig.now_s + seconds
@@ -174,6 +202,10 @@ class SessionMachine(RuleBasedStateMachine):
         assert set(self.generations) == self.ended, "every body asked for was removed in the end"
         for index in ("_sessions", "_by_conn", "_by_key", "_by_body", "_by_ticket", "_queue", "_grace", "_waiting"):
             assert not getattr(sessions, index), f"{index} still holds something"
+        for conn in range(CONNS):
+            self.done(sessions.lost(conn, self.rig.now_s))
+        assert not sessions._addresses
+        assert not sessions._per_address
         assert len(sessions._names) == 0
 
 
@@ -191,6 +223,9 @@ def test_the_table_allows_what_it_lists_and_nothing_else(state: State, stimulus:
             after(state, stimulus)
 
 
-def test_nothing_follows_the_end_and_every_state_can_be_dismissed() -> None:
+def test_nothing_follows_the_end_and_every_state_leads_to_it() -> None:
     assert all(state is not State.ENDED for state, _ in TRANSITIONS)
-    assert all(TRANSITIONS[state, Stimulus.DISMISSED] is State.ENDED for state in State if state is not State.ENDED)
+    reached = {State.ENDED}
+    for _ in State:
+        reached |= {state for (state, _), following in TRANSITIONS.items() if following in reached}
+    assert reached == set(State)
