@@ -56,7 +56,8 @@ def show_runs(console: Console, title: str, rounds: Sequence[Mapping[str, Figure
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in (
         "server", "round", "ticks/s", "CPU s/s", "us / entity-tick", "B / entity-tick", "kB/s client",
-        "frames/s client", "inputs/s taken", "tick p99 ms", "error p99.9 / max mm", "RSS MiB", "foreign CPU", "probe ticks", "",
+        "frames/s client", "inputs/s taken", "tick p99 ms", "error p99.9 / max mm", "RSS MiB",
+        "foreign CPU", "probe ticks", "",
     ):  # fmt: skip
         table.add_column(heading, justify="left" if heading in ("server", "") else "right")
     for number, figures in enumerate(rounds, start=1):
