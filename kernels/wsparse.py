@@ -1,8 +1,11 @@
 """WebSocket frames (RFC 6455) that clients sent, parsed for many connections in one call.
 
-Decides which bytes of a client are messages, which are violations, and turns the two hot messages (INPUT, ACK; STANDARD.md
-§2) into columns. Invariants: any bytes end in messages or in one end of that connection, never in an exception or a read
-outside its area; a frame is charged to the message budget once, when it is whole. Canonical INPUT and ACK alone are decoded
+Decides which bytes of a client are messages, which are violations, and turns the two hot messages (INPUT, ACK;
+STANDARD.md
+§2) into columns. Invariants: any bytes end in messages or in one end of that connection, never in an exception or a
+read
+outside its area; a frame is charged to the message budget once, when it is whole. Canonical INPUT and ACK alone are
+decoded
 here; unusual but legal msgpack of them is handed out as ODD, for ``protocol.messages`` to decide, so both agree by
 construction. Not responsible for: sockets (``server.transport.syscalls``), what messages mean.
 """
@@ -51,8 +54,10 @@ CARRIER = np.dtype(
         ("zero", "u1"),
     ]
 )
-"""One connection, one cache line; read as columns (``carriers["heard_ms"]``). ``message_fill`` bytes at the start of its receive
-area are the unmasked start of a fragmented message; raw bytes follow up to ``rx_fill``. ``tx_fill`` bytes wait to be sent."""
+"""One connection, one cache line; read as columns (``carriers["heard_ms"]``). ``message_fill`` bytes at the start of
+its receive
+area are the unmasked start of a fragmented message; raw bytes follow up to ``rx_fill``. ``tx_fill`` bytes wait to be
+sent."""
 assert CARRIER.itemsize == 64
 
 
@@ -130,7 +135,8 @@ def _uint(area: U8, at: int, end: int) -> tuple[int, int]:
 
 @jit
 def _classify(area: U8, at: int, end: int, fields: I64) -> int:
-    """What the message ``area[at:end]`` is. INPUT and ACK fill ``fields`` (int64[5]): seq, frame, stamp, commands' start, bytes."""
+    """What the message ``area[at:end]`` is. INPUT and ACK fill ``fields`` (int64[5]): seq, frame, stamp, commands'
+    start, bytes."""
     if end - at < 2:
         return MESSAGE_ODD
     lead = np.int64(area[at])
@@ -275,10 +281,14 @@ def parse(
 ) -> int:
     """Parse what has been received on the connections ``ready[first:counts[N_READY]]``.
 
-    ``carriers``: CARRIER[N]. ``rx``, ``tx``: uint8[N, ...] receive and transmit areas. ``inputs``: uint32[5, n]: conn, seq, frame,
-    stamp, index of the first command; ``command_counts``: uint8[n]; ``commands``: uint8[8·m]; ``acks``: uint32[3, n]: conn, frame,
-    stamp; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in ``cold_bytes``; ``ends``: int32[3, n]:
-    conn, End, close code. Pings are answered into ``tx`` while fewer than ``post_bytes_max`` bytes wait there (RFC 6455 §5.5.3
+    ``carriers``: CARRIER[N]. ``rx``, ``tx``: uint8[N, ...] receive and transmit areas. ``inputs``: uint32[5, n]:
+    conn, seq, frame,
+    stamp, index of the first command; ``command_counts``: uint8[n]; ``commands``: uint8[8·m]; ``acks``: uint32[3, n]:
+    conn, frame,
+    stamp; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in ``cold_bytes``; ``ends``:
+    int32[3, n]:
+    conn, End, close code. Pings are answered into ``tx`` while fewer than ``post_bytes_max`` bytes wait there (RFC
+    6455 §5.5.3
     allows to answer only the newest). Outputs are appended at ``counts``.
 
     Returns ``counts[N_READY]`` when done, else the index to go on from once there is more room in an output.

@@ -66,9 +66,7 @@ def watch(epoll_fd: int, fd: int, conn: int, operation: int) -> int:
 
 
 @jit
-def receive(
-    epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, ready: I32, ends: I32, counts: I64
-) -> None:
+def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, ready: I32, ends: I32, counts: I64) -> None:
     """One recv(2) on each connection that has something, into its area; appends to ``ready`` (int32[N]) those with new bytes.
 
     ``events``: EPOLL_EVENT[N]. ``scratch``: uint8[any]: where a closing connection's bytes go to be forgotten. A connection at its end is
