@@ -101,12 +101,16 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
 @click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server's page.")
 @click.option("--seconds", "duration_s", type=click.FloatRange(min=0), help="Leave after so long; absent: at Ctrl-C.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bots' walks and names.")
-@click.option("--token", envvar="ISTHMUS_TOKEN", help="Signed token, for a server in production mode.")
-def bots(count: int, url: str, duration_s: float | None, seed: int, token: str | None) -> None:
+@click.option("--token", envvar="ISTHMUS_TOKEN", help="Signed token of a single bot, for a server in production mode.")
+@click.option("--token-file", type=click.Path(exists=True, dir_okay=False), help="Signed tokens, one a line and bot.")
+@click.option("--rate", "input_hz", type=click.FloatRange(1, 60), default=10.0, show_default=True, help="Inputs/s each.")
+@click.option("--joins", "joins_per_s", type=click.FloatRange(1), default=100.0, show_default=True, help="Joins/s.")
+@click.option("--headless-walk", is_flag=True, help="Do not predict: less CPU for each bot, no corrections counted.")
+def bots(headless_walk: bool, **given: Any) -> None:
     """Send COUNT Python clients in, who walk and look."""
     from isthmus.bots import run
 
-    sys.exit(run(count=count, url=url, duration_s=duration_s, seed=seed, token=token))
+    sys.exit(run(predict=not headless_walk, **given))
 
 
 @cli.command()
