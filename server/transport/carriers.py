@@ -346,22 +346,23 @@ class Carriers:
         )
         if self._tls:
             self._send_tls()
-        for lost in self._lost_out[: counts[syscalls.S_LOST]].tolist():
-            self._broke(lost, 1006, "reset")
+        for broken in self._lost_out[: counts[syscalls.S_LOST]].tolist():
+            self._broke(broken, 1006, "reset")
         for slow in self._overflow_out[: counts[syscalls.S_OVERFLOW]].tolist():
             self.rejected["too_slow"] += 1
             self._broke(slow, Close.TOO_SLOW, "too_slow")
+        lost = int(counts[syscalls.S_LOST] + counts[syscalls.S_OVERFLOW])
         sent = Sent(
-            *(int(counts[c]) for c in (syscalls.S_BYTES, syscalls.S_FRAMES, syscalls.S_AGAIN)), *self._tail(counts)
+            int(counts[syscalls.S_BYTES]),
+            int(counts[syscalls.S_FRAMES]),
+            int(counts[syscalls.S_AGAIN]),
+            lost,
+            int(counts[syscalls.S_CALLS]),
         )
         self.sent_bytes += sent.bytes
         self.sent_frames += sent.frames
         self.send_calls += sent.calls
         return sent
-
-    @staticmethod
-    def _tail(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
-        return int(counts[syscalls.S_LOST] + counts[syscalls.S_OVERFLOW]), int(counts[syscalls.S_CALLS])
 
     def flush(self) -> Sent:
         """Send what waits: tails, posted messages, pongs."""

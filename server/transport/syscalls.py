@@ -33,11 +33,12 @@ _AGAIN: Final = errno.EAGAIN
 _INTR: Final = errno.EINTR
 
 # Pointers are passed as integers of their size: the same registers, and the signature stays cacheable.
-_epoll_wait = types.ExternalFunction("epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32))
-_epoll_ctl = types.ExternalFunction("epoll_ctl", types.int32(types.int32, types.int32, types.int32, types.uintp))
-_recv = types.ExternalFunction("recv", types.intp(types.int32, types.uintp, types.uintp, types.int32))
-_send = types.ExternalFunction("send", types.intp(types.int32, types.uintp, types.uintp, types.int32))
-_errno_location = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())
+# Calling a symbol happens in compiled code only, which numba's annotations do not describe.
+_epoll_wait: Any = types.ExternalFunction("epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32))
+_epoll_ctl: Any = types.ExternalFunction("epoll_ctl", types.int32(types.int32, types.int32, types.int32, types.uintp))
+_recv: Any = types.ExternalFunction("recv", types.intp(types.int32, types.uintp, types.uintp, types.int32))
+_send: Any = types.ExternalFunction("send", types.intp(types.int32, types.uintp, types.uintp, types.int32))
+_errno_location: Any = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())
 
 # Cells of the counts that send() adds to.
 S_BYTES: Final = 0
@@ -179,7 +180,7 @@ def _drop(link: Any, conn: int, lost: I32, counts: I64) -> None:
 @jit
 def _flush_one(link: Any, conn: int, out: U8, blocked: U8, lost: I32, counts: I64) -> None:
     """Send what waits in a connection's transmit area, and move the rest to its start."""
-    fill = np.int64(link.tx_fill)
+    fill = int(link.tx_fill)
     sent = _push(link, out.ctypes.data, fill, counts)
     if sent < 0:
         blocked[conn] = 0

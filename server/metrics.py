@@ -1,0 +1,86 @@
+"""The metrics of a gateway process: one registry, and one object for each thing worth seeing (names after Prometheus' conventions).
+
+Decides names, units and buckets. Invariant: label values come from fixed sets of words, never from what a client sends. Not
+responsible for: when they are set (the shells do that, once a tick, not once for each view).
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+_LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """All metrics of one process; make one and hand it on. A registry of its own, so that tests can have many."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        self.ticks = Counter("isthmus_ticks", "Ticks of the world that were run.", registry=r)
+        self.ticks_merged = Counter("isthmus_ticks_merged", "Ticks that a late step took along.", registry=r)
+        self.tick_seconds = Histogram(
+            "isthmus_tick_duration_seconds", "Time that one tick took.", buckets=_TICK_BUCKETS_S, registry=r
+        )
+        self.tick_late_seconds = Histogram(
+            "isthmus_tick_late_seconds", "How long after its time a tick began.", buckets=_LAG_BUCKETS_S, registry=r
+        )
+        self.phase_seconds = Counter(
+            "isthmus_tick_phase_seconds", "Time spent in each phase of the tick.", ["phase"], registry=r
+        )
+        self.shed_level = Gauge("isthmus_shed_level", "How much load is being shed (0: none).", registry=r)
+        self.entities = Gauge("isthmus_entities", "Entities in the world, by kind.", ["kind"], registry=r)
+        self.views = Gauge("isthmus_views", "Views that are encoded.", registry=r)
+        self.visible = Gauge("isthmus_visible_entities", "Entities that all views show, together.", registry=r)
+        self.updates_due = Counter("isthmus_updates_due", "Updates that were due for a view.", registry=r)
+        self.updates_sent = Counter("isthmus_updates_sent", "Updates that were encoded, by form.", ["form"], registry=r)
+        self.views_paused = Gauge(
+            "isthmus_views_paused", "Views without frames until their client catches up.", registry=r
+        )
+        self.connections = Gauge("isthmus_connections", "Connections, closing ones included.", registry=r)
+        self.connections_blocked = Gauge("isthmus_connections_blocked", "Connections with an unsent tail.", registry=r)
+        self.sessions = Gauge("isthmus_sessions", "Sessions, by state.", ["state"], registry=r)
+        self.joins = Counter("isthmus_joins", "Sessions admitted, by how they came.", ["kind"], registry=r)
+        self.closes = Counter("isthmus_closes", "Connections closed, by close code.", ["code"], registry=r)
+        self.rejected = Counter(
+            "isthmus_rejected", "Requests, messages and connections refused, by reason.", ["reason"], registry=r
+        )
+        self.sent_bytes = Counter("isthmus_sent_bytes", "Bytes written to client sockets.", registry=r)
+        self.sent_frames = Counter("isthmus_sent_frames", "FRAME messages written.", registry=r)
+        self.send_calls = Counter("isthmus_send_calls", "send(2) calls.", registry=r)
+        self.received_bytes = Counter("isthmus_received_bytes", "Bytes read from client sockets.", registry=r)
+        self.received_messages = Counter("isthmus_received_messages", "WebSocket frames received.", registry=r)
+        self.wakeups = Counter("isthmus_wakeups", "Wake-ups by arriving messages.", registry=r)
+        self.inputs = Counter("isthmus_inputs", "INPUT messages taken.", registry=r)
+        self.chat_lines = Counter("isthmus_chat_lines", "Chat lines delivered, by scope.", ["scope"], registry=r)
+        self.loop_lag_seconds = Histogram(
+            "isthmus_event_loop_lag_seconds",
+            "How long a timer of the event loop was late.",
+            buckets=_LAG_BUCKETS_S,
+            registry=r,
+        )
+        self.acknowledged_lag_seconds = Gauge(
+            "isthmus_acknowledged_lag_seconds",
+            "Age of the newest frame that clients acknowledged, by quantile.",
+            ["quantile"],
+            registry=r,
+        )
+        self.build_info = Gauge("isthmus_build_info", "1; what runs here.", ["version", "protocol"], registry=r)
+
+    def exposition(self) -> bytes:
+        """What /metrics answers."""
+        return generate_latest(self.registry)
+
+
+class Totals:
+    """Turns running totals of plain integers into counters: call ``add`` with the total, the difference is counted."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Counter, float] = {}
+
+    def add(self, counter: Counter, total: float) -> None:
+        """Raise ``counter`` to ``total``; a total never falls."""
+        before = self._seen.get(counter, 0.0)
+        if total > before:
+            counter.inc(total - before)
+            self._seen[counter] = total
