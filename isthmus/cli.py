@@ -103,7 +103,9 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bots' walks and names.")
 @click.option("--token", envvar="ISTHMUS_TOKEN", help="Signed token of a single bot, for a server in production mode.")
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False), help="Signed tokens, one a line and bot.")
-@click.option("--rate", "input_hz", type=click.FloatRange(1, 60), default=10.0, show_default=True, help="Inputs/s each.")
+@click.option(
+    "--rate", "input_hz", type=click.FloatRange(1, 60), default=10.0, show_default=True, help="Inputs/s each."
+)
 @click.option("--joins", "joins_per_s", type=click.FloatRange(1), default=100.0, show_default=True, help="Joins/s.")
 @click.option("--headless-walk", is_flag=True, help="Do not predict: less CPU for each bot, no corrections counted.")
 def bots(headless_walk: bool, **given: Any) -> None:
