@@ -30,6 +30,8 @@ OVERHEAD_BYTES = 120
 REACH = 32767
 """Farthest a record may be from the frame's origin, grid units on each axis."""
 RINGS = 64
+LINES_MAX = 1024
+"""Lines of cells that a view's circle may cover; far above 2 × radius / cell size."""
 
 
 class Scratch(NamedTuple):
@@ -39,7 +41,8 @@ class Scratch(NamedTuple):
     candidates;
     ``free``, ``leave``, ``state``, ``update`` int32[numbers]: slots; ``update_kind`` uint8[numbers]; ``enter``
     int32[numbers]:
-    candidates that enter, ``enter_slot`` their slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS].
+    candidates that enter, ``enter_slot`` their slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS];
+    ``first``, ``end``: int32[LINES_MAX], runs of sorted rows.
     """
 
     mark: U32
@@ -56,6 +59,8 @@ class Scratch(NamedTuple):
     update: I32
     update_kind: U8
     ring: I64
+    first: I32
+    end: I32
 
 
 def scratch(rows: Int, numbers: Int) -> Scratch:
@@ -82,34 +87,85 @@ def scratch(rows: Int, numbers: Int) -> Scratch:
         slots(),
         flags(),
         np.zeros(RINGS, np.int64),
+        np.zeros(LINES_MAX, np.int32),
+        np.zeros(LINES_MAX, np.int32),
     )
 
 
 @jit
-def candidates(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
-    """Rows within ``radius`` of (x, z), grid units, into ``s.row`` and ``s.distance2``; returns how many."""
+def runs(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
+    """Runs of the sorted rows that cover the circle: cells of one line follow each other, so each line of cells is one run.
+
+    Writes ``s.first``, ``s.end``; returns how many runs there are. Each run is cut to the circle's chord in its line of cells.
+    """
     across, along, size = grid.shape[2], grid.shape[3], grid.shape[4]
     if across == 0:
-        return 0
+        return np.int64(0)
     first_x, first_z = grid.shape[0], grid.shape[1]
-    left = max((x - radius - first_x) // size, 0)
-    right = min((x + radius - first_x) // size, across - 1)
     top = max((z - radius - first_z) // size, 0)
     bottom = min((z + radius - first_z) // size, along - 1)
     radius2 = np.int64(radius) * radius
     count = np.int64(0)
-    if left > right:
-        return 0
-    for row_of_cells in range(top, bottom + 1):
-        base = row_of_cells * across
-        # Cells of one line follow each other: one run of the sorted rows.
-        for at in range(grid.start[base + left], grid.start[base + right + 1]):
+    for line in range(top, bottom + 1):
+        low = first_z + line * size
+        dz = max(max(low - z, z - (low + size - 1)), 0)
+        if dz > radius:
+            continue
+        half = np.int64(np.sqrt(radius2 - dz * dz)) + 1
+        left = max((x - half - first_x) // size, 0)
+        right = min((x + half - first_x) // size, across - 1)
+        if left > right or count == len(s.first):
+            continue
+        s.first[count] = grid.start[line * across + left]
+        s.end[count] = grid.start[line * across + right + 1]
+        count += 1
+    return count
+
+
+@jit
+def candidates(x: Int, z: Int, radius: Int, lines: Int, grid: Grid, s: Scratch) -> Int:
+    """Rows within ``radius`` of (x, z), grid units, into ``s.row`` and ``s.distance2``; returns how many."""
+    radius2 = np.int64(radius) * radius
+    count = np.int64(0)
+    for line in range(lines):
+        for at in range(s.first[line], s.end[line]):
             dx = np.int64(grid.x[at]) - x
             dz = np.int64(grid.z[at]) - z
             distance2 = dx * dx + dz * dz
             s.row[count] = grid.row[at]
             s.distance2[count] = distance2
-            count += distance2 <= radius2  # no branch: half of the cells' rows are out of range
+            count += distance2 <= radius2  # no branch: a part of the cells' rows is out of range
+    return count
+
+
+@jit
+def strangers(x: Int, z: Int, radius2: Int, lines: Int, stamp: Int, grid: Grid, s: Scratch) -> Int:
+    """Like :func:`candidates`, but only those that do not bear ``stamp``: whom the view does not know yet."""
+    count = np.int64(0)
+    for line in range(lines):
+        for at in range(s.first[line], s.end[line]):
+            row = grid.row[at]
+            if s.mark[row] == stamp:
+                continue
+            dx = np.int64(grid.x[at]) - x
+            dz = np.int64(grid.z[at]) - z
+            distance2 = dx * dx + dz * dz
+            if distance2 <= radius2:
+                s.row[count] = row
+                s.distance2[count] = distance2
+                count += 1
+    return count
+
+
+@jit
+def within(x: Int, z: Int, radius2: Int, lines: Int, grid: Grid, s: Scratch) -> Int:
+    """How many rows are within the radius."""
+    count = np.int64(0)
+    for line in range(lines):
+        for at in range(s.first[line], s.end[line]):
+            dx = np.int64(grid.x[at]) - x
+            dz = np.int64(grid.z[at]) - z
+            count += dx * dx + dz * dz <= radius2
     return count
 
 
@@ -149,12 +205,16 @@ def select(
     """
     next_frame = np.uint32(view.frame + np.uint32(1))
     x, y, z = np.int64(view.x), np.int64(view.y), np.int64(view.z)
-    found = candidates(x, z, view.radius, grid, s)
+    lines = runs(x, z, view.radius, grid, s)
     body = view.body
-    enter_radius2 = nearest_radius2(found, view.cap, view.radius, s)
+    enter_radius2 = np.int64(view.radius) * view.radius
     leave_radius2 = np.int64(view.leave_radius) * view.leave_radius
-    if found > view.cap:
-        # Crowded: the same hysteresis, on the smaller radius.
+    bound = np.int64(0)
+    for line in range(lines):
+        bound += s.end[line] - s.first[line]
+    if bound > view.cap and within(x, z, enter_radius2, lines, grid, s) > view.cap:
+        # Crowded: the nearest, and the same hysteresis on the smaller radius.
+        enter_radius2 = nearest_radius2(candidates(x, z, view.radius, lines, grid, s), view.cap, view.radius, s)
         leave_radius2 = enter_radius2 * view.leave_radius // view.radius * view.leave_radius // view.radius
     near2 = np.int64(view.near_radius) * view.near_radius
     near_leave2 = np.int64(view.near_leave_radius) * view.near_leave_radius
@@ -164,6 +224,8 @@ def select(
         s.stamp[0] = 1
     stamp = s.stamp[0]
     left = budget - OVERHEAD_BYTES
+    # Updates come first, but must not keep newcomers out for ever.
+    reserve = budget // 4 if view.waiting else 0
 
     leaves = enters = states = deltas = fulls = free = updates = looked = 0
     enter_bytes = state_bytes = np.int64(0)
@@ -207,7 +269,7 @@ def select(
             c = cold[row]
             only_changed = slot.state_held + np.uint32(1) == h.state_version and h.state_tick == np.int32(tick)
             size = np.int64(c.changed_bytes) if only_changed else np.int64(c.full_bytes)
-            if left >= STATE_BYTES + size:
+            if left - reserve >= STATE_BYTES + size:
                 left -= STATE_BYTES + size
                 slot.state_held = h.state_version
                 s.state[states] = i
@@ -232,7 +294,7 @@ def select(
         else:
             kind = FAR_FULL if far == 1 else NEAR_FULL
         cost = DELTA_BYTES if kind <= FAR_DELTA else FULL_BYTES
-        if left < cost:
+        if left - reserve < cost:
             if next_cursor < 0:
                 next_cursor = i
             continue
@@ -264,19 +326,17 @@ def select(
     live = looked - leaves
     numbers = len(slots)
     room = min(np.int64(view.cap) - live, np.int64(len(s.enter)))
-    # A quarter stays for updates, so that a long arrival does not freeze what is already seen.
-    enter_left = left - budget // 4 if next_cursor >= 0 or updates > 0 else left
     taken = 0
-    for phase in range(2):
-        if room <= 0:
+    waiting = 0
+    found = strangers(x, z, enter_radius2, lines, stamp, grid, s) if room > 0 else np.int64(0)
+    for phase in range(2):  # the near ones first
+        if enters >= room:
             break
         for k in range(found):
             distance2 = s.distance2[k]
-            if distance2 > enter_radius2 or (distance2 <= near2) != (phase == 0):
+            if (distance2 <= near2) != (phase == 0):
                 continue
             row = s.row[k]
-            if s.mark[row] == stamp:
-                continue
             h = hot[row]
             if row == body and h.serial == view.body_serial:
                 continue
@@ -284,7 +344,10 @@ def select(
             far = 1 if distance2 > near2 else 0
             ok = in_reach(c.far_px, c.far_py, c.far_pz, x, y, z) if far == 1 else in_reach(c.px, c.py, c.pz, x, y, z)
             size = ENTER_BYTES + np.int64(c.full_bytes)
-            if not ok or enters >= room or enter_left < size:
+            if not ok or enters >= room:
+                continue
+            if left < size:
+                waiting = 1
                 continue
             if taken < free:
                 i = s.free[taken]
@@ -294,7 +357,7 @@ def select(
                 high += 1
             else:
                 break
-            enter_left -= size
+            left -= size
             enter_bytes += np.int64(c.full_bytes)
             slot = slots[i]
             slot.status = LIVE
@@ -308,6 +371,7 @@ def select(
             s.enter_far[enters] = far
             enters += 1
     view.high = high
+    view.waiting = waiting
     view.live = live + enters
     n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7] = (
         leaves,

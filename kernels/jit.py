@@ -14,7 +14,8 @@ R = TypeVar("R")
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile ``function`` in nopython mode at its first call for each argument signature; the result is cached on disk."""
+    """Compile ``function`` in nopython mode at its first call for each argument signature; the result is cached on
+    disk."""
     return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
 
 

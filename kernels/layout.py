@@ -96,7 +96,7 @@ VIEW = np.dtype(
         ("own_due", "u1"),
         ("own_flags", "u1"),
         ("own_steps", "u1"),
-        ("pad", "u1"),
+        ("waiting", "u1"),  # 1: an enter did not fit the last frame, so the next keeps room for it
         ("stream", "<u2"),
         ("body", "<i4"),  # mirror row of the own body, -1: none
         ("body_serial", "<u4"),

@@ -1,7 +1,9 @@
 """Published states: when does what viewers extrapolate differ too much from what the shard knows?
 
-For each entity and level one state (tick, grid position, velocity, yaw) stands for it on the wire until extrapolating it is off
-by more than the level's tolerance, or it is older than ``age_ticks_max`` while moving. A far renewal renews near too, so that a
+For each entity and level one state (tick, grid position, velocity, yaw) stands for it on the wire until extrapolating
+it is off
+by more than the level's tolerance, or it is older than ``age_ticks_max`` while moving. A far renewal renews near too,
+so that a
 far state always is a near state as well, with the same version. Not responsible for: who sees what.
 """
 
@@ -18,7 +20,8 @@ I16 = npt.NDArray[np.int16]
 
 
 class Published(NamedTuple):
-    """Published states by row: ``version`` uint32[n] (0: none yet), ``tick`` int64[n], ``p`` int32[n, 3] grid, ``v`` int16[n, 3]
+    """Published states by row: ``version`` uint32[n] (0: none yet), ``tick`` int64[n], ``p`` int32[n, 3] grid, ``v``
+    int16[n, 3]
     wire velocity, ``yaw`` uint8[n]; the same for the far level."""
 
     version: U32
@@ -65,7 +68,8 @@ def renew(
 ) -> int:
     """Renew what is due; returns how many rows were written to ``out_row`` and ``out_flags`` (1: far too).
 
-    Shapes and dtypes: ``rows`` uint32[k] live rows; ``pos`` float64[n, 3] m, ``vel`` float64[n, 3] m/s, ``yaw`` float64[n] rad by row;
+    Shapes and dtypes: ``rows`` uint32[k] live rows; ``pos`` float64[n, 3] m, ``vel`` float64[n, 3] m/s, ``yaw``
+    float64[n] rad by row;
     ``tolerance_m`` float64[2] and ``yaw_tolerance`` int64[2] (1/256 turn) for near and far; ``out_*`` have length >= k.
     A row with version 0 is new: both levels are renewed. Cost: about 15 ns a row. Writes to: ``state``, ``out_*``.
     Deterministic: yes.
@@ -91,7 +95,9 @@ def renew(
             for a in range(3):
                 shown = (VELOCITY_PER_GRID * np.int64(state.p[i, a]) + np.int64(state.v[i, a]) * dt) / SHOWN_PER_M
                 error2 += (shown - pos[i, a]) * (shown - pos[i, a])
-                shown = (VELOCITY_PER_GRID * np.int64(state.far_p[i, a]) + np.int64(state.far_v[i, a]) * far_dt) / SHOWN_PER_M
+                shown = (
+                    VELOCITY_PER_GRID * np.int64(state.far_p[i, a]) + np.int64(state.far_v[i, a]) * far_dt
+                ) / SHOWN_PER_M
                 far_error2 += (shown - pos[i, a]) * (shown - pos[i, a])
                 moving |= state.v[i, a] != 0
                 far_moving |= state.far_v[i, a] != 0

@@ -79,6 +79,7 @@ class End(IntEnum):
     TOO_MANY_MESSAGES = 12
 
 
+# A byte read from an area is unsigned; `+ 0` makes it a signed integer, without which sums turn into floats.
 # numba freezes plain integers, not enum members.
 _PEER_CLOSED: Final = int(End.PEER_CLOSED)
 _TEXT_FRAME: Final = int(End.TEXT_FRAME)
@@ -118,19 +119,19 @@ _COMMANDS_BYTES_MAX: Final = COMMAND.itemsize * COMMANDS_PER_INPUT_MAX
 def _uint(area: U8, at: int, end: int) -> tuple[int, int]:
     """A non-negative msgpack integer below 2³² at ``area[at:end]``: (value, where it ends), or (0, -1)."""
     if at >= end:
-        return np.int64(0), np.int64(-1)
-    lead = np.int64(area[at])
+        return 0, -1
+    lead = area[at] + 0
     if lead < 0x80:
-        return lead, np.int64(at + 1)
+        return lead, at + 1
     if lead < 0xCC or lead > 0xCE:
-        return np.int64(0), np.int64(-1)
-    size = np.int64(1) << (lead - 0xCC)
+        return 0, -1
+    size = 1 << (lead - 0xCC)
     if at + 1 + size > end:
-        return np.int64(0), np.int64(-1)
-    value = np.int64(0)
+        return 0, -1
+    value = 0
     for k in range(size):
-        value = (value << 8) | np.int64(area[at + 1 + k])
-    return value, np.int64(at + 1 + size)
+        value = (value << 8) | (area[at + 1 + k] + 0)
+    return value, at + 1 + size
 
 
 @jit
@@ -139,15 +140,15 @@ def _classify(area: U8, at: int, end: int, fields: I64) -> int:
     start, bytes."""
     if end - at < 2:
         return MESSAGE_ODD
-    lead = np.int64(area[at])
-    kind = np.int64(area[at + 1])
+    lead = area[at] + 0
+    kind = area[at + 1] + 0
     if lead == 0xDC or lead == 0xDD or kind >= 0x80:
         return MESSAGE_ODD
     if lead < 0x90 or lead > 0x9F or (kind != 2 and kind != 3):
         return MESSAGE_COLD
     if (kind == 2 and lead != 0x95) or (kind == 3 and lead != 0x93):
         return MESSAGE_ODD
-    cursor = np.int64(at + 2)
+    cursor = at + 2
     for k in range(0 if kind == 2 else 1, 3):
         value, cursor = _uint(area, cursor, end)
         if cursor < 0:
@@ -157,7 +158,7 @@ def _classify(area: U8, at: int, end: int, fields: I64) -> int:
         return _MESSAGE_ACK if cursor == end else MESSAGE_ODD
     if cursor + 2 > end or area[cursor] != 0xC4:
         return MESSAGE_ODD
-    size = np.int64(area[cursor + 1])
+    size = area[cursor + 1] + 0
     if cursor + 2 + size != end or size == 0 or size % _COMMAND_BYTES != 0 or size > _COMMANDS_BYTES_MAX:
         return MESSAGE_ODD
     fields[3] = cursor + 2
@@ -220,42 +221,41 @@ def _header(area: U8, at: int, fill: int, fragment: int, room: int) -> tuple[int
 
     ``room``: how many bytes the message may still grow by. Violations are told as early as they can be seen.
     """
-    none = np.int64(0)
     if fill - at < 2:
-        return none, none, none
-    byte0 = np.int64(area[at])
-    byte1 = np.int64(area[at + 1])
+        return 0, 0, 0
+    byte0 = area[at] + 0
+    byte1 = area[at + 1] + 0
     opcode = byte0 & 0x0F
     length = byte1 & 0x7F
     if byte0 & 0x70 != 0:
-        return np.int64(_RESERVED_BITS), none, none
+        return _RESERVED_BITS, 0, 0
     if opcode > 10 or 2 < opcode < 8:
-        return np.int64(_BAD_OPCODE), none, none
+        return _BAD_OPCODE, 0, 0
     if opcode == 1:
-        return np.int64(_TEXT_FRAME), none, none
+        return _TEXT_FRAME, 0, 0
     if byte1 < 0x80:
-        return np.int64(_UNMASKED), none, none
+        return _UNMASKED, 0, 0
     if opcode >= 8:
         if byte0 < 0x80 or length > CONTROL_BYTES_MAX:
-            return np.int64(_BAD_CONTROL), none, none
+            return _BAD_CONTROL, 0, 0
     elif (opcode == 0) != (fragment == 1):
-        return np.int64(_BAD_FRAGMENT), none, none
-    head = np.int64(2)
+        return _BAD_FRAGMENT, 0, 0
+    head = 2
     if length >= 126:
-        wide = np.int64(2 if length == 126 else 8)
+        wide = 2 if length == 126 else 8
         if fill - at < 2 + wide:
-            return none, none, none
-        least = np.int64(126 if length == 126 else 65536)
-        length = np.int64(0)
+            return 0, 0, 0
+        least = 126 if length == 126 else 65536
+        length = 0
         for k in range(wide):
-            length = (length << 8) | np.int64(area[at + 2 + k])
+            length = (length << 8) | (area[at + 2 + k] + 0)
         # RFC 6455 §5.2: the shortest form, and the top bit of a 64-bit length is 0.
         if length < least:
-            return np.int64(_BAD_LENGTH), none, none
+            return _BAD_LENGTH, 0, 0
         head += wide
     if opcode < 8 and length > room:
-        return np.int64(_OVERSIZED), none, none
-    return none, head + 4, length
+        return _OVERSIZED, 0, 0
+    return 0, head + 4, length
 
 
 @jit
@@ -295,18 +295,18 @@ def parse(
     """
     fields = np.zeros(5, np.int64)
     for index in range(first, counts[N_READY]):
-        conn = np.int64(ready[index])
+        conn = int(ready[index])
         link = carriers[conn]
         if link.state != STATE_OPEN:
             continue
         area = rx[conn]
         tokens = min(burst, link.tokens + (now_ms - link.refilled_ms) * tokens_per_ms)
         link.refilled_ms = now_ms
-        fill = np.int64(link.rx_fill)
-        message_fill = np.int64(link.message_fill)
+        fill = int(link.rx_fill)
+        message_fill = int(link.message_fill)
         at = message_fill
-        end = np.int64(0)
-        code = np.int64(0)
+        end = 0
+        code = 0
         full = False
         while True:
             if (
@@ -322,12 +322,12 @@ def parse(
             if end != 0 or head == 0 or fill - at < head + length:
                 break
             if tokens < 1.0:
-                end = np.int64(_TOO_MANY_MESSAGES)
+                end = _TOO_MANY_MESSAGES
                 break
             tokens -= 1.0
             counts[N_FRAMES] += 1
             link.heard_ms = now_ms
-            opcode = np.int64(area[at]) & 0x0F
+            opcode = area[at] & 0x0F
             whole = area[at] >= 0x80
             start = at + head
             at = start + length
@@ -335,15 +335,15 @@ def parse(
                 area[start + k] ^= area[start - 4 + (k & 3)]
             if opcode == 8:
                 if length == 1:
-                    end = np.int64(_BAD_CONTROL)
+                    end = _BAD_CONTROL
                 else:
-                    end = np.int64(_PEER_CLOSED)
-                    code = np.int64(1005)
+                    end = _PEER_CLOSED
+                    code = 1005
                     if length > 0:
-                        code = (np.int64(area[start]) << 8) | np.int64(area[start + 1])
+                        code = ((area[start] + 0) << 8) | (area[start + 1] + 0)
                 break
             if opcode == 9:
-                waiting = np.int64(link.tx_fill)
+                waiting = int(link.tx_fill)
                 if waiting + 2 + length <= post_bytes_max:
                     tx[conn, waiting] = 0x8A
                     tx[conn, waiting + 1] = length
@@ -362,7 +362,7 @@ def parse(
                 link.fragment = 0 if whole else 1
                 if whole:
                     stop = message_fill
-                    message_fill = np.int64(0)
+                    message_fill = 0
                     _deliver(
                         conn, area, 0, stop, fields, inputs, command_counts, commands, acks, cold, cold_bytes, counts
                     )
@@ -385,4 +385,4 @@ def parse(
         link.rx_fill = message_fill + fill - at
         if full:
             return index
-    return np.int64(counts[N_READY])
+    return int(counts[N_READY])

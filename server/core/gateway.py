@@ -9,7 +9,7 @@ once.
 Not responsible for: admission and chat rules (``server.session``), bytes on sockets, time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,24 +39,63 @@ from server.session.limits import SessionLimits
 from server.session.sessions import Sessions
 from server.session.world import WelcomeFacts
 
+CELLS_PER_RADIUS = 4
+"""Finer cells cost more lines, coarser ones more rows out of range: measured best for 50 to 200 visible."""
 Conns = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 
 
-class Inbound(Protocol):
-    """Hot messages of some connections, in columns: INPUTs (``input_*``, n of them; commands of message k are
-    ``commands[command_first[k] : command_first[k] + command_count[k]]``) and ACKs (``ack_*``)."""
+class Opened(Protocol):
+    """A connection was made from address ``remote``."""
 
-    input_conn: U32
-    input_seq: U32
-    input_frame: U32
-    input_stamp: U32
-    command_first: U32
-    command_count: npt.NDArray[np.uint8]
-    commands: npt.NDArray[Any]
-    ack_conn: U32
-    ack_frame: U32
-    ack_stamp: U32
+    @property
+    def conn(self) -> int: ...
+    @property
+    def remote(self) -> str: ...
+
+
+class Lost(Protocol):
+    """A connection ended."""
+
+    @property
+    def conn(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Inbound(Protocol):
+    """What arrived: connections opened, whole messages that are not hot, hot ones in columns, connections lost.
+
+    INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] + command_count[k]]``)
+    and ACKs (``ack_*``).
+    """
+
+    @property
+    def opened(self) -> Sequence[Opened]: ...
+    @property
+    def cold(self) -> Sequence[tuple[int, bytes]]: ...
+    @property
+    def lost(self) -> Sequence[Lost]: ...
+    @property
+    def input_conn(self) -> U32: ...
+    @property
+    def input_seq(self) -> U32: ...
+    @property
+    def input_frame(self) -> U32: ...
+    @property
+    def input_stamp(self) -> U32: ...
+    @property
+    def command_first(self) -> U32: ...
+    @property
+    def command_count(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def commands(self) -> npt.NDArray[Any]: ...
+    @property
+    def ack_conn(self) -> U32: ...
+    @property
+    def ack_frame(self) -> U32: ...
+    @property
+    def ack_stamp(self) -> U32: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +141,7 @@ class GatewayCore:
     ) -> None:
         self.facts_fixed = facts
         self.rules = rules
-        self.mirror = Mirror(cell_units=round(rules.radius_m * GRID_PER_M / 3))
+        self.mirror = Mirror(cell_units=round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS))
         self.views = Views(capacity, rules, 1000 / facts.rate_hz)
         self.sessions = Sessions(capacity, limits, self, authenticate, random_bytes)
         self.tick_now = 0
@@ -168,7 +207,7 @@ class GatewayCore:
     def connected(self, conn: int, address: str, now_s: float) -> None:
         """A connection was accepted."""
         self._heard_s[conn] = now_s
-        self._do(self.sessions.connected(conn, address, now_s))
+        self._do(self.sessions.connected(conn, address, now_s), now_s)
 
     def said(self, conn: int, data: bytes, now_s: float) -> None:
         """One whole message that is not hot; anything wrong with it ends this session alone."""
@@ -179,49 +218,56 @@ class GatewayCore:
             self.violated(conn, violation.reason, violation.code, now_s, violation.text)
             return
         if message is not None:
-            self._do(self.sessions.said(conn, message, now_s))
+            self._do(self.sessions.said(conn, message, now_s), now_s)
 
     def violated(self, conn: int, reason: str, code: Close, now_s: float, text: str = "") -> None:
         """The transport found something that the standard does not allow."""
-        self._do(self.sessions.violated(conn, reason, code, now_s, text))
+        self._do(self.sessions.violated(conn, reason, code, now_s, text), now_s)
 
     def lost(self, conn: int, now_s: float) -> None:
         """The connection is gone."""
-        self._do(self.sessions.lost(conn, now_s))
+        self._do(self.sessions.lost(conn, now_s), now_s)
 
     def keys_refreshed(self, now_s: float) -> None:
         """The key set was fetched anew, or could not be."""
-        self._do(self.sessions.keys_refreshed(now_s))
+        self._do(self.sessions.keys_refreshed(now_s), now_s)
 
     def drain(self, text: str, now_s: float) -> None:
         """Everybody is told to come back: the process ends."""
-        self._do(self.sessions.stopped(text, now_s))
+        self._do(self.sessions.stopped(text, now_s), now_s)
 
     def take_inbound(self, inbound: Inbound, now_s: float) -> None:
-        """Hot messages; their columns are copied where they are kept."""
-        now_ms = int(now_s * 1000)
-        conn = inbound.input_conn
-        if len(conn):
-            self.inputs += len(conn)
-            self._heard_s[conn] = now_s
-            self._acks(conn, inbound.input_frame, inbound.input_stamp, now_ms, now_s)
-            count = inbound.command_count.astype(np.int64)
-            total = int(count.sum())
-            nth = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
-            of_message = np.repeat(np.arange(len(conn)), count)
-            kept = self._steers[conn][of_message]
-            back = (count[of_message] - 1 - nth).astype(np.uint32)
-            self._input_conn.append(conn[of_message][kept])
-            self._input_seq.append((inbound.input_seq[of_message] - back)[kept])
-            self._input_commands.append(inbound.commands[(inbound.command_first[of_message] + nth)[kept]])
+        """Everything that arrived, in the order in which it means something; columns are copied where they are kept."""
+        for opened in inbound.opened:
+            self.connected(opened.conn, opened.remote, now_s)
+        for conn, data in inbound.cold:
+            self.said(conn, data, now_s)
+        if len(inbound.input_conn):
+            self._take_inputs(inbound, now_s)
         if len(inbound.ack_conn):
             self._heard_s[inbound.ack_conn] = now_s
-            self._acks(inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp, now_ms, now_s)
+            self._acks(inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp, now_s)
+        for lost in inbound.lost:
+            self.lost(lost.conn, now_s)
 
-    def _acks(self, conn: U32, frame: U32, stamp: U32, now_ms: int, now_s: float) -> None:
+    def _take_inputs(self, inbound: Inbound, now_s: float) -> None:
+        conn = inbound.input_conn
+        self.inputs += len(conn)
+        self._heard_s[conn] = now_s
+        self._acks(conn, inbound.input_frame, inbound.input_stamp, now_s)
+        count = inbound.command_count.astype(np.int64)
+        nth = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        of_message = np.repeat(np.arange(len(conn)), count)
+        kept = self._steers[conn][of_message]
+        back = (count[of_message] - 1 - nth).astype(np.uint32)
+        self._input_conn.append(conn[of_message][kept])
+        self._input_seq.append((inbound.input_seq[of_message] - back)[kept])
+        self._input_commands.append(inbound.commands[(inbound.command_first[of_message] + nth)[kept]])
+
+    def _acks(self, conn: U32, frame: U32, stamp: U32, now_s: float) -> None:
         if len(self._forged) < len(conn):
             self._forged = np.zeros(2 * len(conn), np.int32)
-        bad = take_acks(conn, frame, stamp, now_ms, self.views.state, self._forged)
+        bad = take_acks(conn, frame, stamp, int(now_s * 1000), self.views.state, self._forged)
         for index in self._forged[:bad].tolist():
             self.violated(index, "forged_ack", Close.PROTOCOL, now_s, "a frame was acknowledged that was never sent")
 
@@ -255,9 +301,9 @@ class GatewayCore:
         if delta.snapshot:
             self._pending_bodies.update(self._bodies)
         for session, generation, entity, row, row_generation in delta.attached:
-            self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s))
+            self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
         for session, code, text in delta.refused:
-            self._do(self.sessions.refused(session, code, text))
+            self._do(self.sessions.refused(session, code, text), now_s)
         for conn in list(self._pending_bodies):
             self._find_body(conn, delta.region)
         if len(delta.own_row):
@@ -276,7 +322,7 @@ class GatewayCore:
                 self.views.state,
             )
         for session, entity, name, payload in delta.events:
-            self._do(self.sessions.shard_event(session, entity, name, payload))
+            self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
 
     def _find_body(self, conn: int, region: int) -> None:
         row = self.mirror.row_of(region, *self._bodies[conn])
@@ -299,7 +345,7 @@ class GatewayCore:
         """Time passed: deadlines, presence, joins. ``headroom``: whether new sessions may come in."""
         self.tick_now = tick
         self.sessions.headroom = headroom
-        self._do(self.sessions.tick(now_s, self._heard_s))
+        self._do(self.sessions.tick(now_s, self._heard_s), now_s)
 
     def take(self) -> list[Output]:
         """What is to be done, in order; deliver it before the next frames."""
@@ -311,12 +357,15 @@ class GatewayCore:
         self.mirror.advance(tick)
         return self.views.frames(tick, int(now_s * 1000), self.mirror, blocked)
 
-    def _do(self, actions: list[Action]) -> None:
+    def _do(self, actions: list[Action], now_s: float) -> None:
         for action in actions:
             match action:
                 case Post():
                     self._post(action.conns, encode_server(action.message))
-                case CloseConn() | RefreshKeys():
+                case CloseConn():
+                    self._out.append(action)
+                    self._do(self.sessions.lost(action.conn, now_s), now_s)
+                case RefreshKeys():
                     self._out.append(action)
                 case AttachBody():
                     body = action.body or 0

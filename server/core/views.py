@@ -71,8 +71,8 @@ class Views:
     def __init__(self, capacity: int, rules: ViewRules, tick_ms: float) -> None:
         self.rules = rules
         self.capacity = capacity
-        # Numbers wait for their leave to be acknowledged: a quarter more than may live.
-        numbers = rules.cap + max(rules.cap // 4, 16)
+        # Numbers wait for their leave to be acknowledged: enough for all that live to be replaced meanwhile.
+        numbers = 2 * rules.cap + 16
         self.state = ViewState(
             np.zeros(capacity, VIEW),
             np.zeros((capacity, numbers), SLOT),
@@ -163,24 +163,26 @@ class Views:
         counts[:] = 0
         first = 0
         while first < chosen:
-            first = encode_views(
-                self._chosen[:chosen],
-                self._budgets[:chosen],
-                first,
-                tick,
-                now_ms,
-                self.rules.keepalive_ms,
-                self.state,
-                mirror.hot,
-                mirror.cold,
-                mirror.grid,
-                mirror.blobs,
-                self._scratch,
-                self._out,
-                self._out_view,
-                self._out_at,
-                self._out_bytes,
-                counts,
+            first = int(
+                encode_views(
+                    self._chosen[:chosen],
+                    self._budgets[:chosen],
+                    first,
+                    tick,
+                    now_ms,
+                    self.rules.keepalive_ms,
+                    self.state,
+                    mirror.hot,
+                    mirror.cold,
+                    mirror.grid,
+                    mirror.blobs,
+                    self._scratch,
+                    self._out,
+                    self._out_view,
+                    self._out_at,
+                    self._out_bytes,
+                    counts,
+                )
             )
             written = int(counts[0])
             if written:

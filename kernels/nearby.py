@@ -1,0 +1,99 @@
+"""Who is near: rows sorted into square cells of the ground plane, and queries by radius.
+
+Decides nothing. Not responsible for: interest of views (``kernels.interest``), which has its own grid in grid units.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels.jit import jit
+from kernels.layout import F64, I64
+
+
+class Cells(NamedTuple):
+    """Rows by cell: rows of cell (ix, iz) are ``row[start[c]:start[c + 1]]`` with c = ix * shape[1] + iz."""
+
+    start: I64
+    row: I64
+    origin_m: F64
+    """[2]: x, z of the first cell's corner."""
+    shape: I64
+    """[2]: cells along x and z."""
+    size_m: float
+
+
+CELLS_MAX = 1 << 16
+"""Cells grow beyond the wanted size rather than in number: a lone entity far away must not cost memory."""
+
+
+@jit
+def sort_into_cells(rows: I64, pos: F64, size_m: float) -> Cells:
+    """Counting sort of ``rows`` int64[k] by their ``pos`` float64[n, 3]; within a cell rows keep their order. Cost: O(k + cells)."""
+    k = len(rows)
+    origin = np.zeros(2)
+    far = np.zeros(2)
+    for i in range(k):
+        x = pos[rows[i], 0]
+        z = pos[rows[i], 2]
+        if i == 0 or x < origin[0]:
+            origin[0] = x
+        if i == 0 or z < origin[1]:
+            origin[1] = z
+        if i == 0 or x > far[0]:
+            far[0] = x
+        if i == 0 or z > far[1]:
+            far[1] = z
+    while ((far[0] - origin[0]) / size_m + 1.0) * ((far[1] - origin[1]) / size_m + 1.0) > CELLS_MAX:
+        size_m *= 2.0
+    shape = np.empty(2, np.int64)
+    shape[0] = np.int64((far[0] - origin[0]) / size_m) + 1
+    shape[1] = np.int64((far[1] - origin[1]) / size_m) + 1
+    start = np.zeros(shape[0] * shape[1] + 1, np.int64)
+    cell = np.empty(k, np.int64)
+    for i in range(k):
+        ix = np.int64((pos[rows[i], 0] - origin[0]) / size_m)
+        iz = np.int64((pos[rows[i], 2] - origin[1]) / size_m)
+        cell[i] = ix * shape[1] + iz
+        start[cell[i] + 1] += 1
+    for c in range(len(start) - 1):
+        start[c + 1] += start[c]
+    at = start[:-1].copy()
+    out = np.empty(k, np.int64)
+    for i in range(k):
+        out[at[cell[i]]] = rows[i]
+        at[cell[i]] += 1
+    return Cells(start, out, origin, shape, size_m)
+
+
+@jit
+def near(cells: Cells, pos: F64, x: F64, z: F64, radius_m: float) -> tuple[I64, I64]:
+    """All pairs (query, row) within ``radius_m`` on the ground plane of the points ``x, z`` float64[q]: two int64[p], queries
+    ascending, rows of one query in the order of cells. Cost: the rows in the cells touched, twice."""
+    total = 0
+    query = np.empty(0, np.int64)
+    found = np.empty(0, np.int64)
+    for write in range(2):
+        total = 0
+        for q in range(len(x)):
+            if not np.isfinite(x[q] + z[q]):
+                continue
+            low_x = max(np.floor((x[q] - radius_m - cells.origin_m[0]) / cells.size_m), 0.0)
+            low_z = max(np.floor((z[q] - radius_m - cells.origin_m[1]) / cells.size_m), 0.0)
+            high_x = min(np.floor((x[q] + radius_m - cells.origin_m[0]) / cells.size_m), cells.shape[0] - 1.0)
+            high_z = min(np.floor((z[q] + radius_m - cells.origin_m[1]) / cells.size_m), cells.shape[1] - 1.0)
+            for ix in range(int(low_x), int(high_x) + 1):
+                for c in range(ix * cells.shape[1] + int(low_z), ix * cells.shape[1] + int(high_z) + 1):
+                    for i in range(cells.start[c], cells.start[c + 1]):
+                        row = cells.row[i]
+                        dx = pos[row, 0] - x[q]
+                        dz = pos[row, 2] - z[q]
+                        if dx * dx + dz * dz <= radius_m * radius_m:
+                            if write == 1:
+                                query[total] = q
+                                found[total] = row
+                            total += 1
+        if write == 0:
+            query = np.empty(total, np.int64)
+            found = np.empty(total, np.int64)
+    return query, found
