@@ -1,7 +1,7 @@
 """Between the shard's columns and the physics space's buffer: gather before a step, scatter after it.
 
-A body is 6 float64 in the buffer: x, y, angle, vx, vy, turning; the space's (x, y) is our (x, z), its angle is -yaw. Decides
-nothing else. Not responsible for: the space (``shard.physics``), walls for walkers (``kernels.walk``).
+A body is 6 float64 in the buffer: x, y, angle, vx, vy, turning; the space's (x, y) is our (x, z), its angle is -yaw.
+Decides nothing else. Not responsible for: the space (``shard.physics``), walls for walkers (``kernels.walk``).
 """
 
 import numpy as np
@@ -28,9 +28,9 @@ def gather(
 ) -> None:
     """Write bodies into ``out`` float64[b, 6] in the space's order (``order`` int64[b]: rows; -1: the static body).
 
-    Walkers (``walker`` uint8[n]) start from ``before`` float64[n, 3], where they were, with the velocity that takes them to
-    ``pos`` in ``dt`` seconds. Others are slowed first: ``keep`` float64[n] is the factor of this step, ``speed_max`` float64[n]
-    m/s caps what could pass through a wall. Writes to: ``out``, ``vel``.
+    Walkers (``walker`` uint8[n]) start from ``before`` float64[n, 3], where they were, with the velocity that takes
+    them to ``pos`` in ``dt`` seconds. Others are slowed first: ``keep`` float64[n] is the factor of this step,
+    ``speed_max`` float64[n] m/s caps what could pass through a wall. Writes to: ``out``, ``vel``.
     """
     for k in range(len(order)):
         row = order[k]
@@ -77,9 +77,10 @@ def scatter(
 ) -> int:
     """Read bodies back from ``held`` float64[b, 6] (``sent``: what was gathered); returns how many walkers are pushed.
 
-    A walker's push is where the space put it beyond ``pos``, plus what contacts did to its velocity, times ``dt`` (the length of
-    the space's last step); pushes of at least ``least_m`` metres go to ``out_row`` int64[b], ``out_push`` float64[b, 2], walkers' own columns stay. Only bodies with
-    ``turns`` uint8[n] get yaw and spin. A body that came back not finite keeps its place and loses its velocity.
+    A walker's push is where the space put it beyond ``pos``, plus what contacts did to its velocity, times ``dt`` (the
+    length of the space's last step); pushes of at least ``least_m`` metres go to ``out_row`` int64[b], ``out_push``
+    float64[b, 2], walkers' own columns stay. Only bodies with ``turns`` uint8[n] get yaw and spin. A body that came
+    back not finite keeps its place and loses its velocity.
     """
     pushed = 0
     for k in range(len(order)):

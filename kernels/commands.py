@@ -1,8 +1,9 @@
 """Queues of walk commands, one per walker: feed them, decide what is consumed, take it out.
 
-Decides how much time a client may spend (bounded by real time) and what happens to commands that come late. Invariants: queued
-sequence numbers ascend modulo 2**32; a walker never takes more steps than it has earned. Not responsible for: the walk itself
-(``kernels.walk``). A queue is a row's span of QUEUE commands, oldest first, always beginning at its first place.
+Decides how much time a client may spend (bounded by real time) and what happens to commands that come late. Invariants:
+queued sequence numbers ascend modulo 2**32; a walker never takes more steps than it has earned. Not responsible for:
+the walk itself (``kernels.walk``). A queue is a row's span of QUEUE commands, oldest first, always beginning at its
+first place.
 """
 
 from typing import NamedTuple
@@ -24,9 +25,9 @@ QUEUE = 64
 
 
 class Queues(NamedTuple):
-    """By row: ``seq, move_x, move_z, yaw, buttons, steps`` [n, QUEUE]; ``queued`` (commands), ``bank`` (steps earned), ``quiet``
-    (ticks since a command came), ``late`` (ticks with too much queued) int64[n]; ``done`` uint8[n] (steps taken of the first
-    command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
+    """By row: ``seq, move_x, move_z, yaw, buttons, steps`` [n, QUEUE]; ``queued`` (commands), ``bank`` (steps earned),
+    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued) int64[n]; ``done`` uint8[n] (steps
+    taken of the first command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
 
     seq: U32
     move_x: I8
@@ -72,10 +73,11 @@ def feed(
 ) -> None:
     """Queue commands in arrival order.
 
-    ``rows, generations, seqs`` uint32[c] and ``commands`` COMMAND[c] as they came; ``accepts`` uint8[n] rows that take commands
-    and ``generation`` uint32[n] by row. Skipped: rows that do not exist, do not accept or are of another generation; sequence
-    numbers that were had (modulo 2**32); steps of 0 or above STEPS_PER_COMMAND_MAX. A full queue drops its oldest command:
-    ``own_seq[row]`` goes on to it and ``moved[row]`` is 1.
+    ``rows, generations, seqs`` uint32[c] and ``commands`` COMMAND[c] as they came; ``accepts`` uint8[n] rows that take
+    commands and ``generation`` uint32[n] by row. Skipped: rows that do not exist, do not accept or are of another
+    generation; sequence
+    numbers that were had (modulo 2**32); steps of 0 or above STEPS_PER_COMMAND_MAX. A full queue drops its oldest
+    command: ``own_seq[row]`` goes on to it and ``moved[row]`` is 1.
     ``counted`` int64[4] is added to: taken, stale (wrong row), repeated, dropped. Cost: about 10 ns a command.
     """
     for k in range(len(rows)):
@@ -128,9 +130,10 @@ def plan(
 ) -> None:
     """Decide how many steps each walker takes now: ``budget`` int64[m], taken from its bank.
 
-    Each tick earns ``tick_steps``, up to ``bank_max`` are kept. Consumed are min(queued, this step's ticks' worth), and more from
-    the bank while more than two ticks' worth stays queued. Where more than two ticks' worth stayed queued for ``late_ticks_max``
-    ticks, the oldest commands beyond one tick's worth are dropped: ``own_seq`` goes on, ``moved`` is 1, ``counted[3]`` counts.
+    Each tick earns ``tick_steps``, up to ``bank_max`` are kept. Consumed are min(queued, this step's ticks' worth), and
+    more from the bank while more than two ticks' worth stays queued. Where more than two ticks' worth stayed queued for
+    ``late_ticks_max`` ticks, the oldest commands beyond one tick's worth are dropped: ``own_seq`` goes on, ``moved`` is
+    1, ``counted[3]`` counts.
     """
     worth = tick_steps * ticks
     for k in range(len(rows)):

@@ -29,7 +29,8 @@ CELLS_MAX = 1 << 16
 
 @jit
 def sort_into_cells(rows: I64, pos: F64, size_m: float) -> Cells:
-    """Counting sort of ``rows`` int64[k] by their ``pos`` float64[n, 3]; within a cell rows keep their order. Cost: O(k + cells)."""
+    """Counting sort of ``rows`` int64[k] by their ``pos`` float64[n, 3]; within a cell rows keep their order. Cost: O(k
+    + cells)."""
     k = len(rows)
     origin = np.zeros(2)
     far = np.zeros(2)
@@ -68,8 +69,8 @@ def sort_into_cells(rows: I64, pos: F64, size_m: float) -> Cells:
 
 @jit
 def near(cells: Cells, pos: F64, x: F64, z: F64, radius_m: float) -> tuple[I64, I64]:
-    """All pairs (query, row) within ``radius_m`` on the ground plane of the points ``x, z`` float64[q]: two int64[p], queries
-    ascending, rows of one query in the order of cells. Cost: the rows in the cells touched, twice."""
+    """All pairs (query, row) within ``radius_m`` on the ground plane of the points ``x, z`` float64[q]: two int64[p],
+    queries ascending, rows of one query in the order of cells. Cost: the rows in the cells touched, twice."""
     total = 0
     query = np.empty(0, np.int64)
     found = np.empty(0, np.int64)

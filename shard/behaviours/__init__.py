@@ -1,0 +1,1 @@
+"""What world authors write against (``api``) and what runs it (``runner``)."""

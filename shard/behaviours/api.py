@@ -1,0 +1,142 @@
+"""What a world author writes against: a :class:`Script` of declarations and behaviours, and the :class:`World` they are
+given.
+
+    script = Script("hello")
+    mood = script.component("mood", "f4", unit="1", replicate=True, scale=0.01)
+    duck = script.kind("duck", [mood], Body(radius_m=0.2))
+
+    @script.start
+    def populate(world):
+        world.spawn("duck", 10, pos=...)
+
+    @script.every("duck")
+    def waddle(world, ducks):
+        ducks.vel[:, 0] = world.random.normal(size=len(ducks))
+
+Behaviours are vectorised: a function gets all rows of a kind at once, as NumPy columns. Invariants that make a world
+repeatable and dumpable: all state is in components, timers and messages (a module variable is lost at a restart); time
+is ``world.tick``;
+randomness is ``world.random``. A behaviour that raises is switched off and reported; the world goes on. Not responsible
+for: running them (``runner``).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shard.world.components import Body, Component, DeclarationError, Kind, Value
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Behaviour", "Body", "Component", "DeclarationError", "Kind", "Script"]
+
+Function = Callable[..., None]
+F = TypeVar("F", bound=Function)
+
+START = "start"
+EVERY = "every"
+ENTER = "enter"
+LEAVE = "leave"
+MESSAGE = "message"
+TIMER = "timer"
+
+
+class Behaviour:
+    """One function of a script: ``trigger`` and what it is for (``kind`` or ``topic``), every ``ticks`` ticks."""
+
+    __slots__ = ("enabled", "function", "kind", "name", "ticks", "topic", "trigger")
+
+    def __init__(
+        self, name: str, trigger: str, function: Function, kind: str = "", topic: str = "", ticks: int = 1
+    ) -> None:
+        self.name = name
+        self.trigger = trigger
+        self.function = function
+        self.kind = kind
+        self.topic = topic
+        self.ticks = ticks
+        self.enabled = True
+
+
+class Script:
+    """Declarations and behaviours of one world, or of a part of one; several are run in the order they are given.
+
+    ``name`` is part of each behaviour's name, and with it of its randomness. All methods raise DeclarationError.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not name.isidentifier():
+            raise DeclarationError(f"script name {name!r} must be a Python identifier")
+        self.name = name
+        self.kinds: list[Kind] = []
+        self.extra: list[tuple[str, Component]] = []
+        self.behaviours: list[Behaviour] = []
+
+    def component(
+        self,
+        name: str,
+        dtype: str,
+        *,
+        unit: str = "",
+        replicate: bool = False,
+        persist: bool = True,
+        scale: float | None = None,
+        default: Value | None = None,
+    ) -> Component:
+        """Declare a component (see :class:`Component`); the default is 0 or the empty text."""
+        if default is None:
+            default = "" if dtype.startswith("U") else 0
+        return Component(name, dtype, unit, replicate, persist, scale, default)
+
+    def kind(self, name: str, components: Sequence[Component] = (), body: Body | None = None) -> Kind:
+        """Declare a kind of entity. With a ``body`` physics moves it; without, its behaviours alone do (by pos)."""
+        kind = Kind(name, tuple(components), body)
+        self.kinds.append(kind)
+        return kind
+
+    def extend(self, kind: str, components: Iterable[Component]) -> None:
+        """Give a kind that exists (such as "person") more components."""
+        self.extra.extend((kind, component) for component in components)
+
+    def start(self, function: F) -> F:
+        """``function(world)`` runs once, in the first tick of a new world."""
+        return self._add(function, START)
+
+    def every(self, kind: str, ticks: int = 1) -> Callable[[F], F]:
+        """``function(world, rows)`` runs in each ``ticks``-th tick if there are rows of the kind."""
+        if ticks < 1:
+            raise DeclarationError(f"every({kind!r}): ticks must be at least 1, got {ticks}")
+        return lambda function: self._add(function, EVERY, kind=kind, ticks=ticks)
+
+    def enter(self, kind: str) -> Callable[[F], F]:
+        """``function(world, rows)`` runs with those that entered since the tick before."""
+        return lambda function: self._add(function, ENTER, kind=kind)
+
+    def leave(self, kind: str) -> Callable[[F], F]:
+        """``function(world, ids)`` runs with the ids (uint64) of those that left since the tick before."""
+        return lambda function: self._add(function, LEAVE, kind=kind)
+
+    def message(self, topic: str, kind: str) -> Callable[[F], F]:
+        """``function(world, rows, payloads)`` runs with the receivers of messages sent in the tick before; row k got
+        ``payloads[k]`` (a receiver of several messages is there several times)."""
+        return lambda function: self._add(function, MESSAGE, kind=kind, topic=topic)
+
+    def timer(self, topic: str, kind: str) -> Callable[[F], F]:
+        """``function(world, rows, values)`` runs with the entities whose timers are due; values is int64."""
+        return lambda function: self._add(function, TIMER, kind=kind, topic=topic)
+
+    def _add(self, function: F, trigger: str, kind: str = "", topic: str = "", ticks: int = 1) -> F:
+        name = f"{self.name}.{function.__name__}"
+        if any(behaviour.name == name for behaviour in self.behaviours):
+            raise DeclarationError(f"two behaviours are called {name}; names must differ, randomness depends on them")
+        self.behaviours.append(Behaviour(name, trigger, function, kind, topic, ticks))
+        return function
+
+
+def __getattr__(name: str) -> Any:
+    """``World`` and ``Rows`` for annotations of authors, without loading kernels when only declarations are needed."""
+    if name in ("Rows", "World"):
+        from shard.behaviours import world
+
+        return getattr(world, name)
+    raise AttributeError(name)

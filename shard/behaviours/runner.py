@@ -1,0 +1,144 @@
+"""Runs behaviours: which one, when, with what; and carries out what they asked for.
+
+Order in a tick: start (once), leave, enter, timers, messages, every; within each by the order of scripts and
+declarations. Invariants: a behaviour that raises is switched off, what it asked for in that call is dropped, and a
+:class:`Fault` says so; the world goes on. Not responsible for: authors' interface (``api``, ``world``).
+"""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shard.behaviours import api
+from shard.behaviours.api import Behaviour, Script
+from shard.behaviours.timers import Timers, topic_number
+from shard.behaviours.world import Asked, World
+from shard.world.components import DeclarationError, Registry
+from shard.world.table import Table
+
+U64 = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong with a behaviour: its name (or what it asked for), the error in one line, and the traceback for
+    the log; with a traceback, the behaviour was switched off."""
+
+    behaviour: str
+    error: str
+    trace: str
+
+
+@dataclass(slots=True)
+class Pending:
+    """What behaviours will be told of in the next tick; part of the world's state."""
+
+    started: bool = False
+    enter: list[int] = field(default_factory=list)
+    """Ids."""
+    leave: list[tuple[int, list[int]]] = field(default_factory=list)
+    """(kind, ids)."""
+    messages: list[tuple[str, list[int], Any]] = field(default_factory=list)
+    """(topic, ids, payload)."""
+
+
+class Runner:
+    """The behaviours of all scripts, in order."""
+
+    def __init__(self, scripts: Sequence[Script], registry: Registry, table: Table, world: World) -> None:
+        self.behaviours = [behaviour for script in scripts for behaviour in script.behaviours]
+        self.timers = Timers()
+        self.pending = Pending()
+        self.faults: list[Fault] = []
+        self._table = table
+        self._registry = registry
+        self.world = world
+        self._check()
+
+    def _check(self) -> None:
+        names = [behaviour.name for behaviour in self.behaviours]
+        if len(set(names)) != len(names):
+            raise DeclarationError("two scripts have the same name, and with it behaviours of the same name")
+        topics: dict[int, str] = {}
+        for behaviour in self.behaviours:
+            if behaviour.kind and behaviour.kind not in self._registry.kind_number:
+                raise DeclarationError(f"{behaviour.name}: there is no kind {behaviour.kind!r}")
+            if behaviour.trigger == api.TIMER:
+                number = topic_number(behaviour.topic)
+                if topics.setdefault(number, behaviour.topic) != behaviour.topic:
+                    raise DeclarationError(f"timer topics {topics[number]!r} and {behaviour.topic!r} clash: rename one")
+
+    def run(self, apply: Callable[[Asked, set[str]], None]) -> None:
+        """All behaviours of this tick. ``apply`` carries out what each one asked for, at once after it returned."""
+        pending, self.pending = self.pending, Pending(started=True)
+        world = self.world
+        number = self._registry.kind_number
+        if not pending.started:
+            for behaviour in self._of(api.START):
+                self._call(behaviour, apply)
+        for behaviour in self._of(api.LEAVE) if pending.leave else ():
+            gone = [id_ for kind, ids in pending.leave for id_ in ids if kind == number[behaviour.kind]]
+            if gone:
+                self._call(behaviour, apply, np.array(gone, np.uint64))
+        for behaviour in self._of(api.ENTER) if pending.enter else ():
+            self._call_rows(behaviour, apply, np.array(pending.enter, np.uint64), None)
+        due = self.timers.take_due(world.tick)
+        for behaviour in self._of(api.TIMER) if len(due) else ():
+            mine = due[due["topic"] == topic_number(behaviour.topic)]
+            self._call_rows(behaviour, apply, mine["id"], mine["value"])
+        for behaviour in self._of(api.MESSAGE) if pending.messages else ():
+            ids = [i for topic, to, _ in pending.messages if topic == behaviour.topic for i in to]
+            payloads = [payload for topic, to, payload in pending.messages if topic == behaviour.topic for _ in to]
+            self._call_rows(behaviour, apply, np.array(ids, np.uint64), payloads)
+        for behaviour in self._of(api.EVERY):
+            rows = self._table.rows(number[behaviour.kind])
+            if len(rows) and world.tick // behaviour.ticks != world.last_tick // behaviour.ticks:
+                self._call(behaviour, apply, rows)
+
+    def complain(self, what: str, error: Exception) -> None:
+        """Report something that a behaviour asked for and that could not be done; it stays on."""
+        self.faults.append(Fault(what, f"{type(error).__name__}: {error}", ""))
+
+    def _of(self, trigger: str) -> list[Behaviour]:
+        return [behaviour for behaviour in self.behaviours if behaviour.enabled and behaviour.trigger == trigger]
+
+    def _call_rows(self, behaviour: Behaviour, apply: Callable[[Asked, set[str]], None], ids: U64, values: Any) -> None:
+        """Call with those of ``ids`` that live and are of the behaviour's kind, and their values, if there are any."""
+        table = self._table
+        rows = np.array([table.row(id_) for id_ in ids.tolist()], np.int64)
+        keep = rows >= 0
+        keep[keep] = table.kind[rows[keep]] == self._registry.kind_number[behaviour.kind]
+        if not keep.any():
+            return
+        if values is None:
+            self._call(behaviour, apply, rows[keep])
+        elif isinstance(values, list):
+            self._call(behaviour, apply, rows[keep], [value for value, kept in zip(values, keep, strict=True) if kept])
+        else:
+            self._call(behaviour, apply, rows[keep], values[keep])
+
+    def _call(self, behaviour: Behaviour, apply: Callable[[Asked, set[str]], None], *arguments: Any) -> None:
+        """Call one behaviour; int64 rows become :class:`Rows` of its kind."""
+        world = self.world
+        world.begin(behaviour.name)
+        given = [
+            world.open(self._registry.kind_number[behaviour.kind], a) if i == 0 and _is_rows(a) else a
+            for i, a in enumerate(arguments)
+        ]
+        try:
+            behaviour.function(world, *given)
+            asked, touched = world.end()
+        except Exception as error:  # a world author's code may raise anything; it must not stop the world
+            behaviour.enabled = False
+            text = f"{type(error).__name__}: {error}"
+            self.faults.append(Fault(behaviour.name, text, traceback.format_exc()))
+            return
+        apply(asked, touched)
+
+
+def _is_rows(argument: Any) -> bool:
+    return isinstance(argument, np.ndarray) and argument.dtype == np.int64

@@ -1,0 +1,242 @@
+"""The world as a behaviour sees it: columns of a kind, spawn and despawn, queries, timers, messages, randomness, the
+tick.
+
+Invariants: what a behaviour asks for (spawn, despawn, timers, messages) takes effect when it has returned, and not at
+all if it raised; ids of spawned entities are known at once. Not responsible for: which behaviour runs when
+(``runner``).
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.nearby import Cells, near
+from protocol.place import Place
+from shard.world.components import Registry
+from shard.world.table import IdBlocks, Table
+
+Array = npt.NDArray[Any]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+MOTION = ("pos", "vel", "yaw", "spin")
+
+
+def philox(seed: int, name: str, tick: int) -> np.random.Generator:
+    """Random numbers from (seed, name, tick) alone: Philox-4x64 (Salmon et al., 2011), a counter-based generator."""
+    key = np.array([seed, zlib.crc32(name.encode())], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, tick]))
+
+
+class Rows:
+    """Some entities of one kind as columns: ``rows.pos`` float64[k, 3], ``vel``, ``yaw``, ``spin``, and each component
+    by its name.
+
+    Columns are arrays of k values, written back when the behaviour returns; write into them in place (``rows.mood[:] =
+    1``) or assign (``rows.mood = values``). ``id`` uint64[k] cannot be changed. ``len(rows)`` is k.
+    """
+
+    _table: Table
+    _rows: I64
+    _names: frozenset[str]
+    _open: dict[str, Array]
+    _span: slice | None
+
+    def __init__(self, table: Table, rows: I64, names: Iterable[str]) -> None:
+        object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "_rows", rows)
+        object.__setattr__(self, "_names", frozenset(names))
+        object.__setattr__(self, "_open", {})
+        together = len(rows) > 0 and int(rows[-1]) - int(rows[0]) + 1 == len(rows) and bool((np.diff(rows) == 1).all())
+        object.__setattr__(self, "_span", slice(int(rows[0]), int(rows[-1]) + 1) if together else None)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def id(self) -> U64:
+        """Ids, uint64[k]; read-only."""
+        ids: U64 = self._table.id[self._rows]
+        ids.flags.writeable = False
+        return ids
+
+    def __getattr__(self, name: str) -> Array:
+        column: Array | None = self._open.get(name)
+        if column is None:
+            source = self._table.columns[self._column(name)]
+            if name in MOTION or self._span is None:
+                column = source[self._rows]  # a copy: motion is checked before it is written back
+            else:
+                column = source[self._span]
+            self._open[name] = column
+        return column
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        getattr(self, name)[...] = value
+
+    def _column(self, name: str) -> str:
+        if name in MOTION:
+            return name
+        if name in self._names:
+            return f"c.{name}"
+        known = ", ".join(("id", *MOTION, *sorted(self._names)))
+        raise AttributeError(f"there is no column {name!r} here; there are {known}")
+
+    def close_(self) -> set[str]:
+        """Write copies back; returns the components that were looked at (they may have changed). Raises ValueError."""
+        for name in MOTION:
+            if name in self._open and not np.isfinite(self._open[name]).all():
+                raise ValueError(f"{name} was set to values that are not finite")
+        for name, column in self._open.items():
+            if name in MOTION or self._span is None:
+                self._table.columns[self._column(name)][self._rows] = column
+        return {name for name in self._open if name not in MOTION}
+
+
+class Asked:
+    """What behaviours asked for, to be done when they have returned."""
+
+    def __init__(self) -> None:
+        self.spawn: list[tuple[int, U64, dict[str, Any]]] = []
+        self.despawn: list[U64] = []
+        self.timers: list[tuple[int, str, U64, I64]] = []
+        self.messages: list[tuple[str, list[int], Any]] = []
+        self.tell: list[tuple[int | None, str, Any]] = []
+        self.push: list[tuple[U64, npt.NDArray[np.float64]]] = []
+
+
+class World:
+    """Given to each behaviour. ``tick``, ``rate_hz``, ``place`` (None in a world without one) can be read at any
+    time."""
+
+    def __init__(
+        self, table: Table, registry: Registry, ids: IdBlocks, place: Place | None, seed: int, rate_hz: int
+    ) -> None:
+        self.tick = 0
+        self.last_tick = 0
+        self.rate_hz = rate_hz
+        self.place = place
+        self.dt_s = 1.0 / rate_hz
+        """Seconds that this step covers: one tick, or up to four when the shard was late."""
+        self._table = table
+        self._registry = registry
+        self.ids = ids
+        self._seed = seed
+        self._name = ""
+        self._generator: np.random.Generator | None = None
+        self._asked = Asked()
+        self._opened: list[Rows] = []
+        self._cells: Cells | None = None
+
+    @property
+    def random(self) -> np.random.Generator:
+        """Random numbers that depend on the world's seed, the tick and the behaviour's name alone (Philox,
+        counter-based)."""
+        if self._generator is None:
+            self._generator = philox(self._seed, self._name, self.tick)
+        return self._generator
+
+    def all(self, kind: str) -> Rows:
+        """All entities of a kind. Raises KeyError for an unknown kind."""
+        number = self._registry.kind_number[kind]
+        return self.open(number, self._table.rows(number))
+
+    def some(self, kind: str, ids: Iterable[int]) -> Rows:
+        """Those entities of a kind among ``ids`` that live, in order, each once."""
+        number = self._registry.kind_number[kind]
+        rows = self._table.rows_of(dict.fromkeys(int(id_) for id_ in ids))
+        return self.open(number, rows[self._table.kind[rows] == number])
+
+    def near(self, x: npt.ArrayLike, z: npt.ArrayLike, radius_m: float, kind: str = "") -> tuple[I64, U64]:
+        """Who is within ``radius_m`` of each point (x[q], z[q]), as of the end of the last tick.
+
+        Returns pairs: int64[p] number of the point, uint64[p] id of an entity (of ``kind``, if given).
+        """
+        xs = np.atleast_1d(np.asarray(x, np.float64))
+        zs = np.atleast_1d(np.asarray(z, np.float64))
+        if self._cells is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.uint64)
+        query, rows = near(self._cells, self._table.pos, xs, zs, float(radius_m))
+        keep = self._table.live[rows]
+        if kind:
+            keep = keep & (self._table.kind[rows] == self._registry.kind_number[kind])
+        return query[keep], self._table.id[rows[keep]]
+
+    def spawn(self, kind: str, count: int = 1, **values: Any) -> U64:
+        """New entities; ``values`` are pos [count, 3] or [3], vel, yaw and components, each a value or an array of
+        them.
+
+        Returns their ids, uint64[count]. Raises KeyError (unknown kind), AttributeError (unknown column), ValueError
+        (shape, bodies of sessions), OutOfIdsError.
+        """
+        number = self._registry.kind_number[kind]
+        declared = self._registry.kind(number)
+        if declared.walker:
+            raise ValueError(f"{kind!r} are bodies of sessions: they enter when somebody joins")
+        names = {component.name for component in declared.components}
+        for name, value in values.items():
+            if name not in MOTION and name not in names:
+                raise AttributeError(f"kind {kind!r} has no column {name!r}")
+            column = self._table.columns[name if name in MOTION else f"c.{name}"]
+            np.broadcast_to(np.asarray(value), (count, *column.shape[1:]))
+        ids = self.ids.take(count)
+        self._asked.spawn.append((number, ids, {name: np.array(value) for name, value in values.items()}))
+        return ids
+
+    def despawn(self, ids: Iterable[int]) -> None:
+        """These entities leave; unknown ids and bodies of sessions are passed over."""
+        self._asked.despawn.append(np.array([int(id_) for id_ in ids], np.uint64))
+
+    def after(self, delay_s: float, topic: str, ids: Iterable[int], values: int | Sequence[int] | I64 = 0) -> None:
+        """A timer for each of ``ids``: the behaviour for ``topic`` runs after at least one tick. Gone with the
+        entity."""
+        if not 0 <= delay_s < 1e9:
+            raise ValueError(f"delay_s must be between 0 and 10**9, got {delay_s}")
+        who = np.array([int(id_) for id_ in ids], np.uint64)
+        due = self.tick + max(1, int(np.ceil(delay_s * self.rate_hz)))
+        self._asked.timers.append((due, topic, who, np.array(np.broadcast_to(np.asarray(values, np.int64), who.shape))))
+
+    def send(self, ids: Iterable[int], topic: str, payload: Any = None) -> None:
+        """A message to entities, delivered in the next tick. ``payload``: what msgpack can carry."""
+        self._asked.messages.append((topic, [int(id_) for id_ in ids], payload))
+
+    def tell(self, name: str, payload: Any = None, entity: int | None = None) -> None:
+        """An event for the clients (EVENT): to the session of body ``entity``, to everybody about ``entity`` if it is
+        no session's body, to everybody if it is None."""
+        self._asked.tell.append((entity, name, payload))
+
+    def push(self, ids: Iterable[int], metres: npt.ArrayLike) -> None:
+        """Move people's bodies by (x, z) metres [k, 2], at most 0.5 m each, never into walls."""
+        who = np.array([int(id_) for id_ in ids], np.uint64)
+        self._asked.push.append((who, np.array(np.broadcast_to(np.asarray(metres, np.float64), (len(who), 2)))))
+
+    # What follows is for the runner, not for authors.
+
+    def open(self, number: int, rows: I64) -> Rows:
+        """Columns of these rows of a kind, written back by :meth:`end`."""
+        opened = Rows(self._table, rows, (component.name for component in self._registry.kind(number).components))
+        self._opened.append(opened)
+        return opened
+
+    def advance(self, tick: int, last_tick: int, cells: Cells | None) -> None:
+        """The next tick has come; ``cells`` hold where everybody was at the end of the last one."""
+        self.tick, self.last_tick = tick, last_tick
+        self.dt_s = (tick - last_tick) / self.rate_hz
+        self._cells = cells
+
+    def begin(self, name: str) -> None:
+        """A behaviour is about to be called."""
+        self._name = name
+        self._generator = None
+        self._asked = Asked()
+        self._opened = []
+
+    def end(self) -> tuple[Asked, set[str]]:
+        """What was asked for, and the components that may have changed."""
+        touched: set[str] = set()
+        for rows in self._opened:
+            touched |= rows.close_()
+        return self._asked, touched

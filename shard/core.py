@@ -1,0 +1,145 @@
+"""The shard: told what gateways said and the tick, it moves its region by one step and says what is to be published.
+
+Decides the order of a tick's phases. Invariants: ``step`` depends on its arguments and the state alone (no clock, no
+random source, no I/O), so equal histories give equal state hashes on one build; a step covers 1 to 4 ticks and ticks
+never go back. Not responsible for: when to step (``ticker``), links to gateways (the shell), who sees what (gateways).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.link import RegionDelta, Upward
+from protocol.place import Place
+from shard.behaviours.api import Script
+from shard.behaviours.runner import Fault
+from shard.config import ShardConfig
+from shard.phases import behaviours, index, ingest, physics, publish, replay
+from shard.phases.replay import ReplayMotion
+from shard.state import ShardState
+from shard.world.table import IdBlocks
+
+TICKS_MAX = 4
+"""A late shard makes one step over several ticks, at most so many."""
+PHASES = ("ingest", "behaviours", "physics", "index", "publish")
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What a step obliges its shell to do: send ``delta`` to each subscribed gateway (to those in ``subscribe`` send
+    ``ShardCore.snapshot_delta(delta.seq)`` instead; they are subscribed from then on), and log ``faults``."""
+
+    delta: RegionDelta
+    subscribe: list[int] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+class ShardCore:
+    """One region's simulation. ``tick``: the world's tick that is over already; the first step is a later one.
+
+    Raises DeclarationError if scripts contradict themselves or each other.
+    """
+
+    def __init__(
+        self,
+        config: ShardConfig,
+        place: Place | None = None,
+        scripts: Sequence[Script] = (),
+        *,
+        tick: int = 0,
+        replay_motion: ReplayMotion | None = None,
+    ) -> None:
+        self.state = ShardState(config, place, scripts, tick)
+        self._schema_due = True
+        self.on_phase: Callable[[str], None] | None = None
+        """Called with the name of each phase as it begins, and with "" after the last: the shell's timers hook in
+        here."""
+        if replay_motion is not None:
+            self.state.replay = replay_motion
+            replay.start(self.state, replay_motion)
+
+    @property
+    def ids(self) -> IdBlocks:
+        """Where ids for new entities come from."""
+        return self.state.ids
+
+    @property
+    def schema(self) -> dict[str, object]:
+        """Kinds and components for WELCOME (STANDARD.md §3)."""
+        return self.state.registry.schema
+
+    @property
+    def schema_hash(self) -> bytes:
+        return self.state.registry.schema_hash
+
+    @property
+    def tick(self) -> int:
+        """The last tick that was stepped to."""
+        return self.state.tick
+
+    def step(self, tick: int, upward: Sequence[Upward] = ()) -> StepResult:
+        """Take in ``upward``, go on to ``tick``, and tell what changed.
+
+        Raises ValueError unless ``tick`` is 1 to TICKS_MAX after the last one.
+        """
+        state = self.state
+        ticks = tick - state.tick
+        if not 1 <= ticks <= TICKS_MAX:
+            raise ValueError(f"step to tick {tick} after {state.tick}: a step covers 1 to {TICKS_MAX} ticks")
+        state.clear_step()
+        state.tick, state.ticks = tick, ticks
+        state.seq += 1
+        self._begin("ingest")
+        ingest.run(state, upward)
+        if state.replay is None:
+            self._begin("behaviours")
+            behaviours.run(state)
+            self._begin("physics")
+            physics.run(state)
+            self._begin("index")
+            index.run(state)
+        else:
+            self._begin("physics")
+            replay.run(state, state.replay)
+        self._begin("publish")
+        delta = publish.run(state, self._schema_due)
+        self._schema_due = False
+        self._begin("")
+        subscribe = sorted({message.gateway for message in upward if state.config.region in message.subscribe})
+        faults, state.runner.faults = state.runner.faults, []
+        return StepResult(delta, subscribe, faults)
+
+    def _begin(self, phase: str) -> None:
+        if self.on_phase is not None:
+            self.on_phase(phase)
+
+    def snapshot_delta(self, seq: int) -> RegionDelta:
+        """Everything, for a gateway that (re)subscribes: the state after the last step, with what that step told
+        sessions.
+
+        It takes the place of that step's delta: give it ``seq`` of that delta, so that the next delta follows.
+        """
+        return publish.snapshot(self.state, seq)
+
+    def shed(self, far_slack: float) -> None:
+        """Let far levels be off by ``far_slack`` times their tolerance (1: as configured), to save work when
+        overloaded."""
+        self.state.far_slack = max(1.0, far_slack)
+
+    def rebuild_space(self) -> None:
+        """Make the physics space anew from the columns; contact caches are lost, as after a restore."""
+        self.state.exchange.rebuild()
+
+    def dump(self) -> bytes:
+        """The whole world between two steps."""
+        return self.state.dump()
+
+    def restore(self, data: bytes) -> None:
+        """Take the state of a dump of the same scripts and seed. Raises ValueError. Subscribers need a snapshot
+        afterwards."""
+        self.state.load(data)
+        index.run(self.state)
+        self._schema_due = True
+
+    def state_hash(self) -> str:
+        """Equal for equal worlds (128 bits, hex)."""
+        return self.state.hash()

@@ -1,0 +1,1 @@
+"""The phases of a tick, one file each; ``shard.core`` lists them in their order."""

@@ -1,0 +1,147 @@
+"""Phase 1: what gateways told us. Bodies for sessions, and their commands into queues.
+
+Invariants: one body has one session; an attach or detach with an older session generation than the body's is ignored;
+commands are queued all at once, whatever their number. Not responsible for: who may attach (the gateway), applying
+commands (``physics``).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.commands import feed
+from kernels.walk import fit_at
+from protocol.codes import Close
+from protocol.link import Upward
+from protocol.walking import FLAG_ON_GROUND
+from shard.behaviours.world import philox
+from shard.state import ShardState
+from shard.world.components import NAME
+from shard.world.table import OutOfIdsError, TableFullError
+
+F64 = npt.NDArray[np.float64]
+
+_TRIES = 16
+"""Places looked at around a spawn point; when none is free the point itself is taken (bodies overlap, contacts part
+them)."""
+_SPREAD_M = 3.0
+
+
+def run(state: ShardState, upward: Sequence[Upward]) -> None:
+    """Take in all messages, in the order given."""
+    for message in upward:
+        for entry in message.detach:
+            _detach(state, *entry[:3])
+        for entry in message.attach:
+            _attach(state, *entry[:6])
+    counted = [message for message in upward if len(message.input_row)]
+    if not counted:
+        return
+    columns = state.table.columns
+    for message in counted:
+        feed(
+            state.queues(),
+            message.input_row,
+            message.input_generation,
+            message.input_seq,
+            message.input_command,
+            columns["o.attached"],
+            state.table.generation,
+            columns["o.seq"],
+            columns["o.moved"],
+            state.counted,
+        )
+
+
+def _attach(
+    state: ShardState, session: int, generation: int, name: str, kind: str | int | None, profile: str, body: int
+) -> None:
+    """Give a session its old body, or a new one at the next spawn point."""
+    table = state.table
+    columns = table.columns
+    row = table.row(body) if body else -1
+    if row >= 0 and columns["o.session"][row] == 0:
+        row = -1  # an entity that is nobody's body
+    if row < 0:
+        row = state.row_of_session.get(session, -1)
+    if row >= 0:
+        if columns["o.generation"][row] > generation:
+            return
+        state.row_of_session.pop(int(columns["o.session"][row]), None)
+    else:
+        made = _spawn(state, name, kind)
+        if isinstance(made, str):
+            state.refused.append([session, int(Close.FULL), made])
+            return
+        row = made
+    columns = table.columns  # spawning may have grown them
+    columns["o.session"][row] = session
+    columns["o.generation"][row] = generation
+    columns["o.attached"][row] = 1
+    columns["o.due"][row] = 1
+    for column in ("q.queued", "q.done", "q.heard"):
+        columns[column][row] = 0
+    state.row_of_session[session] = row
+    state.attached.append([session, generation, int(table.id[row]), row, int(table.generation[row])])
+
+
+def _detach(state: ShardState, session: int, generation: int, remove: bool) -> None:
+    row = state.row_of_session.get(session, -1)
+    columns = state.table.columns
+    if row < 0 or columns["o.generation"][row] > generation:
+        return
+    columns["o.attached"][row] = 0
+    columns["q.queued"][row] = 0
+    columns["q.done"][row] = 0
+    if remove:
+        del state.row_of_session[session]
+        state.end(np.array([row], np.int64))
+
+
+def _spawn(state: ShardState, name: str, kind: str | int | None) -> int | str:
+    """A new body; its row, or why there is none."""
+    table = state.table
+    registry = state.registry
+    number = kind if isinstance(kind, int) else registry.kind_number.get(kind or "person", 0)
+    if not 1 <= number <= len(registry.kinds) or not registry.kind(number).walker:
+        return f"there is no kind {kind!r} of bodies for people"
+    if len(state.row_of_session) >= state.config.people_max:
+        return f"the world is full: {state.config.people_max} people"
+    if state.replay is not None:
+        return state.replay.claim(table)
+    values: dict[str, Any] = {"pos": spawn_point(state)}
+    if any(component.name == NAME.name for component in registry.kind(number).components):
+        values[NAME.name] = name or ""
+        state.touched.add(NAME.name)
+    try:
+        rows = state.begin(number, state.ids.take(1), values)
+    except (TableFullError, OutOfIdsError) as error:
+        return str(error)
+    row = int(rows[0])
+    table.flags[row] = FLAG_ON_GROUND
+    return row
+
+
+def spawn_point(state: ShardState) -> F64:
+    """Where the next person enters, float64[3]: the place's spawn points in turn, each time somewhere else around the
+    point."""
+    count = state.spawned
+    state.spawned += 1
+    random = philox(state.config.seed, "spawn", count)
+    points = state.place.spawn_m if state.place is not None else np.zeros((0, 2))
+    if len(points):
+        centre = points[count % len(points)]
+        spread = _SPREAD_M if count >= len(points) else 0.5
+    else:
+        centre = np.zeros(2)
+        spread = min(0.9 * state.config.bounds_half_m, 2.0 * np.sqrt(1.0 + count))
+    tries = np.zeros((_TRIES, 3))
+    tries[:, [0, 2]] = centre + random.uniform(-spread, spread, (_TRIES, 2))
+    tries[-1, [0, 2]] = centre
+    fits = np.zeros(_TRIES, np.uint8)
+    fit_at(state.ground.walk, tries, fits)
+    best = int(np.argmax(fits)) if fits.any() else _TRIES - 1
+    point: F64 = tries[best]
+    return point

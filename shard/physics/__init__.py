@@ -1,0 +1,1 @@
+"""Rigid bodies: ``space`` owns pymunk's space, ``exchange`` moves columns in and out of it."""

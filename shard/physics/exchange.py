@@ -1,0 +1,114 @@
+"""Bodies and columns: who has a body, one step of physics, and what it did to walkers.
+
+Invariants: columns are the truth, bodies are written from them before each step; after a step the set of bodies is that
+of the live rows whose kind has one. Not responsible for: shapes and filters (``space``), walls for walkers
+(``kernels.walk``).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.bodies import BODY_FLOATS, gather, scatter
+from protocol.place import StaticMap
+from shard.physics.space import Space, bands_of
+from shard.world.table import Table
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+PUSH_LEAST_M = 1 / 1024
+"""Smaller pushes are noise of the solver; they would cost a client a correction."""
+
+
+class Exchange:
+    """The space of a table's entities. Adds the columns ``body`` and ``band`` to the table."""
+
+    def __init__(self, table: Table, ground: StaticMap, rate_hz: int) -> None:
+        table.add_column("p.body", "?")
+        table.add_column("p.band", "<i8")
+        table.add_column("p.walker", "u1")
+        table.add_column("p.turns", "u1")
+        table.add_column("p.keep", "<f8", default=1.0)
+        table.add_column("p.speed_max", "<f8")
+        self._table = table
+        self._ground = ground
+        self._rate_hz = rate_hz
+        self._bodied = np.array([False] + [kind.body is not None for kind in table.registry.kinds])
+        self._space = Space(ground)
+        self._changes = -1
+        self._known = np.zeros(0, np.int64)
+        self._known_generation = np.zeros(0, np.uint32)
+
+    def rebuild(self) -> None:
+        """A new space from the columns: contact caches are lost, and rows are added in ascending order."""
+        self._space = Space(self._ground)
+        self._known = np.zeros(0, np.int64)
+        self._known_generation = np.zeros(0, np.uint32)
+        self._changes = -1
+        self._follow()
+
+    def _follow(self) -> None:
+        """Bodies for rows that began, none for those that ended. Costs per change, not per entity."""
+        table = self._table
+        if table.changes == self._changes:
+            return
+        self._changes = table.changes
+        live = table.rows()
+        live = live[self._bodied[table.kind[live]]]
+        generation = table.generation[live]
+        known = np.full(table.high, 0, np.uint32)
+        known[self._known] = self._known_generation
+        has = np.zeros(table.high, np.uint32)
+        has[live] = generation
+        for row in np.flatnonzero((known != 0) & (known != has)).tolist():
+            self._space.remove(row)
+        new = np.flatnonzero((has != 0) & (known != has))
+        self._begin(new)
+        self._known, self._known_generation = live, generation.copy()
+
+    def _begin(self, rows: I64) -> None:
+        table = self._table
+        columns = table.columns
+        bands = bands_of(table.pos[rows, 1])
+        columns["p.band"][rows] = bands
+        for row, kind_number, band in zip(rows.tolist(), table.kind[rows].tolist(), bands.tolist(), strict=True):
+            kind = table.registry.kind(kind_number)
+            body = kind.body
+            assert body is not None
+            columns["p.body"][row] = True
+            columns["p.walker"][row] = kind.walker
+            columns["p.turns"][row] = body.turns
+            columns["p.keep"][row] = (1.0 - body.drag_per_s) ** (1.0 / self._rate_hz)
+            columns["p.speed_max"][row] = 0.9 * body.radius_m * self._rate_hz
+            position = (float(table.pos[row, 0]), float(table.pos[row, 2]))
+            self._space.add(row, body, kind.walker, band, position, -float(table.yaw[row]))
+
+    def step(self, before: F64, ticks: int) -> tuple[I64, F64]:
+        """One step over ``ticks`` ticks, in substeps of one tick. ``before`` float64[n, 3]: where walkers were, by row.
+
+        Returns the rows of walkers that contacts pushed, int64[k], and by how much, float64[k, 2] metres (x, z).
+        """
+        self._follow()
+        table = self._table
+        columns = table.columns
+        known = self._known
+        bands = bands_of(table.pos[known, 1])
+        for i in np.flatnonzero(bands != columns["p.band"][known]).tolist():
+            self._space.move_band(int(known[i]), int(bands[i]))
+        columns["p.band"][known] = bands
+        order = self._space.order
+        dt = 1.0 / self._rate_hz
+        walker, turns = columns["p.walker"], columns["p.turns"]
+        sent = np.empty((len(order), BODY_FLOATS))
+        gather(
+            order, walker, table.pos, table.vel, table.yaw, table.spin, before,
+            columns["p.keep"], columns["p.speed_max"], dt * ticks, sent,
+        )  # fmt: skip
+        held = self._space.step(sent, dt, ticks)
+        out_row = np.empty(len(order), np.int64)
+        out_push = np.empty((len(order), 2))
+        count = scatter(
+            order, walker, turns, sent, held, table.pos, table.vel, table.yaw, table.spin, dt, PUSH_LEAST_M,
+            out_row, out_push,
+        )  # fmt: skip
+        return out_row[:count], out_push[:count]

@@ -1,0 +1,244 @@
+"""All state of a shard in one place, and its dump: what phases work on.
+
+Invariants: everything that decides the future is in columns of the table, in timers, in what is pending, or in a
+counter here, so ``dump`` and ``load`` lose nothing but the physics space's contact caches. Not responsible for: the
+order of work (``core``).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.commands import QUEUE, Queues
+from kernels.nearby import Cells
+from kernels.publish import Published
+from protocol.layouts import GRID_PER_M
+from protocol.messages import pack, unpack
+from protocol.place import Place, StaticMap
+from shard.behaviours.api import Script
+from shard.behaviours.runner import Pending, Runner
+from shard.behaviours.world import Asked, World
+from shard.config import ShardConfig
+from shard.physics.exchange import Exchange
+from shard.world.components import Registry
+from shard.world.table import IdBlocks, OutOfIdsError, Table, TableFullError
+
+if TYPE_CHECKING:
+    from shard.phases.replay import ReplayMotion
+
+DUMP_FORMAT = 1
+DUMP_BYTES_MAX = 1 << 31
+
+_COLUMNS: tuple[tuple[str, str, int], ...] = (
+    # queues of walk commands (kernels.commands)
+    ("q.seq", "<u4", QUEUE),
+    ("q.move_x", "i1", QUEUE),
+    ("q.move_z", "i1", QUEUE),
+    ("q.yaw", "<u2", QUEUE),
+    ("q.buttons", "u1", QUEUE),
+    ("q.steps", "u1", QUEUE),
+    ("q.queued", "<i8", 0),
+    ("q.bank", "<i8", 0),
+    ("q.quiet", "<i8", 0),
+    ("q.late", "<i8", 0),
+    ("q.done", "u1", 0),
+    ("q.heard", "u1", 0),
+    ("q.newest", "<u4", 0),
+    # whose body it is: session 0 is nobody's; ``attached`` 0: the session is away
+    ("o.session", "<u8", 0),
+    ("o.generation", "<u4", 0),
+    ("o.attached", "u1", 0),
+    ("o.seq", "<u4", 0),
+    ("o.moved", "u1", 0),
+    ("o.due", "u1", 0),
+    ("o.told_seq", "<u4", 0),
+    ("o.told_steps", "u1", 0),
+    ("o.told_flags", "u1", 0),
+    # published states (kernels.publish)
+    ("w.version", "<u4", 0),
+    ("w.tick", "<i8", 0),
+    ("w.p", "<i4", 3),
+    ("w.v", "<i2", 3),
+    ("w.yaw", "u1", 0),
+    ("w.far_version", "<u4", 0),
+    ("w.far_tick", "<i8", 0),
+    ("w.far_p", "<i4", 3),
+    ("w.far_v", "<i2", 3),
+    ("w.far_yaw", "u1", 0),
+    ("w.state_version", "<u4", 0),
+)
+
+
+def open_ground(config: ShardConfig) -> StaticMap:
+    """The ground of a world without a place: a bare square."""
+    half = round(config.bounds_half_m * GRID_PER_M)
+    return StaticMap(bounds=np.array([-half, -half, half, half], np.int32))
+
+
+class ShardState:
+    """The world of one shard, between ticks and during one."""
+
+    def __init__(self, config: ShardConfig, place: Place | None, scripts: Sequence[Script], tick: int) -> None:
+        self.config = config
+        self.place = place
+        self.ground = place.ground if place is not None else open_ground(config)
+        self.registry = Registry(
+            [kind for script in scripts for kind in script.kinds],
+            [extra for script in scripts for extra in script.extra],
+        )
+        self.table = Table(self.registry, config.rows, config.rows_max)
+        for name, dtype, width in _COLUMNS:
+            self.table.add_column(name, dtype, width)
+        for component in self.registry.components.values():
+            if component.replicate:  # what was last published, to find what changed
+                self.table.add_column(f"s.{component.name}", component.dtype, default=component.default)
+        self.ids = IdBlocks([(config.first_id, config.id_count)])
+        self.exchange = Exchange(self.table, self.ground, config.rate_hz)
+        self.world = World(self.table, self.registry, self.ids, place, config.seed, config.rate_hz)
+        self.runner = Runner(scripts, self.registry, self.table, self.world)
+        self.tick = tick
+        self.ticks = 1
+        """Ticks that the present step covers."""
+        self.seq = 0
+        self.spawned = 0
+        """Bodies of sessions that were spawned, for the order of spawn points."""
+        self.cells: Cells | None = None
+        self.row_of_session: dict[int, int] = {}
+        self.counted = np.zeros(4, np.int64)
+        """Commands: taken, of a wrong row, repeated, dropped."""
+        self.far_slack = 1.0
+        self.replay: ReplayMotion | None = None
+        self._kinds_walking = [number for number, kind in enumerate(self.registry.kinds, 1) if kind.walker]
+        self._kinds_free = [
+            number for number, kind in enumerate(self.registry.kinds, 1) if not kind.walker and kind.body is None
+        ]
+        self.clear_step()
+
+    def clear_step(self) -> None:
+        """What one step collects."""
+        self.touched: set[str] = set()
+        self.attached: list[list[Any]] = []
+        self.refused: list[list[Any]] = []
+        self.events: list[list[Any]] = []
+        self.pushed_rows: list[npt.NDArray[np.int64]] = []
+        self.pushed_by: list[npt.NDArray[np.float64]] = []
+        self.leave_row: list[int] = []
+
+    def queues(self) -> Queues:
+        """Command queues as the kernels want them; valid until the table grows."""
+        c = self.table.columns
+        return Queues(*(c[f"q.{name}"] for name in Queues._fields))
+
+    def published(self) -> Published:
+        """Published states as the kernels want them; valid until the table grows."""
+        c = self.table.columns
+        return Published(*(c[f"w.{name}"] for name in Published._fields))
+
+    def walkers(self) -> npt.NDArray[np.int64]:
+        """Rows that the walker's rule moves."""
+        kinds = self._kinds_walking
+        if len(kinds) == 1:
+            return self.table.rows(kinds[0])
+        return np.sort(np.concatenate([self.table.rows(kind) for kind in kinds]))
+
+    def free_movers(self) -> list[npt.NDArray[np.int64]]:
+        """Rows of each kind that has neither a body nor a walker's rule."""
+        return [self.table.rows(kind) for kind in self._kinds_free]
+
+    def begin(self, kind: int, ids: npt.NDArray[np.uint64], values: dict[str, Any]) -> npt.NDArray[np.int64]:
+        """New entities with these column values; behaviours hear of them in the next tick. Raises TableFullError."""
+        rows = self.table.begin(kind, ids)
+        for name, value in values.items():
+            column = self.table.columns[name if name in ("pos", "vel", "yaw", "spin") else f"c.{name}"]
+            column[rows] = value
+        self.runner.pending.enter.extend(ids.tolist())
+        return rows
+
+    def end(self, rows: npt.NDArray[np.int64]) -> None:
+        """These entities leave."""
+        if not len(rows):
+            return
+        table = self.table
+        known = rows[table.columns["w.version"][rows] != 0]
+        self.leave_row.extend(known.tolist())
+        for kind in np.unique(table.kind[rows]).tolist():
+            self.runner.pending.leave.append((kind, table.id[rows[table.kind[rows] == kind]].tolist()))
+        table.end(rows)
+
+    def apply(self, asked: Asked, touched: set[str]) -> None:
+        """Carry out what a behaviour asked for. Spawns that find no room are refused as a whole and reported as an
+        event."""
+        self.touched |= touched
+        table = self.table
+        for kind, ids, values in asked.spawn:
+            try:
+                self.begin(kind, ids, values)
+            except (TableFullError, OutOfIdsError) as error:
+                self.runner.complain(f"spawn of {len(ids)} {self.registry.kind(kind).name}", error)
+        for ids in asked.despawn:
+            rows = np.unique(table.rows_of(ids.tolist()))
+            self.end(rows[table.columns["o.session"][rows] == 0])
+        for due, topic, ids, numbers in asked.timers:
+            self.runner.timers.add(due, topic, ids, numbers)
+        self.runner.pending.messages.extend(asked.messages)
+        for entity, name, payload in asked.tell:
+            row = -1 if entity is None else table.row(entity)
+            session = int(table.columns["o.session"][row]) if row >= 0 else 0
+            self.events.append([session or None, entity, name, payload])
+        for ids, metres in asked.push:
+            rows = np.array([table.row(id_) for id_ in ids.tolist()], np.int64)
+            good = rows >= 0
+            good[good] = np.isin(table.kind[rows[good]], self._kinds_walking)
+            self.pushed_rows.append(rows[good])
+            self.pushed_by.append(metres[good])
+
+    def dump(self) -> bytes:
+        """Everything, as bytes (msgpack). Equal worlds have equal dumps."""
+        pending = self.runner.pending
+        state = {
+            "format": DUMP_FORMAT,
+            "seed": self.config.seed,
+            "schema": self.registry.schema_hash,
+            "tick": self.tick,
+            "seq": self.seq,
+            "spawned": self.spawned,
+            "ids": self.ids.state(),
+            "table": self.table.state(),
+            "timers": self.runner.timers.state(),
+            "pending": [pending.started, pending.enter, pending.leave, pending.messages],
+            "disabled": [b.name for b in self.runner.behaviours if not b.enabled],
+        }
+        return pack(state)
+
+    def load(self, data: bytes) -> None:
+        """Take the state of a dump made with the same declarations. Raises ValueError if it is another world's or
+        damaged."""
+        state = unpack(data, DUMP_BYTES_MAX)
+        if not isinstance(state, dict) or state.get("format") != DUMP_FORMAT:
+            raise ValueError(f"not a dump of format {DUMP_FORMAT}")
+        if state["schema"] != self.registry.schema_hash or state["seed"] != self.config.seed:
+            raise ValueError("the dump is of a world with another seed or other replicated components")
+        self.tick, self.seq, self.spawned = state["tick"], state["seq"], state["spawned"]
+        self.ids = IdBlocks((first, end - first) for first, end in state["ids"])
+        self.world.ids = self.ids
+        self.table.load(state["table"])
+        self.runner.timers.load(state["timers"])
+        started, enter, leave, messages = state["pending"]
+        self.runner.pending = Pending(
+            started, list(enter), [(kind, ids) for kind, ids in leave], [(t, ids, p) for t, ids, p in messages]
+        )
+        for behaviour in self.runner.behaviours:
+            behaviour.enabled = behaviour.name not in state["disabled"]
+        self.row_of_session = {
+            int(self.table.columns["o.session"][row]): int(row)
+            for row in self.table.rows()
+            if self.table.columns["o.session"][row]
+        }
+        self.exchange.rebuild()
+
+    def hash(self) -> str:
+        """128 bits (hex) of the whole state: equal for equal worlds."""
+        return hashlib.blake2b(self.dump(), digest_size=16).hexdigest()

@@ -1,0 +1,232 @@
+"""Entities as a struct of arrays: rows, generations, a free list, ids; every column of the shard grows here.
+
+Decides which row an entity has. Invariants (``checks``): a row is live or in the free list, never both; a row's
+generation goes up at each new occupant; ids are unique and never used again; the set of live rows below ``high`` is all
+there is. A column array is replaced when the table grows: nobody keeps one beyond a phase. Not responsible for: what
+columns mean.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shard.world.components import Registry
+
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+U64 = npt.NDArray[np.uint64]
+U32 = npt.NDArray[np.uint32]
+U16 = npt.NDArray[np.uint16]
+U8 = npt.NDArray[np.uint8]
+
+
+class OutOfIdsError(RuntimeError):
+    """All blocks of ids are used up: ask for another one earlier."""
+
+
+class TableFullError(RuntimeError):
+    """``rows_max`` entities live already."""
+
+
+class IdBlocks:
+    """64-bit entity ids from blocks [first, first + count) that were handed to this shard; each is given once."""
+
+    def __init__(self, blocks: Iterable[tuple[int, int]] = ()) -> None:
+        self._blocks: list[tuple[int, int]] = []
+        for first, count in blocks:
+            self.add(first, count)
+
+    def add(self, first: int, count: int) -> None:
+        """Another block. Raises ValueError if it is empty, below 1, beyond 64 bits or overlaps one that is held."""
+        end = first + count
+        if not (0 < first < end <= 1 << 64) or any(first < e and b < end for b, e in self._blocks):
+            raise ValueError(f"id block [{first}, {end}) is empty, out of range or overlaps another one")
+        self._blocks.append((first, end))
+
+    @property
+    def left(self) -> int:
+        """How many ids are left."""
+        return sum(end - first for first, end in self._blocks)
+
+    def take(self, count: int) -> U64:
+        """The next ``count`` ids, uint64[count]. Raises OutOfIdsError and takes none if there are not enough."""
+        if count > self.left:
+            raise OutOfIdsError(f"{count} ids were wanted, {self.left} are left")
+        parts: list[U64] = []
+        while count:
+            first, end = self._blocks[0]
+            some = min(count, end - first)
+            parts.append(np.arange(some, dtype=np.uint64) + np.uint64(first))
+            self._blocks[0] = (first + some, end)
+            if first + some == end:
+                self._blocks.pop(0)
+            count -= some
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+
+    def state(self) -> list[list[int]]:
+        """For a dump: [first, end] of what is left."""
+        return [[first, end] for first, end in self._blocks]
+
+
+class Table:
+    """Columns by row. Core columns are attributes; all are in ``columns``, components as ``c.<name>``.
+
+    ``pos`` float64[n, 3] m, ``vel`` float64[n, 3] m/s, ``yaw`` float64[n] rad, ``spin`` float64[n] rad/s
+    (counter-clockwise seen from above), ``flags`` uint8[n] (protocol.walking), ``live`` bool[n].
+    """
+
+    live: npt.NDArray[np.bool_]
+    generation: U32
+    id: U64
+    kind: U16
+    pos: F64
+    vel: F64
+    yaw: F64
+    spin: F64
+    flags: U8
+
+    def __init__(self, registry: Registry, rows: int, rows_max: int) -> None:
+        self.registry = registry
+        self.capacity = rows
+        self.rows_max = rows_max
+        self.high = 0
+        """Rows at and above were never used."""
+        self.count = 0
+        self.changes = 0
+        """Counts up whenever a row began or ended, so that lists of rows can be kept until then."""
+        self.columns: dict[str, Array] = {}
+        self._free: list[int] = []
+        self._defaults: dict[str, Any] = {}
+        self._row_of: dict[int, int] = {}
+        self._rows: dict[int, tuple[int, Rows]] = {}
+        for name, dtype, width in (
+            ("live", "?", 0),
+            ("generation", "<u4", 0),
+            ("id", "<u8", 0),
+            ("kind", "<u2", 0),
+            ("pos", "<f8", 3),
+            ("vel", "<f8", 3),
+            ("yaw", "<f8", 0),
+            ("spin", "<f8", 0),
+            ("flags", "u1", 0),
+        ):
+            self.add_column(name, dtype, width)
+        for component in registry.components.values():
+            self.add_column(f"c.{component.name}", component.dtype, default=component.default)
+
+    def add_column(self, name: str, dtype: npt.DTypeLike, width: int = 0, default: Any = 0) -> None:
+        """A column that is set to ``default`` at each new occupant. Names without a dot become attributes."""
+        if name in self.columns:
+            raise ValueError(f"column {name} exists already")
+        self._defaults[name] = default
+        self._set(name, np.full((self.capacity, width) if width else self.capacity, default, dtype))
+
+    def _set(self, name: str, column: Array) -> None:
+        self.columns[name] = column
+        if "." not in name:
+            setattr(self, name, column)
+
+    def _grow(self, rows: int) -> None:
+        if rows > self.rows_max:
+            raise TableFullError(f"{rows} rows are needed, at most {self.rows_max} are allowed (rows_max)")
+        capacity = min(self.rows_max, max(rows, 2 * self.capacity))
+        for name, old in self.columns.items():
+            new = np.full((capacity, *old.shape[1:]), self._defaults[name], old.dtype)
+            new[: self.capacity] = old
+            self._set(name, new)
+        self.capacity = capacity
+
+    def begin(self, kind: int, ids: U64) -> Rows:
+        """New entities of one kind with these ids; all columns get their defaults. Returns their rows, int64[k].
+
+        Raises TableFullError (and changes nothing) if there is no room.
+        """
+        count = len(ids)
+        reused = min(count, len(self._free))
+        fresh = count - reused
+        if self.high + fresh > self.capacity:
+            self._grow(self.high + fresh)
+        rows = np.empty(count, np.int64)
+        if reused:
+            rows[:reused] = self._free[: -reused - 1 : -1]
+            del self._free[-reused:]
+        rows[reused:] = np.arange(self.high, self.high + fresh)
+        self.high += fresh
+        generation = self.generation[rows] + np.uint32(1)
+        for name, column in self.columns.items():
+            column[rows] = self._defaults[name]
+        self.generation[rows] = generation
+        self.live[rows] = True
+        self.id[rows] = ids
+        self.kind[rows] = kind
+        self._row_of.update(zip(ids.tolist(), rows.tolist(), strict=True))
+        self.count += count
+        self.changes += 1
+        return rows
+
+    def end(self, rows: Rows) -> None:
+        """These live, distinct rows are free again."""
+        if not len(rows):
+            return
+        assert self.live[rows].all()
+        self.live[rows] = False
+        for id_ in self.id[rows].tolist():
+            del self._row_of[id_]
+        self._free.extend(rows.tolist())
+        self.count -= len(rows)
+        self.changes += 1
+
+    def row(self, id_: int) -> int:
+        """The row of an entity, or -1."""
+        return self._row_of.get(id_, -1)
+
+    def rows_of(self, ids: Iterable[int]) -> Rows:
+        """Rows of those ids that are live, int64[<= k], in order."""
+        found = (self._row_of.get(int(id_), -1) for id_ in ids)
+        return np.array([row for row in found if row >= 0], np.int64)
+
+    def rows(self, kind: int = 0) -> Rows:
+        """Live rows of a kind (0: of all), ascending; kept until a row begins or ends, so treat it as read-only."""
+        kept = self._rows.get(kind)
+        if kept is None or kept[0] != self.changes:
+            mask = self.live[: self.high]
+            if kind:
+                mask = mask & (self.kind[: self.high] == kind)
+            kept = self._rows[kind] = (self.changes, np.flatnonzero(mask))
+            kept[1].flags.writeable = False
+        return kept[1]
+
+    @property
+    def free(self) -> list[int]:
+        """The free list, last one used first (for checks and dumps)."""
+        return self._free
+
+    def state(self) -> dict[str, Any]:
+        """For a dump: everything, as plain values and bytes."""
+        columns = {
+            name: [column.dtype.str, list(column.shape[1:]), np.ascontiguousarray(column[: self.high]).tobytes()]
+            for name, column in self.columns.items()
+        }
+        return {"high": self.high, "free": list(self._free), "columns": columns}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state`, into a table with the same columns. Raises ValueError if columns differ."""
+        if set(state["columns"]) != set(self.columns):
+            odd = sorted(set(state["columns"]) ^ set(self.columns))
+            raise ValueError(f"the dump is of other declarations; columns on one side only: {', '.join(odd)}")
+        if state["high"] > self.capacity:
+            self._grow(state["high"])
+        self.high = state["high"]
+        self._free = list(state["free"])
+        for name, (dtype, shape, data) in state["columns"].items():
+            column = self.columns[name]
+            if np.dtype(dtype) != column.dtype or tuple(shape) != column.shape[1:]:
+                raise ValueError(f"the dump is of other declarations; column {name} is {dtype}{shape}")
+            column[: self.high] = np.frombuffer(data, column.dtype).reshape(self.high, *column.shape[1:])
+        rows = np.flatnonzero(self.live[: self.high])
+        self._row_of = dict(zip(self.id[rows].tolist(), rows.tolist(), strict=True))
+        self.count = len(rows)
+        self.changes += 1
