@@ -20,7 +20,7 @@ class Metrics:
         self.ticks = Counter("isthmus_ticks", "Ticks of the world that were run.", registry=r)
         self.ticks_merged = Counter("isthmus_ticks_merged", "Ticks that a late step took along.", registry=r)
         self.tick_seconds = Histogram(
-            "isthmus_tick_duration_seconds", "Time that one tick took.", buckets=_TICK_BUCKETS_S, registry=r
+            "isthmus_tick_seconds", "Time that one tick took.", buckets=_TICK_BUCKETS_S, registry=r
         )
         self.tick_late_seconds = Histogram(
             "isthmus_tick_late_seconds", "How long after its time a tick began.", buckets=_LAG_BUCKETS_S, registry=r

@@ -46,7 +46,7 @@ def enqueue(
         link = carriers[conn]
         if link.state != STATE_OPEN:
             continue
-        fill = np.int64(link.tx_fill)
+        fill = int(link.tx_fill)
         if fill + size > bytes_max:
             if refused < overflow.shape[0]:
                 overflow[refused] = conn
@@ -56,7 +56,7 @@ def enqueue(
         for k in range(size):
             out[fill + k] = framed[k]
         if sseq.shape[0] > 0:
-            number = np.int64(sseq[i])
+            number = sseq[i] + 0
             for k in range(4):
                 out[fill + sseq_at + k] = (number >> (24 - 8 * k)) & 0xFF
         link.tx_fill = fill + size

@@ -10,9 +10,9 @@ import platform
 import socket
 from typing import Any, Final
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from numba import carray, types
 
 from kernels import wsparse
 from kernels.jit import jit
@@ -32,13 +32,16 @@ _SEND_FLAGS: Final = int(socket.MSG_DONTWAIT) | int(socket.MSG_NOSIGNAL)
 _AGAIN: Final = errno.EAGAIN
 _INTR: Final = errno.EINTR
 
+# numba's annotations describe neither symbols called by compiled code nor all that it exports.
+_numba: Any = numba
+_t = _numba.types
+_carray = _numba.carray
 # Pointers are passed as integers of their size: the same registers, and the signature stays cacheable.
-# Calling a symbol happens in compiled code only, which numba's annotations do not describe.
-_epoll_wait: Any = types.ExternalFunction("epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32))
-_epoll_ctl: Any = types.ExternalFunction("epoll_ctl", types.int32(types.int32, types.int32, types.int32, types.uintp))
-_recv: Any = types.ExternalFunction("recv", types.intp(types.int32, types.uintp, types.uintp, types.int32))
-_send: Any = types.ExternalFunction("send", types.intp(types.int32, types.uintp, types.uintp, types.int32))
-_errno_location: Any = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())
+_epoll_wait = _t.ExternalFunction("epoll_wait", _t.int32(_t.int32, _t.uintp, _t.int32, _t.int32))
+_epoll_ctl = _t.ExternalFunction("epoll_ctl", _t.int32(_t.int32, _t.int32, _t.int32, _t.uintp))
+_recv = _t.ExternalFunction("recv", _t.intp(_t.int32, _t.uintp, _t.uintp, _t.int32))
+_send = _t.ExternalFunction("send", _t.intp(_t.int32, _t.uintp, _t.uintp, _t.int32))
+_errno_location = _t.ExternalFunction("__errno_location", _t.CPointer(_t.int32)())
 
 # Cells of the counts that send() adds to.
 S_BYTES: Final = 0
@@ -52,7 +55,7 @@ SEND_COUNTS: Final = 6
 
 @jit
 def _errno() -> int:
-    return int(carray(_errno_location(), (1,))[0])
+    return int(_carray(_errno_location(), (1,))[0])
 
 
 @jit
@@ -221,7 +224,7 @@ def send(
         size = length[i]
         start = offset[i]
         out = tx[c]
-        fill = np.int64(link.tx_fill)
+        fill = int(link.tx_fill)
         if fill == 0 and link.tls == 0:
             sent = _push(link, buffer.ctypes.data + start, size, counts)
             if sent < 0:
