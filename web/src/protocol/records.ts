@@ -84,7 +84,8 @@ export class Records {
         const at = 3 * number + axis;
         const column = axis * deltas + i;
         const held = v[at] ?? 0;
-        p[at] = (p[at] ?? 0) + Math.floor((held * dt + VELOCITY_PER_GRID / 2) / VELOCITY_PER_GRID) + (f.deltaD[column] ?? 0);
+        p[at] =
+          (p[at] ?? 0) + Math.floor((held * dt + VELOCITY_PER_GRID / 2) / VELOCITY_PER_GRID) + (f.deltaD[column] ?? 0);
         v[at] = held + (f.deltaDv[column] ?? 0);
       }
       this.yaw[number] = f.deltaYaw[i] ?? 0;

@@ -51,9 +51,9 @@ export class Stage {
     this.ratio = software ? 0.75 : Math.min(2, window.devicePixelRatio);
 
     this.scene.fog = new Fog(HORIZON, this.viewM * 0.3, this.viewM);
-    this.scene.add(new HemisphereLight("#dcebf7", "#a99f8c", 1.9));
-    const sun = new DirectionalLight("#fff1d6", 2.1);
-    sun.position.set(-0.55, 0.75, 0.35);
+    this.scene.add(new HemisphereLight("#e6f0f8", "#b8ab94", 2.3));
+    const sun = new DirectionalLight("#fff0d2", 2.3);
+    sun.position.set(-0.5, 0.7, 0.6);
     this.scene.add(sun);
 
     this.sky = sky();
