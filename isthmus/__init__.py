@@ -1,29 +1,72 @@
 """Isthmus: virtual worlds that many people and many machines are in at once.
 
 The door: people outside import from here alone, because the packages behind it have plain names (``server``,
-``client``) that others may use too. Names are resolved at first use, so that a client program does not load the
-simulation, nor a world's behaviours the server.
+``client``) that others may use too. A world's behaviours start with ``from isthmus import Script``, a client program
+with ``from isthmus import Client, ClientConfig``. Names are resolved at first use, so that a client program does not
+load the simulation, nor a world's behaviours the server.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOMES: dict[str, str] = {
-    "Config": "isthmus.config",
-    "ConfigProblems": "isthmus.config",
-    "load": "isthmus.config",
+if TYPE_CHECKING:
+    from client import (
+        ChatHeard,
+        Client,
+        ClientConfig,
+        ClientCore,
+        ClientEvent,
+        Closed,
+        Entered,
+        Left,
+        Lost,
+        Told,
+        Welcomed,
+    )
+    from isthmus.config import Config, ConfigProblems, load
+    from shard.behaviours.api import Body, Component, DeclarationError, Kind, Script
+    from shard.behaviours.world import Rows, World
+
+__all__ = [
+    "Body",
+    "ChatHeard",
+    "Client",
+    "ClientConfig",
+    "ClientCore",
+    "ClientEvent",
+    "Closed",
+    "Component",
+    "Config",
+    "ConfigProblems",
+    "DeclarationError",
+    "Entered",
+    "Kind",
+    "Left",
+    "Lost",
+    "Rows",
+    "Script",
+    "Told",
+    "Welcomed",
+    "World",
+    "load",
+]
+
+_BY_HOME = {
+    "client": ("ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left Lost Told Welcomed"),
+    "isthmus.config": "Config ConfigProblems load",
+    "shard.behaviours.api": "Body Component DeclarationError Kind Script",
+    "shard.behaviours.world": "Rows World",
 }
-"""Public name to the module that defines it."""
-
-__all__ = list(_HOMES)
+_HOMES = {name: home for home, names in _BY_HOME.items() for name in names.split()}
+"""Public name to the module that defines it: what the imports above say to a type checker, for run time."""
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"isthmus has no {name!r}; it has {', '.join(sorted(_HOMES))}")
+        raise AttributeError(f"isthmus has no {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ from isthmus.warmup import warm_up
 
 
 def test_every_public_name_resolves() -> None:
+    assert set(isthmus._HOMES) == set(isthmus.__all__)
     for name in isthmus.__all__:
         assert getattr(isthmus, name) is not None
     assert set(isthmus.__all__) <= set(dir(isthmus))
