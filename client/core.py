@@ -416,6 +416,7 @@ class ClientCore:
         if isinstance(message, Welcome):
             if link is not self._coming:
                 raise ProtocolViolation("welcome_twice", "WELCOME on a link that is welcomed")
+            _check_welcome(message)
             self._welcomed(link, message, now_ms)
             return
         if isinstance(message, Closing):
@@ -478,11 +479,11 @@ class ClientCore:
             return Ground(ANYWHERE)  # a world without a map: the plane y = 0
         return self._ground
 
-    def _learn(self, schema: dict[str, Any] | None, schema_hash: bytes) -> None:
+    def _learn(self, schema: Any, schema_hash: bytes) -> None:
         if schema is not None:
-            rows = schema.get("components")
-            if not isinstance(rows, list) or any(type(row) is not list or len(row) < 5 for row in rows):
-                raise ProtocolViolation("wrong_type", "schema: components must be arrays of five items")
+            rows = schema.get("components") if isinstance(schema, dict) else None
+            if not isinstance(rows, list) or not all(map(_is_component, rows)):
+                raise ProtocolViolation("wrong_type", "schema: components must be [key, name, dtype, unit, scale]")
             self._schema = schema
             self._schema_hash = schema_hash
             self._rows = {row[0]: (str(row[1]), row[4]) for row in rows}
@@ -576,3 +577,26 @@ class ClientCore:
         self.stats.inputs += 1
         data = np.array(rows, COMMAND).tobytes()
         self._send(self._active, Input(commands[-1].seq, self.records.frame, int(now_ms) & U32, data))
+
+
+def _is_component(row: object) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) >= 5
+        and isinstance(row[0], int)
+        and isinstance(row[1], str)
+        and (row[4] is None or isinstance(row[4], float))
+    )
+
+
+def _check_welcome(w: Welcome) -> None:
+    """What a client calculates with must be in the bounds that the standard gives."""
+    whole = (w.version, w.session, w.generation, w.tick, w.rate_hz, w.steps_per_tick, w.stream, w.idle_ack_ms)
+    if any(type(value) is not int or value < 0 for value in whole) or not (1 <= w.rate_hz <= 1000):
+        raise ProtocolViolation("wrong_type", "WELCOME: a number is missing or out of bounds")
+    if w.version != PROTOCOL_VERSION:
+        raise ProtocolViolation("version", f"WELCOME: version {w.version}, this client speaks {PROTOCOL_VERSION}")
+    if not 1 <= w.steps_per_tick <= STEPS_PER_COMMAND_MAX or type(w.resume) is not bytes:
+        raise ProtocolViolation("wrong_type", "WELCOME: steps_per_tick or resume")
+    if not (w.body is None or type(w.body) is int) or not (w.map is None or type(w.map) is str):
+        raise ProtocolViolation("wrong_type", "WELCOME: body or map")
