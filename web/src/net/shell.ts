@@ -92,7 +92,7 @@ export async function guestToken(name: string): Promise<string | null> {
     throw new Error("The server cannot be reached. Is it running?");
   }
   if (response.status === 404 || response.status === 405) return null;
-  const answer = (await response.json().catch(() => ({}))) as { token?: unknown; error?: unknown };
+  const answer = (await response.json().catch(() => ({}))) as { token?: unknown; text?: unknown };
   if (response.ok && typeof answer.token === "string") return answer.token;
-  throw new Error(typeof answer.error === "string" ? answer.error : `The server refused (${response.status}).`);
+  throw new Error(typeof answer.text === "string" ? answer.text : `The server refused (${response.status}).`);
 }
