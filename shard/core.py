@@ -5,8 +5,9 @@ random source, no I/O), so equal histories give equal state hashes on one build;
 never go back. Not responsible for: when to step (``ticker``), links to gateways (the shell), who sees what (gateways).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from protocol.link import RegionDelta, Upward
 from protocol.place import Place
@@ -34,7 +35,8 @@ class StepResult:
 
 
 class ShardCore:
-    """One region's simulation. ``tick``: the world's tick that is over already; the first step is a later one.
+    """One region's simulation. ``options`` are for behaviours (``World.options``); ``tick``: the world's tick that is
+    over already; the first step is a later one.
 
     Raises DeclarationError if scripts contradict themselves or each other.
     """
@@ -45,10 +47,11 @@ class ShardCore:
         place: Place | None = None,
         scripts: Sequence[Script] = (),
         *,
+        options: Mapping[str, Any] | None = None,
         tick: int = 0,
         replay_motion: ReplayMotion | None = None,
     ) -> None:
-        self.state = ShardState(config, place, scripts, tick)
+        self.state = ShardState(config, place, scripts, options or {}, tick)
         self._schema_due = True
         self.on_phase: Callable[[str], None] | None = None
         """Called with the name of each phase as it begins, and with "" after the last: the shell's timers hook in

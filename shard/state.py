@@ -6,7 +6,7 @@ order of work (``core``).
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +81,14 @@ def open_ground(config: ShardConfig) -> StaticMap:
 class ShardState:
     """The world of one shard, between ticks and during one."""
 
-    def __init__(self, config: ShardConfig, place: Place | None, scripts: Sequence[Script], tick: int) -> None:
+    def __init__(
+        self,
+        config: ShardConfig,
+        place: Place | None,
+        scripts: Sequence[Script],
+        options: Mapping[str, Any],
+        tick: int,
+    ) -> None:
         self.config = config
         self.place = place
         self.ground = place.ground if place is not None else open_ground(config)
@@ -97,7 +104,9 @@ class ShardState:
                 self.table.add_column(f"s.{component.name}", component.dtype, default=component.default)
         self.ids = IdBlocks([(config.first_id, config.id_count)])
         self.exchange = Exchange(self.table, self.ground, config.rate_hz)
-        self.world = World(self.table, self.registry, self.ids, place, config.seed, config.rate_hz)
+        self.world = World(
+            self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz
+        )
         self.runner = Runner(scripts, self.registry, self.table, self.world)
         self.tick = tick
         self.ticks = 1

@@ -7,14 +7,15 @@ all if it raised; ids of spawned entities are known at once. Not responsible for
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.nearby import Cells, near
-from protocol.place import Place
+from kernels.walk import fit_at
+from protocol.place import Place, StaticMap
 from shard.world.components import Registry
 from shard.world.table import IdBlocks, Table
 
@@ -113,12 +114,23 @@ class World:
     time."""
 
     def __init__(
-        self, table: Table, registry: Registry, ids: IdBlocks, place: Place | None, seed: int, rate_hz: int
+        self,
+        table: Table,
+        registry: Registry,
+        ids: IdBlocks,
+        ground: StaticMap,
+        place: Place | None,
+        options: Mapping[str, Any],
+        seed: int,
+        rate_hz: int,
     ) -> None:
         self.tick = 0
         self.last_tick = 0
         self.rate_hz = rate_hz
         self.place = place
+        self.options = options
+        """What the world's configuration says to its behaviours, such as ``inhabitants_count``."""
+        self._ground = ground
         self.dt_s = 1.0 / rate_hz
         """Seconds that this step covers: one tick, or up to four when the shard was late."""
         self._table = table
@@ -164,6 +176,13 @@ class World:
         if kind:
             keep = keep & (self._table.kind[rows] == self._registry.kind_number[kind])
         return query[keep], self._table.id[rows[keep]]
+
+    def fits(self, x: npt.ArrayLike, z: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether a person could stand at each point on the ground: within bounds and clear of walls. bool[q]."""
+        xs, zs = np.broadcast_arrays(np.atleast_1d(np.asarray(x, np.float64)), np.asarray(z, np.float64))
+        out = np.zeros(len(xs), np.uint8)
+        fit_at(self._ground.walk, np.stack([xs, np.zeros(len(xs)), zs], axis=1), out)
+        return out.astype(bool)
 
     def spawn(self, kind: str, count: int = 1, **values: Any) -> U64:
         """New entities; ``values`` are pos [count, 3] or [3], vel, yaw and components, each a value or an array of

@@ -196,7 +196,6 @@ class Table:
             if kind:
                 mask = mask & (self.kind[: self.high] == kind)
             kept = self._rows[kind] = (self.changes, np.flatnonzero(mask))
-            kept[1].flags.writeable = False
         return kept[1]
 
     @property
