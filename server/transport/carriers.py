@@ -422,12 +422,7 @@ class Carriers:
         if link is None or link.ended:
             return
         link.ended = True
-        opened = [entry for entry in self._opened if entry.conn != conn]
-        if len(opened) < len(self._opened):
-            # Nobody has heard of it yet: it never was.
-            self._opened = opened
-        else:
-            self._lost.append(Lost(conn, int(code), reason))
+        self._lost.append(Lost(conn, int(code), reason))
         self.wake()
 
     def _finish(self, conn: int, last: bytes) -> None:
