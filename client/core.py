@@ -3,8 +3,8 @@
 Theory of operation. The core numbers its connections (*links*). One link is *active*: its stream fills ``records``,
 its inputs move the body. After a MOVE a second one is *coming*; it becomes active when it is welcomed, and the old
 one is closed. A lost active link is replaced after a delay that the close code advises, with the resume ticket, so
-that the body stays the same. Commands that are not known to be applied are sent again on a new link; the server skips
-those it has had.
+that the body stays the same. Commands that were not applied are sent again on a new link, once its first ``own``
+has told which.
 
 Invariants
 * At most one link is active and at most one coming; bytes of any other link are ignored.
@@ -171,6 +171,8 @@ class ClientCore:
         self._rows: dict[int, tuple[str, float | None]] = {}
         self._wish = (0, 0, 0, 0, 0)
         self._resting = False
+        self._repeat = False
+        """Commands wait for the first ``own`` of a resumed session."""
         self._command_at_ms = 0.0
         self._steps_from_ms = 0.0
         self._said_ms = 0.0
@@ -333,8 +335,8 @@ class ClientCore:
     def next_ms(self) -> float:
         """When :meth:`advance` should be called at the latest."""
         if self._active is not None:
-            ack_at_ms = self._said_ms + self._ack_ms
-            moves = self._predictor is not None and self._predictor.placed and not self._resting
+            p, ack_at_ms = self._predictor, self._said_ms + self._ack_ms
+            moves = p is not None and p.placed and not self._resting and not self._repeat
             return min(self._command_at_ms, ack_at_ms) if moves else ack_at_ms
         if self._connect_at_ms is not None:
             return self._connect_at_ms
@@ -459,17 +461,13 @@ class ClientCore:
         resumed = before is not None and welcome.body == before.body and welcome.body is not None
         self.stats.welcomes += 1
         self.stats.resumes += resumed
-        pending: list[Sent] = []
+        self._repeat = resumed
         if not resumed:
             self._predictor = None
             if welcome.body is not None:
                 self._predictor = Predictor(self._ground_now(), welcome.rate_hz, welcome.steps_per_tick)
-        elif self._predictor is not None:
-            pending = self._predictor.pending()
         self._said_ms = self._steps_from_ms = self._command_at_ms = now_ms
         self._resting = False
-        for first in range(0, len(pending), COMMANDS_PER_INPUT_MAX):
-            self._input(pending[first : first + COMMANDS_PER_INPUT_MAX], now_ms)
         self._events.append(Welcomed(welcome, resumed))
 
     def _ground_now(self) -> Ground | None:
@@ -520,7 +518,7 @@ class ClientCore:
         own = block.own_state
         if own is not None:
             clock.echoed(int(own["stamp"]), int(own["hold_ms"]), now_ms)
-            self._decided(own)
+            self._decided(own, now_ms)
 
     def _report(self, s: Structure) -> None:
         held = self.records.components
@@ -533,10 +531,16 @@ class ClientCore:
 
     # --------------------------------------------------------------------------------------------------------- own body
 
-    def _decided(self, own: Any) -> None:
+    def _decided(self, own: Any, now_ms: float) -> None:
         if self._predictor is None:
             return
         correction = self._predictor.decided(own)
+        if self._repeat:
+            # The first word on a new link says what was applied; only the rest may be said again.
+            self._repeat = False
+            pending = self._predictor.pending()
+            for first in range(0, len(pending), COMMANDS_PER_INPUT_MAX):
+                self._input(pending[first : first + COMMANDS_PER_INPUT_MAX], now_ms)
         if correction is None:
             return
         if correction.by_server:
@@ -549,7 +553,7 @@ class ClientCore:
 
     def _command(self, now_ms: float) -> None:
         p, welcome = self._predictor, self.welcome
-        if p is None or welcome is None or not p.placed or now_ms < self._command_at_ms:
+        if p is None or welcome is None or not p.placed or self._repeat or now_ms < self._command_at_ms:
             return
         every_ms = 1000.0 / self.config.input_hz
         if self._resting:
