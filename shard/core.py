@@ -66,7 +66,7 @@ class ShardCore:
         return self.state.ids
 
     @property
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Kinds and components for WELCOME (STANDARD.md §3)."""
         return self.state.registry.schema
 

@@ -1,0 +1,157 @@
+"""What world authors are given, and the worlds that come along as examples."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protocol.messages import unpack
+from shard.behaviours.api import DeclarationError, Script
+from shard.behaviours.world import Rows, World
+from shard.config import ShardConfig
+from shard.core import ShardCore
+from shard.world.checks import broken
+from tests.unit.shard.worlds import attach, boxes, place
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+CONFIG = ShardConfig(bounds_half_m=64.0)
+
+
+def example(name: str) -> Script:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / name / "behaviours.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    script: Script = module.script
+    return script
+
+
+def test_changed_components_travel_as_changed_keys_and_in_full() -> None:
+    script = Script("s")
+    mood = script.component("mood", "f4", replicate=True, scale=0.01)
+    label = script.component("label", "U8", replicate=True)
+    secret = script.component("secret", "i4")
+    script.kind("duck", [mood, label, secret])
+
+    @script.start
+    def begin(world: World) -> None:
+        world.spawn("duck", 3, label=["a", "b", "c"])
+
+    @script.every("duck")
+    def change(world: World, ducks: Rows) -> None:
+        ducks.secret += 1
+        if world.tick == 3:
+            ducks.mood[1] = 0.25
+            ducks.mood[2] = 0.004  # less than a step of the scale
+
+    core = ShardCore(CONFIG, None, [script])
+    first = core.step(1).delta
+    key = core.state.registry.key
+    assert [unpack(blob) for blob in _split(first.enter_blobs, first.enter_blob_bytes)] == [
+        {key["mood"]: 0, key["label"]: text} for text in "abc"
+    ]
+    assert len(core.step(2).delta.state_row) == 0
+    delta = core.step(3).delta
+    assert delta.state_row.tolist() == [1]
+    assert delta.state_version.tolist() == [2]
+    changed, full = _split(delta.state_blobs, np.concatenate([delta.state_changed_bytes, delta.state_full_bytes]))
+    assert unpack(changed) == {key["mood"]: 25}
+    assert unpack(full) == {key["mood"]: 25, key["label"]: "b"}
+    assert len(core.step(4).delta.state_row) == 0
+
+
+def _split(data: bytes, sizes: "np.ndarray") -> list[bytes]:
+    ends = np.cumsum(sizes).tolist()
+    return [data[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
+
+
+def test_wrong_use_says_what_is_wrong() -> None:
+    errors: list[str] = []
+    script = Script("s")
+    script.kind("duck", [])
+
+    @script.start
+    def begin(world: World) -> None:
+        for call in (
+            lambda: world.spawn("dog"),
+            lambda: world.spawn("duck", colour=1),
+            lambda: world.spawn("duck", 3, pos=np.zeros((2, 3))),
+            lambda: world.spawn("person"),
+            lambda: world.all("duck").colour,
+            lambda: world.after(-1.0, "x", []),
+        ):
+            with pytest.raises((KeyError, AttributeError, ValueError)) as caught:
+                call()
+            errors.append(str(caught.value))
+
+    core = ShardCore(CONFIG, None, [script])
+    assert core.step(1).faults == []
+    assert len(errors) == 6
+    script.every("dog")(lambda world, dogs: None)
+    with pytest.raises(DeclarationError, match="no kind 'dog'"):
+        ShardCore(CONFIG, None, [script])
+
+
+def test_near_finds_what_a_loop_finds() -> None:
+    found: list[set[tuple[int, int]]] = []
+    script = Script("s")
+    script.kind("duck", [])
+    random = np.random.default_rng(3)
+    where = random.uniform(-40, 40, (200, 3))
+    points = random.uniform(-45, 45, (20, 2))
+
+    @script.start
+    def begin(world: World) -> None:
+        world.spawn("duck", len(where), pos=where)
+
+    @script.every("duck")
+    def look(world: World, ducks: Rows) -> None:
+        query, ids = world.near(points[:, 0], points[:, 1], 9.0, kind="duck")
+        found.append(set(zip(query.tolist(), ids.tolist(), strict=True)))
+
+    core = ShardCore(CONFIG, None, [script])
+    core.step(1)
+    core.step(2)
+    gap = np.hypot(points[:, :1] - where[:, 0], points[:, 1:] - where[:, 2])
+    assert found[-1] == {(int(q), int(row) + 1) for q, row in zip(*np.nonzero(gap <= 9.0), strict=True)}
+
+
+def test_enter_and_leave_are_told_once() -> None:
+    told: list[tuple[str, int, int]] = []
+    script = Script("s")
+
+    @script.enter("person")
+    def came(world: World, people: Rows) -> None:
+        told.append(("came", world.tick, len(people)))
+
+    @script.leave("person")
+    def went(world: World, ids: "np.ndarray") -> None:
+        told.append(("went", world.tick, len(ids)))
+
+    core = ShardCore(CONFIG, None, [script])
+    core.step(1, [attach(1, 5, 6)])
+    message = attach(3)
+    message.detach = [[5, 1, True]]
+    core.step(2)
+    core.step(3, [message])
+    core.step(4)
+    assert told == [("came", 1, 2), ("went", 3, 1)]
+
+
+def test_the_tutorial_world_runs() -> None:
+    core = ShardCore(CONFIG, None, [example("hello_behaviour")], options={"inhabitants_count": 12})
+    events = []
+    for tick in range(1, 250):
+        result = core.step(tick, [attach(tick, 1)] if tick == 5 else [])
+        assert result.faults == []
+        events += result.delta.events
+    assert [event[2] for event in events] == ["hello", "quack", "quack"]
+    assert events[0][0] == 1
+    assert broken(core.state) == []
+
+
+def test_helsinkis_script_needs_streets_and_says_so() -> None:
+    core = ShardCore(CONFIG, place(boxes()), [example("helsinki")])
+    assert "world.place" in core.step(1).faults[0].error

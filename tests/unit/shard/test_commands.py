@@ -1,0 +1,97 @@
+"""Command queues: what is taken, what is skipped, and that nobody walks faster than time."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.commands import QUEUE
+from shard.config import ShardConfig
+from shard.core import ShardCore
+from tests.unit.shard.worlds import attach, command, inputs
+
+CONFIG = ShardConfig(bounds_half_m=64.0)
+
+
+def joined() -> tuple[ShardCore, list[int]]:
+    core = ShardCore(CONFIG)
+    return core, core.step(1, [attach(1, 7)]).delta.attached[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.lists(st.tuples(st.integers(-3, 6), st.integers(0, 40)), max_size=9), min_size=1, max_size=60),
+)
+def test_time_spent_is_bounded_by_real_time(base: int, ticks: list[list[tuple[int, int]]]) -> None:
+    """Floods, repeats, wrapped and skipped numbers, absurd steps: acknowledged numbers ascend, steps do not exceed
+    ticks."""
+    core, given_ = joined()
+    row = given_[3]
+    queues = core.state.queues()
+    newest, acknowledged, earned = 0, 0, 0
+    for tick, entries in enumerate(ticks, 2):
+        said = []
+        for ahead, steps in entries:
+            said.append(((base + newest + ahead) % 2**32, command(127, steps=steps)))
+            newest = max(newest, newest + ahead)
+        x = float(core.state.table.pos[row, 0])
+        own = core.step(tick, [inputs(tick, given_, said)] if said else []).delta
+        earned += CONFIG.steps_per_tick
+        assert 0 <= queues.bank[row] <= CONFIG.bank_steps_max
+        assert 0 <= queues.queued[row] <= QUEUE
+        most = min(earned, CONFIG.bank_steps_max)
+        assert float(core.state.table.pos[row, 0]) - x <= most * 6.0 / 60 + 1e-9
+        held = queues.seq[row, : queues.queued[row]].astype(np.int64)
+        assert all((np.diff(held) % 2**32 < 2**31).tolist())
+        if queues.heard[row] and len(own.own_seq):
+            now = int(own.own_seq[0])
+            if acknowledged:
+                assert (now - acknowledged) % 2**32 < 2**31
+            acknowledged = now
+
+
+def test_repeated_commands_are_applied_once() -> None:
+    core, given_ = joined()
+    for tick in range(2, 30):
+        said = [(seq, command(127)) for seq in range(max(2, tick - 4), tick + 1)]
+        core.step(tick, [inputs(tick, given_, said)])
+    assert core.state.counted.tolist()[0] == 28
+    once, same = joined()
+    for tick in range(2, 30):
+        once.step(tick, [inputs(tick, same, [(tick, command(127))])])
+    assert np.array_equal(core.state.table.pos[given_[3]], once.state.table.pos[same[3]])
+
+
+def test_commands_of_a_hiccup_are_caught_up_with_from_the_bank() -> None:
+    """Four ticks without a command, then all at once: the body is where it would be, one or two ticks later."""
+    core, given_ = joined()
+    steady, same = joined()
+    for tick in range(2, 40):
+        late = range(20, 25) if tick == 24 else () if 20 <= tick < 24 else (tick,)
+        core.step(tick, [inputs(tick, given_, [(seq, command(127)) for seq in late])])
+        steady.step(tick, [inputs(tick, same, [(tick, command(127))])])
+        assert core.state.queues().bank[given_[3]] >= 0
+    behind = steady.state.table.pos[same[3], 0] - core.state.table.pos[given_[3], 0]
+    assert behind <= 2 * 3 * 3.0 / 60 + 1e-9
+    assert core.state.counted[3] == 0
+
+
+def test_a_lasting_backlog_is_dropped_and_counted() -> None:
+    core, given_ = joined()
+    core.step(2, [inputs(2, given_, [(seq, command(127)) for seq in range(1, 41)])])
+    seq = 41
+    for tick in range(3, 120):
+        core.step(tick, [inputs(tick, given_, [(seq, command(127))])])
+        seq += 1
+    assert core.state.counted[3] > 0
+    assert core.state.queues().queued[given_[3]] <= 2
+
+
+def test_inputs_of_strangers_are_counted_and_change_nothing() -> None:
+    core, given_ = joined()
+    before = core.state.table.pos.copy()
+    wrong = [*given_[:4], given_[4] + 1]
+    far = [*given_[:3], 1 << 30, 1]
+    core.step(2, [inputs(2, wrong, [(1, command(127))]), inputs(2, far, [(1, command(127))])])
+    assert core.state.counted.tolist() == [0, 2, 0, 0]
+    assert np.array_equal(core.state.table.pos, before)

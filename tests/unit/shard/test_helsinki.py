@@ -1,0 +1,83 @@
+"""Helsinki's inhabitants on the real map: they get along, keep out of walls, and do not cost calls by number."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridges.places import load_place
+from kernels.walk import fit_at
+from protocol.place import Place
+from shard.behaviours.api import Script
+from shard.config import ShardConfig
+from shard.core import ShardCore
+from shard.world.checks import broken
+from tests.unit.shard.worlds import attach, command, inputs
+
+BEHAVIOURS = Path(__file__).parents[3] / "examples" / "helsinki" / "behaviours.py"
+
+
+@pytest.fixture(scope="module")
+def helsinki(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return load_place("helsinki", tmp_path_factory.mktemp("places"))
+
+
+def world(place: Place, inhabitants: int) -> ShardCore:
+    spec = importlib.util.spec_from_file_location("example_helsinki", BEHAVIOURS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    script: Script = module.script
+    options = {"inhabitants_count": inhabitants, "props_count": 30}
+    return ShardCore(ShardConfig(), place, [script], options=options)
+
+
+def test_inhabitants_get_along_and_keep_out_of_walls(helsinki: Place) -> None:
+    core = world(helsinki, 200)
+    table = core.state.table
+    core.step(1, [attach(1, *range(1, 21))])
+    core.step(2)
+    rows = table.rows(core.state.registry.kind_number["inhabitant"])
+    length = np.zeros(len(rows))
+    last = table.pos[rows].copy()
+    for tick in range(3, 603):
+        assert core.step(tick).faults == []
+        length += np.linalg.norm(table.pos[rows] - last, axis=1)
+        last = table.pos[rows].copy()
+    assert length.mean() > 20
+    assert length.min() > 3
+    fits = np.zeros(len(rows), np.uint8)
+    fit_at(core.state.ground.walk, last, fits)
+    assert fits.mean() > 0.99
+    assert broken(core.state) == []
+
+
+def calls_in_a_step(place: Place, inhabitants: int, people: int) -> float:
+    core = world(place, inhabitants)
+    given = core.step(1, [attach(1, *range(1, people + 1))]).delta.attached
+    counted = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    for tick in range(2, 42):
+        message = inputs(tick, given[0], [])
+        message.input_row = np.array([body[3] for body in given], np.uint32)
+        message.input_generation = np.array([body[4] for body in given], np.uint32)
+        message.input_seq = np.full(people, tick, np.uint32)
+        message.input_command = np.concatenate([command(127)] * people)
+        sys.setprofile(count if tick >= 22 else None)
+        try:
+            core.step(tick, [message])
+        finally:
+            sys.setprofile(None)
+    return counted / 20
+
+
+def test_calls_in_a_step_do_not_depend_on_the_number_of_entities(helsinki: Place) -> None:
+    few, many = calls_in_a_step(helsinki, 100, 20), calls_in_a_step(helsinki, 2000, 1000)
+    assert many == pytest.approx(few, rel=0.05)

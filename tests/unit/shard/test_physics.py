@@ -1,0 +1,122 @@
+"""Contacts: props are pushed, walkers are pushed but never into walls, heights are kept apart."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.layouts import OWN_MOVED
+from shard.behaviours.api import Body, Script
+from shard.behaviours.world import Rows, World
+from shard.config import ShardConfig
+from shard.core import ShardCore
+from shard.world.checks import broken
+from tests.unit.shard.worlds import attach, boxes, command, inputs, place
+
+
+def prop(pos: list[float], vel: list[float], body: Body) -> Script:
+    script = Script("prop")
+    script.kind("prop", [], body)
+
+    @script.start
+    def begin(world: World) -> None:
+        world.spawn("prop", pos=pos, vel=vel)
+
+    return script
+
+
+def test_a_walker_pushes_a_ball_away() -> None:
+    script = prop([2.0, 0, 0], [0, 0, 0], Body(radius_m=0.3, mass_kg=2, drag_per_s=0.3))
+    core = ShardCore(ShardConfig(), place(boxes()), [script])
+    given_ = core.step(1, [attach(1, 1)]).delta.attached[0]
+    core.state.table.pos[given_[3]] = 0
+    for tick in range(2, 60):
+        core.step(tick, [inputs(tick, given_, [(tick, command(127))])])
+    ball = core.state.table.rows(2)[0]
+    assert core.state.table.pos[ball, 0] > core.state.table.pos[given_[3], 0] + 0.5
+    assert core.state.table.pos[ball, 0] > 5
+
+
+def test_a_heavy_crate_pushes_a_walker_and_never_into_a_wall() -> None:
+    """The crate is driven against somebody who stands with the back to a wall."""
+    script = Script("crusher")
+    script.kind("crate", [], Body(radius_m=0.5, mass_kg=2000, square=True))
+
+    @script.start
+    def begin(world: World) -> None:
+        world.spawn("crate", pos=[-3.0, 0, 0])
+
+    @script.every("crate")
+    def drive(world: World, crates: Rows) -> None:
+        crates.vel[:] = [2.0, 0, 0]
+
+    core = ShardCore(ShardConfig(), place(boxes((3, -5, 4, 5, 0, 5))), [script])
+    row = core.step(1, [attach(1, 1)]).delta.attached[0][3]
+    core.state.table.pos[row] = 0
+    moved = 0
+    for tick in range(2, 120):
+        delta = core.step(tick).delta
+        moved += sum(flag & OWN_MOVED for flag in delta.own_flags.tolist())
+        assert broken(core.state) == []
+    assert moved
+    assert core.state.table.pos[row, 0] > 1.5
+    assert core.state.table.pos[row, 0] <= 3 - 0.3125 + 1e-9
+
+
+@pytest.mark.parametrize(("y", "passes"), [(0.0, False), (8.0, True)])
+def test_bands_keep_heights_apart(y: float, passes: bool) -> None:
+    """A ball on a roof's height passes over a low wall and over a person who stands below."""
+    script = prop([-4.0, y, 0], [4.0, 0, 0], Body(radius_m=0.3, mass_kg=5))
+    core = ShardCore(ShardConfig(), place(boxes((2, -5, 3, 5, 0, 3))), [script])
+    row = core.step(1, [attach(1, 1)]).delta.attached[0][3]
+    core.state.table.pos[row] = 0
+    for tick in range(2, 60):
+        core.step(tick)
+    ball = core.state.table.rows(2)[0]
+    assert (core.state.table.pos[ball, 0] > 5) == passes
+    assert (core.state.table.pos[row, 0] == 0) == passes
+
+
+def test_nothing_fast_leaves_the_world_or_passes_a_wall() -> None:
+    script = prop([0, 0, 0], [500.0, 0, 3.0], Body(radius_m=0.25, mass_kg=1, elasticity=1.0))
+    core = ShardCore(ShardConfig(), place(boxes((5, -60, 5.25, 60, 0, 3))), [script])
+    for tick in range(1, 400, 4):
+        core.step(tick + 3)
+        assert (core.state.table.pos[core.state.table.rows(), 0] < 5).all()
+
+
+MOVE = st.tuples(st.integers(-128, 127), st.integers(-128, 127), st.integers(0, 3), st.integers(1, 12))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(MOVE, min_size=10, max_size=60), st.integers(0, 2**16))
+def test_walkers_are_never_inside_walls(moves: list[tuple[int, int, int, int]], seed: int) -> None:
+    walls = boxes((1, -3, 2, 3, 0, 4), (-3, 1, 1.25, 2, 0, 4), (-2, -2, -1.5, -1.5, 0, 0.4), half_m=6.0)
+    script = Script("crowd")
+    script.kind("duck", [], Body(radius_m=0.4, mass_kg=300))
+
+    @script.start
+    def begin(world: World) -> None:
+        world.spawn("duck", 12, pos=world.random.uniform(-5, 5, (12, 3)) * [1, 0, 1])
+
+    @script.every("duck")
+    def storm(world: World, ducks: Rows) -> None:
+        ducks.vel[:, [0, 2]] = world.random.normal(0, 4, (len(ducks), 2))
+        world.push(world.all("person").id, world.random.normal(0, 1, 2))
+
+    core = ShardCore(ShardConfig(seed=seed), place(walls, [(0, 0), (-4, -4)]), [script])
+    given_ = core.step(1, [attach(1, 1, 2)]).delta.attached
+    for tick, (x, z, buttons, steps) in enumerate(moves, 2):
+        made = command(x, z, steps, buttons)
+        core.step(tick, [inputs(tick, body, [(tick, made)]) for body in given_])
+        assert broken(core.state) == []
+
+
+def test_scraping_along_walls_alone_is_never_corrected() -> None:
+    """Own state is flagged as moved only by something else: walls are the walker's own rule."""
+    core = ShardCore(ShardConfig(), place(boxes((1, -50, 2, 50, 0, 4), (-50, 40, 1, 41, 0, 4))))
+    given_ = core.step(1, [attach(1, 1)]).delta.attached[0]
+    for tick in range(2, 300):
+        own = core.step(tick, [inputs(tick, given_, [(tick, command(100, 80, buttons=1))])]).delta
+        assert not (own.own_flags & OWN_MOVED).any()
+    assert np.linalg.norm(core.state.table.pos[given_[3]]) > 20
