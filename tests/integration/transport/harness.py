@@ -99,7 +99,8 @@ async def raw_client(
     port: int, after: bytes = b"", **options: Any
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """An upgraded connection; ``after`` goes out in one packet with the request."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
+    address = {} if "sock" in options else {"host": "127.0.0.1", "port": port}
+    reader, writer = await asyncio.open_connection(**address, **options)
     try:
         writer.write(UPGRADE + after)
         head = await reader.readuntil(b"\r\n\r\n")
