@@ -1,7 +1,8 @@
-"""The metrics of a gateway process: one registry, and one object for each thing worth seeing (names after Prometheus' conventions).
+"""The metrics of a gateway process: one registry, and one object for each thing worth seeing (names after Prometheus'
+conventions).
 
-Decides names, units and buckets. Invariant: label values come from fixed sets of words, never from what a client sends. Not
-responsible for: when they are set (the shells do that, once a tick, not once for each view).
+Decides names, units and buckets. Invariant: label values come from fixed sets of words, never from what a client sends.
+Not responsible for: when they are set (the shells do that, once a tick, not once for each view).
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -34,6 +35,8 @@ class Metrics:
         self.visible = Gauge("isthmus_visible_entities", "Entities that all views show, together.", registry=r)
         self.updates_due = Counter("isthmus_updates_due", "Updates that were due for a view.", registry=r)
         self.updates_sent = Counter("isthmus_updates_sent", "Updates that were encoded, by form.", ["form"], registry=r)
+        self.enters = Counter("isthmus_enters", "Entities that views began to show.", registry=r)
+        self.leaves = Counter("isthmus_leaves", "Entities that views ceased to show.", registry=r)
         self.views_paused = Gauge(
             "isthmus_views_paused", "Views without frames until their client catches up.", registry=r
         )

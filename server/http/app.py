@@ -1,8 +1,9 @@
 """The aiohttp application of a gateway: /ws, health, metrics, the map, guest tokens, status, the page.
 
-Decides routes, caching and security headers; what is said there comes from the callables of ``Services``. Invariants: every route
-checks Host; every error is JSON with ``error`` (a stable word) and ``text``; nothing is read from a path that a client names.
-Not responsible for: the WebSocket after its upgrade (``server.transport``), who may have a token (``server.session``).
+Decides routes, caching and security headers; what is said there comes from the callables of ``Services``. Invariants:
+every route checks Host; every error is JSON with ``error`` (a stable word) and ``text``; nothing is read from a path
+that a client names. Not responsible for: the WebSocket after its upgrade (``server.transport``), who may have a token
+(``server.session``).
 """
 
 import gzip
@@ -83,8 +84,9 @@ def _accepts_gzip(request: web.Request) -> bool:
 
 @dataclass(slots=True)
 class Services:
-    """What the routes need. ``ready``: warm-up is over and a first tick was run. ``map``: path below ``/map/`` → its resource.
-    ``issue_guest``: name → token, in development only. ``status``: the summary for ``isthmus top``. ``static``: folder of the page.
+    """What the routes need. ``ready``: warm-up is over and a first tick was run. ``map``: path below ``/map/`` → its
+    resource. ``issue_guest``: name → token, in development only. ``status``: the summary for ``isthmus top``.
+    ``static``: folder of the page.
     """
 
     ready: Callable[[], bool]
@@ -225,7 +227,8 @@ class _GuestRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def load_static(folder: Path) -> dict[str, Resource]:
-    """The page's files by their path, read once. Those under ``assets/`` carry a hash in their names and never change."""
+    """The page's files by their path, read once. Those under ``assets/`` carry a hash in their names and never
+    change."""
     found: dict[str, Resource] = {}
     for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if not file.is_file() or any(part.startswith(".") for part in file.relative_to(folder).parts):

@@ -1,7 +1,8 @@
-"""Whom the HTTP side answers: Host against DNS rebinding, Origin against other people's pages, addresses behind proxies.
+"""Whom the HTTP side answers: Host against DNS rebinding, Origin against other people's pages, addresses behind
+proxies.
 
-Pure functions of header values. Invariant: a browser page of another site can neither open a connection nor post, in development too.
-Not responsible for: tokens (``server.session``).
+Pure functions of header values. Invariant: a browser page of another site can neither open a connection nor post, in
+development too. Not responsible for: tokens (``server.session``).
 """
 
 import ipaddress
@@ -27,8 +28,8 @@ def split_host(value: str) -> tuple[str, int | None] | None:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """``hosts``: names that this server goes by (any port). ``origins``: other sites' pages that may connect, as ``https://name[:port]``.
-    ``proxies``: addresses or networks whose X-Forwarded-For is believed.
+    """``hosts``: names that this server goes by (any port). ``origins``: other sites' pages that may connect, as
+    ``https://name[:port]``. ``proxies``: addresses or networks whose X-Forwarded-For is believed.
     """
 
     hosts: frozenset[str] = LOOPBACK_HOSTS
@@ -37,7 +38,8 @@ class Guard:
 
     @classmethod
     def of(cls, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Iterable[str] = ()) -> "Guard":
-        """From configuration; loopback names are always among the hosts. Raises ValueError that names the wrong entry."""
+        """From configuration; loopback names are always among the hosts. Raises ValueError that names the wrong
+        entry."""
         for origin in origins:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
@@ -49,12 +51,14 @@ class Guard:
         )
 
     def host_allowed(self, host: str | None) -> bool:
-        """Whether the Host header names this server. A page that rebinds its own name to our address sends its own name."""
+        """Whether the Host header names this server. A page that rebinds its own name to our address sends its own
+        name."""
         parts = split_host(host or "")
         return parts is not None and parts[0] in self.hosts
 
     def origin_allowed(self, origin: str | None, host: str | None) -> bool:
-        """Whether a page of ``origin`` may talk to us: no page at all, our own page, or one that the configuration names."""
+        """Whether a page of ``origin`` may talk to us: no page at all, our own page, or one that the configuration
+        names."""
         if origin is None:
             return True
         if origin.lower() in self.origins:

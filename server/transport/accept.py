@@ -1,8 +1,9 @@
 """GET /ws: the checks, the upgrade, and the handing over of the connection.
 
-Decides who gets a connection at all (Origin, connections per address, free slots). Invariants: from the 101 on no byte is lost
-between aiohttp and us: reading is paused before it is written, and our writing starts after it has left; the handler is parked until
-aiohttp's protocol has had its connection_lost. Not responsible for: Host (a middleware checks it for every route), tokens.
+Decides who gets a connection at all (Origin, connections per address, free slots). Invariants: from the 101 on no byte
+is lost between aiohttp and us: reading is paused before it is written, and our writing starts after it has left; the
+handler is parked until aiohttp's protocol has had its connection_lost. Not responsible for: Host (a middleware checks
+it for every route), tokens.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections import Counter
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from protocol.codes import Close
 from protocol.layouts import SUBPROTOCOL
@@ -87,11 +89,13 @@ class Acceptor:
         response = _Upgraded(status=101, headers=headers)
         response.force_close()
         try:
-            await response.prepare(request)
+            # With a limit of 0, drain() returns when the 101 is with the kernel: what we send ourselves comes after it.
+            transport.set_write_buffer_limits(0)
+            writer = await response.prepare(request)
             async with asyncio.timeout(_UPGRADE_S):
-                while transport.get_write_buffer_size() and not link.aborted:
-                    await asyncio.sleep(0.001)
-            if link.aborted:
+                await cast(AbstractStreamWriter, writer).drain()
+            transport.set_write_buffer_limits()
+            if link.aborted or (transport.get_write_buffer_size() and not tls):
                 return response
             if verdict is not None:
                 await self._refuse(link, *verdict)

@@ -1,9 +1,10 @@
 """The table of connections: who is connected, what waits for them, and how each of them ends.
 
-Decides when a connection is closed and when its slot may be used again. Invariants: a connection ends for its user in exactly one
-way, by the user's own ``close`` or by one ``Lost``; a slot is free only after the socket is closed and aiohttp has forgotten it;
-in the steady state no Python runs for each connection (TLS connections excepted: they take a path with copies).
-Not responsible for: the upgrade (``accept``), parsing (``kernels.wsparse``), meaning (``server.session``).
+Decides when a connection is closed and when its slot may be used again. Invariants: a connection ends for its user in
+exactly one way, by the user's own ``close`` or by one ``Lost``; a slot is free only after the socket is closed and
+aiohttp has forgotten it; in the steady state no Python runs for each connection (TLS connections excepted: they take a
+path with copies). Not responsible for: the upgrade (``accept``), parsing (``kernels.wsparse``), meaning
+(``server.session``).
 """
 
 import asyncio
@@ -48,7 +49,8 @@ _NO_SSEQ = np.zeros(0, np.uint32)
 
 
 class Sent(NamedTuple):
-    """What one ``send`` did: bytes written, frames taken, sockets that were full, connections found broken, system calls."""
+    """What one ``send`` did: bytes written, frames taken, sockets that were full, connections found broken, system
+    calls."""
 
     bytes: int
     frames: int
@@ -138,7 +140,8 @@ class Carriers:
         self._deliver = None
 
     def adopt(self, link: Link) -> int | None:
-        """Take over an upgraded connection; returns its slot, or None if all are taken. Raises OSError if it cannot be watched."""
+        """Take over an upgraded connection; returns its slot, or None if all are taken. Raises OSError if it cannot be
+        watched."""
         if not self._free:
             return None
         conn = self._free.popleft()
@@ -190,7 +193,8 @@ class Carriers:
     # ------------------------------------------------------------------------------------------------------ receiving
 
     def wake(self) -> None:
-        """Poll soon: something happened that the epoll instance does not show (a new connection, bytes of a TLS connection)."""
+        """Poll soon: something happened that the epoll instance does not show (a new connection, bytes of a TLS
+        connection)."""
         if self._loop is not None and self._unmute is None and self._deliver is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._unmute = self._loop.call_later(0, self._end_mute)
@@ -323,10 +327,11 @@ class Carriers:
         offset: npt.NDArray[np.int64],
         length: npt.NDArray[np.int64],
     ) -> Sent:
-        """Write ``buffer[offset[i] : offset[i] + length[i]]`` (whole frames, headers included) to ``conn[i]``, and all that waits.
+        """Write ``buffer[offset[i] : offset[i] + length[i]]`` (whole frames, headers included) to ``conn[i]``, and all
+        that waits.
 
-        One compiled call; never blocks. What a socket does not take is copied, so ``buffer`` may be reused at once. Connections that
-        broke, or could not hold their frame, are reported as ``Lost`` by the next poll.
+        One compiled call; never blocks. What a socket does not take is copied, so ``buffer`` may be reused at once.
+        Connections that broke, or could not hold their frame, are reported as ``Lost`` by the next poll.
         """
         self._turn = (self._turn + 1) & 0xFFFFFFFF
         counts = self._send_counts
@@ -371,8 +376,8 @@ class Carriers:
     def post(self, conns: npt.NDArray[np.int32], message: bytes, sseq: npt.NDArray[np.uint32] | None = None) -> None:
         """Queue one message for many connections; it leaves with the next ``send`` or ``flush``, before its frames.
 
-        ``sseq`` (uint32[n]): the number that each stream gives to this structure message, patched in place. A connection with more than
-        ``post_bytes_max`` waiting is closed with 4002 and reported as ``Lost``.
+        ``sseq`` (uint32[n]): the number that each stream gives to this structure message, patched in place. A
+        connection with more than ``post_bytes_max`` waiting is closed with 4002 and reported as ``Lost``.
         """
         framed = as_array(frame(message))
         at = len(framed) - len(message) + SSEQ_OFFSET

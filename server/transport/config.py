@@ -61,8 +61,9 @@ def raise_nofile(connections: int) -> int:
         return soft
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise OSError(
-            f"{connections} connections need {needed} file descriptors, but this process may have {hard} at most: raise the "
-            f"limit (ulimit -Hn {needed}; LimitNOFILE={needed} in systemd) or lower the capacity to {hard - _FD_RESERVE}"
+            f"{connections} connections need {needed} file descriptors, but this process may have {hard} at most: "
+            f"raise the limit (ulimit -Hn {needed}; LimitNOFILE={needed} in systemd) or lower the capacity to "
+            f"{hard - _FD_RESERVE}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     return needed

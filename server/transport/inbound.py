@@ -21,7 +21,6 @@ from kernels.wsparse import (
 from protocol.layouts import COMMAND
 from protocol.messages import Ack, Input
 
-
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -34,7 +33,8 @@ class Opened(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A connection ended, not by our ``close``. ``code``: WebSocket close code (1006: it broke); ``reason``: a stable word."""
+    """A connection ended, not by our ``close``. ``code``: WebSocket close code (1006: it broke); ``reason``: a stable
+    word."""
 
     conn: int
     code: int
@@ -45,8 +45,9 @@ class Lost(NamedTuple):
 class Inbound:
     """What arrived since the last poll. Take them in this order: opened, cold, inputs, acks, lost.
 
-    ``input_*``: uint32[n] each, ``command_first`` uint32[n] and ``command_count`` uint8[n] index ``commands`` (COMMAND[m]);
-    ``ack_*``: uint32[k] each. ``cold``: other messages, whole but not decoded, in order for each connection.
+    ``input_*``: uint32[n] each, ``command_first`` uint32[n] and ``command_count`` uint8[n] index ``commands``
+    (COMMAND[m]); ``ack_*``: uint32[k] each. ``cold``: other messages, whole but not decoded, in order for each
+    connection.
     """
 
     opened: list[Opened] = field(default_factory=list)

@@ -1,7 +1,8 @@
-"""One connection as asyncio and aiohttp see it: its transport, and the hook by which aiohttp hands over and says good-bye.
+"""One connection as asyncio and aiohttp see it: its transport, and the hook by which aiohttp hands over and says
+good-bye.
 
-Invariant: ``done`` is resolved once aiohttp's protocol has had its connection_lost, whoever ended the connection; until then the
-handler that accepted it stays parked. Not responsible for: bytes of plain connections (they never pass here).
+Invariant: ``done`` is resolved once aiohttp's protocol has had its connection_lost, whoever ended the connection; until
+then the handler that accepted it stays parked. Not responsible for: bytes of plain connections (they never pass here).
 """
 
 import asyncio
@@ -17,9 +18,9 @@ _PENDING_BYTES_MAX = 32_768
 class Link:
     """Plays the part of aiohttp's payload parser (``set_parser``), so it gets the bytes after the upgrade and the end.
 
-    ``fd``: descriptor; ``remote``: the client's address; ``tls``: whether bytes must pass the transport; ``pending``: decrypted bytes not
-    yet parsed; ``ended``: the user of ``Carriers`` knows, or will be told by a queued Lost, that it is over;
-    ``deaf``: refused, nothing it says counts.
+    ``fd``: descriptor; ``remote``: the client's address; ``tls``: whether bytes must pass the transport; ``pending``:
+    decrypted bytes not yet parsed; ``ended``: the user of ``Carriers`` knows, or will be told by a queued Lost, that it
+    is over; ``deaf``: refused, nothing it says counts.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
 """Cold messages: framed once, copied into the transmit areas of many connections, numbered in place.
 
-Decides that a client with too much waiting is too slow. Invariant: a message is queued whole or not at all. Not responsible for:
-sending (``syscalls``), closing (``carriers``).
+Decides that a client with too much waiting is too slow. Invariant: a message is queued whole or not at all. Not
+responsible for: sending (``syscalls``), closing (``carriers``).
 """
 
 from typing import Any
@@ -36,8 +36,8 @@ def enqueue(
 ) -> int:
     """Append ``framed`` to the transmit area of each open connection in ``conns`` (int32[n]).
 
-    ``sseq`` (uint32[n], or empty): the structure number for each, written big-endian at ``sseq_at`` of its copy. Connections where more
-    than ``bytes_max`` would wait go to ``overflow`` (int32[N]); returns how many.
+    ``sseq`` (uint32[n], or empty): the structure number for each, written big-endian at ``sseq_at`` of its copy.
+    Connections where more than ``bytes_max`` would wait go to ``overflow`` (int32[N]); returns how many.
     """
     size = framed.shape[0]
     refused = 0

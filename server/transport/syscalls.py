@@ -1,8 +1,8 @@
 """Batched system calls: one compiled call receives from, or sends to, all connections that are ready.
 
-Decides nothing: it moves bytes between sockets and the areas of ``Carriers``, and says which connections ended. Linux only
-(epoll). libc functions are named as external symbols, so that the compiled code can be cached on disk. Invariant: a call
-never blocks. Not responsible for: what the bytes mean (``kernels.wsparse``), closing sockets (``carriers``).
+Decides nothing: it moves bytes between sockets and the areas of ``Carriers``, and says which connections ended. Linux
+only (epoll). libc functions are named as external symbols, so that the compiled code can be cached on disk. Invariant:
+a call never blocks. Not responsible for: what the bytes mean (``kernels.wsparse``), closing sockets (``carriers``).
 """
 
 import errno
@@ -71,10 +71,11 @@ def watch(epoll_fd: int, fd: int, conn: int, operation: int) -> int:
 
 @jit
 def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, ready: I32, ends: I32, counts: I64) -> None:
-    """One recv(2) on each connection that has something, into its area; appends to ``ready`` (int32[N]) those with new bytes.
+    """One recv(2) on each connection that has something, into its area; appends to ``ready`` (int32[N]) those with new
+    bytes.
 
-    ``events``: EPOLL_EVENT[N]. ``scratch``: uint8[any]: where a closing connection's bytes go to be forgotten. A connection at its end is
-    appended to ``ends`` (int32[3, N]) with End.EOF or End.RESET and becomes STATE_GONE.
+    ``events``: EPOLL_EVENT[N]. ``scratch``: uint8[any]: where a closing connection's bytes go to be forgotten. A
+    connection at its end is appended to ``ends`` (int32[3, N]) with End.EOF or End.RESET and becomes STATE_GONE.
     """
     found = _epoll_wait(epoll_fd, events.ctypes.data, events.shape[0], 0)
     for k in range(found):
@@ -210,11 +211,13 @@ def send(
     overflow: I32,
     counts: I64,
 ) -> None:
-    """Write ``buffer[offset[i]:offset[i] + length[i]]`` to ``conn[i]``, then all that waits elsewhere. Frames carry their headers.
+    """Write ``buffer[offset[i]:offset[i] + length[i]]`` to ``conn[i]``, then all that waits elsewhere. Frames carry
+    their headers.
 
-    What waits for a connection leaves before its frame, in one call with it. What the socket does not take is copied to ``tx``
-    (uint8[N, T]). ``turn`` (uint32) differs in each call. Connections that broke go to ``lost`` (int32[N]); those whose area
-    cannot hold the frame to ``overflow`` (int32[N]), and nothing of that frame is kept. Connections that are not open are passed over.
+    What waits for a connection leaves before its frame, in one call with it. What the socket does not take is copied to
+    ``tx`` (uint8[N, T]). ``turn`` (uint32) differs in each call. Connections that broke go to ``lost`` (int32[N]);
+    those whose area cannot hold the frame to ``overflow`` (int32[N]), and nothing of that frame is kept. Connections
+    that are not open are passed over.
     """
     for i in range(conn.shape[0]):
         c = conn[i]

@@ -11,7 +11,8 @@ Event = tuple[str, object]
 
 @dataclass
 class SlowParser:
-    """Feed it bytes; ``events`` are, in order: input, ack, cold (messages), refused (a malformed INPUT or ACK), pong, end."""
+    """Feed it bytes; ``events`` are, in order: input, ack, cold (messages), refused (a malformed INPUT or ACK), pong,
+    end."""
 
     message_bytes_max: int
     tokens: int

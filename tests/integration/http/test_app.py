@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -118,7 +119,7 @@ async def test_guest_tokens(client: ClientSession) -> None:
     async with client.post("/api/guest", json={"name": "Ada"}) as response:
         assert (response.status, await response.json()) == (200, {"token": "token of Ada"})
         assert response.headers["Cache-Control"] == "no-store"
-    refused = [
+    refused: list[tuple[dict[str, Any], int, str]] = [
         ({"json": {"name": "root"}}, 400, "name"),
         ({"json": {"name": 5}}, 400, "malformed"),
         ({"data": b"{", "headers": {"Content-Type": "application/json"}}, 400, "malformed"),

@@ -99,7 +99,7 @@ async def raw_client(
     port: int, after: bytes = b"", **options: Any
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """An upgraded connection; ``after`` goes out in one packet with the request."""
-    address = {} if "sock" in options else {"host": "127.0.0.1", "port": port}
+    address: dict[str, Any] = {} if "sock" in options else {"host": "127.0.0.1", "port": port}
     reader, writer = await asyncio.open_connection(**address, **options)
     try:
         writer.write(UPGRADE + after)

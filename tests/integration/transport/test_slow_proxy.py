@@ -1,4 +1,5 @@
-"""A reader at 2 KB/s, direct and behind a proxy with a small buffer: the server's memory stays within the area of that connection."""
+"""A reader at 2 KB/s, direct and behind a proxy with a small buffer: the server's memory stays within the area of that
+connection."""
 
 import asyncio
 import resource
