@@ -25,11 +25,11 @@ U64 = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong with a behaviour: its name (or what it asked for), the error in one line, and the traceback for
-    the log; with a traceback, the behaviour was switched off."""
+    """What went wrong with a behaviour: its name (or what it asked for), the error in one line (``text``), and the
+    traceback for the log; with a traceback, the behaviour was switched off."""
 
     behaviour: str
-    error: str
+    text: str
     trace: str
 
 

@@ -40,13 +40,13 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
     if not counted:
         return
     columns = state.table.columns
-    for message in counted:
+    for message in counted:  # copies: views of received bytes are read-only, which to numba is another type
         feed(
             state.queues(),
-            message.input_row,
-            message.input_generation,
-            message.input_seq,
-            message.input_command,
+            np.array(message.input_row),
+            np.array(message.input_generation),
+            np.array(message.input_seq),
+            np.array(message.input_command),
             columns["o.attached"],
             state.table.generation,
             columns["o.seq"],

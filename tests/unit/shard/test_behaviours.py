@@ -154,4 +154,4 @@ def test_the_tutorial_world_runs() -> None:
 
 def test_helsinkis_script_needs_streets_and_says_so() -> None:
     core = ShardCore(CONFIG, place(boxes()), [example("helsinki")])
-    assert "world.place" in core.step(1).faults[0].error
+    assert "world.place" in core.step(1).faults[0].text

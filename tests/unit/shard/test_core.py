@@ -226,7 +226,7 @@ def test_a_behaviour_that_raises_is_switched_off_and_the_world_goes_on() -> None
     core = ShardCore(CONFIG, None, [script])
     faults = core.step(1).faults
     assert [fault.behaviour for fault in faults] == ["bad.explode"]
-    assert "boom" in faults[0].error
+    assert "boom" in faults[0].text
     assert "explode" in faults[0].trace
     assert core.step(2).faults == []
     core.step(3)
