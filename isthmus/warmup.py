@@ -19,9 +19,11 @@ def warm_up(steps: Sequence[Step] | None = None, console: Console | None = None)
     that does not compile is a bug, and the server must not become ready.
     """
     if steps is None:
-        from kernels.warmup import steps as kernel_steps  # numba takes a second to import: only who warms up pays
+        # numba takes a second to import: only who warms up pays
+        from isthmus.rehearsal import rehearse_sockets, rehearse_world
+        from kernels.warmup import steps as kernel_steps
 
-        steps = kernel_steps()
+        steps = [*kernel_steps(), ("a small world", rehearse_world), ("sockets", rehearse_sockets)]
     columns = (
         TextColumn("Compiling kernels"),
         BarColumn(),

@@ -1,0 +1,87 @@
+"""A small world that is run once before the doors open: it compiles every kernel on the path of a tick (DESIGN §5).
+
+A rehearsal uses the production cores and calls, so nothing on the hot path can be forgotten here. Not responsible
+for: progress.
+"""
+
+import hashlib
+import os
+import socket
+from itertools import count
+
+import numpy as np
+
+from protocol.layouts import COMMAND
+from protocol.link import Upward
+from protocol.messages import Hello, encode_client
+from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.views import ViewRules
+from server.session.identity import Identity
+from server.session.limits import SessionLimits
+from server.transport.carriers import Carriers
+from server.transport.config import CarrierConfig
+from server.transport.inbound import Inbound, Opened
+from shard.behaviours.api import Body, Script
+from shard.config import ShardConfig
+from shard.core import ShardCore
+
+
+def _bytes(n: int) -> bytes:
+    """Predictable bytes: nothing here is secret."""
+    return hashlib.sha256(b"rehearsal").digest()[:n].ljust(n, b"\0")
+
+
+def rehearse_world() -> None:
+    """Two people and a ball, thirty ticks: sessions, walking, physics, interest, frames."""
+    script = Script("rehearsal")
+    script.kind("ball", body=Body(radius_m=0.3, mass_kg=1.0))
+
+    @script.start
+    def begin(world: object) -> None:
+        world.spawn("ball", pos=np.array([[1.0, 0.0, 1.0]]))  # type: ignore[attr-defined]
+
+    shard = ShardCore(ShardConfig(), None, [script])
+    names = count()
+    gateway = GatewayCore(
+        GatewayFacts(1, "rehearsal", 20, 3, None, None, "", "isthmus"),
+        4,
+        ViewRules(),
+        SessionLimits(),
+        lambda _token: Identity("rehearsal", str(next(names)), guest=True),
+        lambda n: os.urandom(n) if n > 32 else _bytes(n),
+    )
+    gateway.subscribe(0)
+    hello = encode_client(Hello(1, 1, None, "walker"))
+    opened = [Opened(conn, 1, "127.0.0.1") for conn in range(2)]
+    gateway.take_inbound(Inbound(opened=opened, cold=[(conn, hello) for conn in range(2)]), 0.0)
+    commands = np.zeros(2, COMMAND)
+    commands["move_x"], commands["steps"] = 127, 3
+    blocked = np.zeros(4, np.uint8)
+    for tick in range(1, 31):
+        now_s = tick / 20
+        two = np.arange(2, dtype=np.uint32)
+        frame = gateway.views.state.views["frame"][:2].astype(np.uint32)
+        ones = np.ones(2, np.uint8)
+        inbound = Inbound(input_conn=two, input_seq=two * 0 + np.uint32(tick), input_frame=frame, input_stamp=two)
+        inbound.command_first, inbound.command_count, inbound.commands = two, ones, commands
+        inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp = two, frame, two
+        gateway.take_inbound(inbound, now_s)
+        result = shard.step(tick, [Upward.decode(gateway.upward(tick))])
+        delta = shard.snapshot_delta(result.delta.seq) if result.subscribe else result.delta
+        gateway.receive(delta.encode(), now_s)
+        gateway.tick(tick, now_s)
+        gateway.take()
+        for _ in gateway.frames(tick, now_s, blocked):
+            pass
+
+
+def rehearse_sockets() -> None:
+    """The batched system calls, on no connection at all, and the frame parser on a pair of sockets."""
+    carriers = Carriers(CarrierConfig(capacity=4))
+    here, there = socket.socketpair()
+    with here, there:
+        carriers.poll(0)
+        carriers.flush()
+        carriers.post(np.zeros(0, np.int32), b"\x91\x10", np.zeros(0, np.uint32))
+        carriers.post(np.zeros(0, np.int32), b"\x91\x10")
+    carriers.stop()

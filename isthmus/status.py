@@ -1,0 +1,86 @@
+"""What a running node says of itself: the summary for ``isthmus top``, and gauges brought up to date for /metrics."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from isthmus.config import Config
+from isthmus.node import Node
+from server.metrics import Totals
+from server.transport.accept import Acceptor
+
+_STARTED_S = time.monotonic()
+
+
+def status(node: Node, config: Config) -> dict[str, Any]:
+    """The summary; totals are since the start, so that a reader can make rates of two answers."""
+    recent = np.array(node.tick_seconds or [0.0]) * 1000
+    totals = node.gateway.views.totals
+    kinds = dict(node.shard.schema["kinds"])  # type: ignore[call-overload]  # [[number, name], …]
+    return {
+        "world": config.world.name,
+        "tick": node.shard.tick,
+        "rate_hz": config.world.rate_hz,
+        "uptime_s": round(time.monotonic() - _STARTED_S, 1),
+        "sessions": node.gateway.sessions.online,
+        "views": totals.views,
+        "views_paused": totals.held,
+        "entities": node.gateway.mirror.count,
+        "kinds": {kinds.get(kind, str(kind)): count for kind, count in entity_kinds(node).items()},
+        "tick_ms": {
+            "p50": round(float(np.percentile(recent, 50)), 2),
+            "p99": round(float(np.percentile(recent, 99)), 2),
+            "p999": round(float(np.percentile(recent, 99.9)), 2),
+            "max": round(float(recent.max()), 2),
+        },
+        "phases_s": {name: round(seconds, 3) for name, seconds in node.phases.seconds.items()},
+        "updates": node.updates,
+        "visible": totals.looked,
+        "bytes_out": node.carriers.sent_bytes,
+        "bytes_in": node.carriers.received_bytes,
+        "inputs": node.gateway.inputs,
+        "rejected": {**node.gateway.sessions.rejected, **node.carriers.rejected},
+        "ticks_merged": node.ticker.ticks_merged,
+        "shed_level": node.shed_level,
+        "regions": [{"region": 0, "epoch": node.shard.state.config.epoch, "entities": node.gateway.mirror.count}],
+    }
+
+
+def entity_kinds(node: Node) -> dict[int, int]:
+    """How many entities there are of each kind."""
+    mirror = node.gateway.mirror
+    kinds = mirror.cold["kind"][: mirror.high][mirror.hot["serial"][: mirror.high] != 0]
+    numbers, counts = np.unique(kinds, return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+_totals = Totals()
+
+
+def refresh(node: Node, acceptor: Acceptor) -> None:
+    """Bring gauges, and counters kept as plain totals, up to date."""
+    m, carriers, gateway = node.metrics, node.carriers, node.gateway
+    totals = gateway.views.totals
+    m.shed_level.set(node.shed_level)
+    m.views.set(totals.views)
+    m.visible.set(totals.looked)
+    m.views_paused.set(totals.held)
+    m.connections.set(carriers.open_count)
+    m.connections_blocked.set(int(carriers.blocked.sum()))
+    for kind, count in entity_kinds(node).items():
+        m.entities.labels(str(kind)).set(count)
+    for state, count in gateway.sessions.count().items():
+        m.sessions.labels(state.name.lower()).set(count)
+    _totals.add(m.sent_bytes, carriers.sent_bytes)
+    _totals.add(m.sent_frames, carriers.sent_frames)
+    _totals.add(m.send_calls, carriers.send_calls)
+    _totals.add(m.received_bytes, carriers.received_bytes)
+    _totals.add(m.received_messages, carriers.received_frames)
+    _totals.add(m.wakeups, carriers.wakeups)
+    _totals.add(m.inputs, gateway.inputs)
+    for name, seconds in node.phases.seconds.items():
+        _totals.add(m.phase_seconds.labels(name), seconds)
+    for source in (gateway.sessions.rejected, carriers.rejected, acceptor.refused):
+        for reason, count in source.items():
+            _totals.add(m.rejected.labels(reason), count)

@@ -1,0 +1,143 @@
+"""Puts a world together from its options: the place, the author's scripts, the shard, the gateway's fixed facts.
+
+Decides how options become the cores' own configuration. Not responsible for: sockets and time (``isthmus.node``).
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridges.places import load_place
+from isthmus.config import Config
+from protocol.place import Place, PlaceError
+from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.views import ViewRules
+from server.session.identity import Authenticate
+from server.session.limits import SessionLimits
+from shard.behaviours.api import Script
+from shard.config import ShardConfig
+from shard.core import ShardCore
+
+if TYPE_CHECKING:
+    from shard.phases.replay import ReplayMotion
+
+CACHE = Path(".isthmus")
+"""Beside where the server was started: imported places. Safe to delete."""
+
+
+class WorldError(Exception):
+    """The world cannot be put together; the text says what to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What ``isthmus serve`` runs."""
+
+    place: Place | None
+    shard: ShardCore
+    facts: GatewayFacts
+
+
+def load_scripts(path: Path) -> list[Script]:
+    """All Script objects that a world's module defines, in the order of their definition.
+
+    The module's folder is put behind ours on ``sys.path``, so that it may import its neighbours but never shadows us.
+    Raises WorldError; an exception of the module itself is named with its place.
+    """
+    if not path.is_file():
+        raise WorldError(f"world.behaviours: there is no file {path}")
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(f"world_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise WorldError(f"world.behaviours: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        line = trace.tb_lineno if trace is not None else 0
+        raise WorldError(f"world.behaviours: {path}:{line}: {type(error).__name__}: {error}") from error
+    scripts = [value for value in vars(module).values() if isinstance(value, Script)]
+    if not scripts:
+        raise WorldError(f'world.behaviours: {path} defines no Script; begin with `script = Script("name")`')
+    return scripts
+
+
+def load_replay(folder: Path) -> "ReplayMotion":
+    """Motion of a trajectory folder (bench/README.md): ``x y z yaw vx vy vz`` as .npy, float32 [ticks, entities]."""
+    import numpy as np
+
+    from shard.phases.replay import ReplayMotion
+
+    try:
+        columns = {name: np.load(folder / f"{name}.npy") for name in ("x", "y", "z", "yaw", "vx", "vy", "vz")}
+        position = np.stack([columns["x"], columns["y"], columns["z"]], axis=2)
+        velocity = np.stack([columns["vx"], columns["vy"], columns["vz"]], axis=2)
+        return ReplayMotion(position, velocity, columns["yaw"])
+    except (OSError, ValueError) as error:
+        raise WorldError(f"shard.replay_path: {folder}: {error}") from error
+
+
+def assemble(config: Config, version: str) -> Assembly:
+    """Place, shard and facts of the world that ``config`` describes. Raises WorldError."""
+    folder = Path(config.folder)
+    place = None
+    if config.world.place is not None:
+        source = config.world.place
+        try:
+            place = load_place(source if not source.endswith(".pbf") else folder / source, CACHE)
+        except (PlaceError, OSError) as error:
+            raise WorldError(f"world.place: {error}") from error
+    scripts = load_scripts(folder / config.world.behaviours) if config.world.behaviours is not None else []
+    replay = load_replay(folder / config.shard.replay_path) if config.shard.replay_path is not None else None
+    shard_config = ShardConfig(
+        seed=config.world.seed,
+        rate_hz=config.world.rate_hz,
+        steps_per_tick=config.world.steps_per_tick,
+        people_max=config.limits.sessions_max,
+        rows_max=config.shard.entities_max,
+        tolerance_near_m=config.view.near_tolerance_m,
+        tolerance_far_m=config.view.far_tolerance_m,
+    )
+    facts = GatewayFacts(
+        gateway=1,
+        world=config.world.name,
+        rate_hz=config.world.rate_hz,
+        steps_per_tick=config.world.steps_per_tick,
+        anchor=None if place is None else place.anchor,
+        map=None if place is None else "/map/index.json",
+        attribution="" if place is None else place.attribution,
+        server=f"isthmus {version}",
+        idle_ack_ms=config.limits.idle_ack_ms,
+    )
+    return Assembly(place, ShardCore(shard_config, place, scripts, replay_motion=replay), facts)
+
+
+def make_gateway(
+    config: Config, facts: GatewayFacts, authenticate: Authenticate, random_bytes: Callable[[int], bytes], capacity: int
+) -> GatewayCore:
+    """The gateway's core with the limits that ``config`` sets."""
+    rules = ViewRules(
+        radius_m=config.view.radius_m,
+        near_radius_m=config.view.near_radius_m,
+        hysteresis=config.view.hysteresis_ratio,
+        cap=config.view.entities_max,
+    )
+    limits = SessionLimits(
+        sessions_max=config.limits.sessions_max,
+        joins_per_tick=max(1, round(config.limits.joins_per_s / config.world.rate_hz)),
+        connections_per_address_max=config.limits.connections_per_address_max,
+        heartbeat_timeout_s=config.limits.heartbeat_s,
+        resume_grace_s=config.limits.resume_s,
+        chat_per_s=config.limits.chat_per_s,
+        chat_burst=config.limits.chat_burst,
+        name_chars_max=config.limits.name_length_max,
+    )
+    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes)
