@@ -52,7 +52,7 @@ class Acceptor:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The aiohttp handler; returns when the connection is over."""
         headers = _handshake(request)
-        remote = self._guard.client_address(request.remote, request.headers.get("X-Forwarded-For"))
+        remote = self._guard.client_address(request.remote, ", ".join(request.headers.getall("X-Forwarded-For", [])))
         verdict: tuple[Close, int | None, str] | None = None
         if not self._guard.origin_allowed(request.headers.get("Origin"), request.host):
             verdict = Close.ORIGIN, None, "pages of this origin may not connect here"

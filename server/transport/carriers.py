@@ -111,8 +111,8 @@ class Carriers:
 
     @property
     def is_full(self) -> bool:
-        """Whether ``adopt`` would find no slot."""
-        return not self._free
+        """Whether ``adopt`` would find no slot; after ``stop`` always."""
+        return not self._free or self._epoll.closed
 
     def start(self, on_inbound: Callable[[Inbound], None]) -> None:
         """Deliver what arrives to ``on_inbound`` from the running loop, at most once in ``mute_s``."""
@@ -142,7 +142,7 @@ class Carriers:
     def adopt(self, link: Link) -> int | None:
         """Take over an upgraded connection; returns its slot, or None if all are taken. Raises OSError if it cannot be
         watched."""
-        if not self._free:
+        if self.is_full:
             return None
         conn = self._free.popleft()
         row = self.columns[conn]

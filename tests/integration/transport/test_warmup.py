@@ -1,0 +1,64 @@
+"""Nothing is compiled once clients are connected, and a second process compiles nothing at all."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from kernels import wsparse
+from protocol.messages import Ack, Notice, encode_client, encode_server
+from server.transport import outbox, syscalls
+from server.transport.config import CarrierConfig
+from server.transport.outbox import frame
+from tests.integration.transport.harness import raw_client, serving, until
+from tests.unit.kernels.test_wsparse import masked
+
+KERNELS: tuple[Any, ...] = (
+    syscalls.watch,
+    syscalls.receive_and_parse,
+    syscalls.send,
+    outbox.enqueue,
+    wsparse.parse,
+)
+
+
+async def traffic() -> None:
+    async with serving(CarrierConfig(capacity=4, message_burst=5000)) as s, raw_client(s.port) as (_, writer):
+        await until(lambda: s.log.opened)
+        # Enough in one poll for the outputs to grow.
+        s.carriers._outputs.acks = np.zeros((3, 8), np.uint32)
+        writer.write(masked(encode_client(Ack(1, 1))) * 200 + masked(b"p", 9))
+        await until(lambda: len(s.log.acks) == 200)
+        s.carriers.post(np.zeros(1, np.int32), encode_server(Notice(1, "a")), np.zeros(1, np.uint32))
+        s.carriers.post(np.zeros(1, np.int32), encode_server(Notice(1, "a")))
+        s.send({0: frame(b"x")})
+        s.carriers.close(0, 4000)
+        await until(lambda: s.carriers.open_count == 0)
+
+
+def report() -> None:
+    """Run in a process of its own: warm up, work, and print what was compiled when."""
+    from server.transport.warmup import warm_up
+
+    warm_up()
+    compiled = sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
+    signatures = [len(kernel.signatures) for kernel in KERNELS]
+    uvloop.run(traffic())
+    asyncio.run(traffic())
+    later = [len(kernel.signatures) for kernel in KERNELS]
+    print(compiled, later == signatures, flush=True)  # noqa: T201  # the parent reads it
+
+
+def test_a_second_process_compiles_nothing() -> None:
+    code = "from tests.integration.transport.test_warmup import report; report()"
+    root = Path(__file__).parents[3]
+    runs = [
+        subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=110)
+        for _ in range(2)
+    ]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
+    assert runs[1].stdout.split() == ["0", "True"]
