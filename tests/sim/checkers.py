@@ -1,0 +1,173 @@
+"""What must hold in every run, checked while it goes and when the faults have stopped.
+
+Decides what "right" means, from STANDARD.md alone: numbers come back only after an acknowledged leave; what a client
+shows is where the entity was; what it sees is what is near; one body has one session. Every checker raises
+AssertionError with what it found.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from client import ClientCore
+from protocol.frames import Frame, Structure, decode
+from shard.core import ShardCore
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster, Person
+
+NEAR_ERROR_M = 0.025
+"""Tolerance of the near level (8 mm), rounding of position and velocity on three axes, and of the tick's own."""
+FAR_ERROR_M = 0.085
+EDGE_M = 1.5
+"""Entities move at most 0.3 m in a tick; a view is told with the next frame, and looks from where its body was then."""
+HISTORY_TICKS = 200
+F64 = npt.NDArray[np.float64]
+
+
+class NumberWatch:
+    """Watches one connection: a number is given again only after the acknowledgement of its leave."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left: dict[int, int] = {}
+        self._live: set[int] = set()
+        self._acknowledged = 0
+        self.reused = 0
+
+    def sent(self, data: bytes) -> None:
+        """The gateway sent something."""
+        message = decode(data)
+        if not isinstance(message, Structure):
+            if isinstance(message, Frame):
+                named = {*message.delta_number.tolist(), *message.full_number.tolist()}
+                assert named <= self._live, f"{self._name}: a frame names {named - self._live}, which do not live"
+            return
+        for number in message.leave_number.tolist():
+            assert number in self._live, f"{self._name}: number {number} leaves and did not live"
+            self._live.discard(number)
+            self._left[number] = message.frame
+        for number in message.enter_number.tolist():
+            assert number not in self._live, f"{self._name}: number {number} enters twice"
+            left = self._left.pop(number, None)
+            if left is not None:
+                self.reused += 1
+                assert left <= self._acknowledged, (
+                    f"{self._name}: number {number} left in frame {left}, {self._acknowledged} was acknowledged"
+                )
+            self._live.add(number)
+
+    def acknowledged(self, frame: int) -> None:
+        """The gateway got an INPUT or ACK."""
+        self._acknowledged = max(self._acknowledged, frame)
+
+
+class Truth:
+    """Where everything was at the last ticks, from the shard's own columns."""
+
+    def __init__(self, shard: ShardCore) -> None:
+        self._shard = shard
+        self._ticks: deque[int] = deque(maxlen=HISTORY_TICKS)
+        self._places: dict[int, dict[int, F64]] = {}
+        self.worst_m = 0.0
+        self.checked = 0
+        self.strict = False
+        """Whether everything a client shows must be right: only when no fault is left."""
+
+    def stepped(self, tick: int) -> None:
+        """The shard stepped."""
+        if len(self._ticks) == HISTORY_TICKS:
+            del self._places[self._ticks[0]]
+        self._ticks.append(tick)
+        table = self._shard.state.table
+        rows = table.rows()
+        self._places[tick] = dict(zip(table.id[rows].tolist(), table.pos[rows].copy(), strict=True))
+        sessions = table.columns["o.session"][rows]
+        sessions = sessions[sessions != 0]
+        assert len(np.unique(sessions)) == len(sessions), "a session has two bodies"
+
+    def at(self, tick: int) -> dict[int, F64]:
+        """Positions by id."""
+        return self._places[tick]
+
+    def check(self, core: ClientCore) -> None:
+        """A frame was applied: what this client shows at its tick is where things were."""
+        assert core.stats.violations == 0, "the server broke the standard"
+        if not self.strict or core.position is None or core.records.tick not in self._places:
+            return
+        truth = self._places[core.records.tick]
+        ids, shown = core.records.shown(core.records.tick)
+        me = np.array(core.position)
+        for entity, place in zip(ids.tolist(), shown, strict=True):
+            assert entity in truth, f"entity {entity} is shown and does not exist"
+            error_m = float(np.linalg.norm(place - truth[entity]))
+            distance_m = float(np.linalg.norm(truth[entity] - me))
+            assert error_m <= (NEAR_ERROR_M if distance_m < NEAR_SURE_M else FAR_ERROR_M), (
+                f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick {core.records.tick}"
+            )
+            self.worst_m = max(self.worst_m, error_m)
+            self.checked += 1
+
+
+NEAR_SURE_M = 15.0 - EDGE_M
+"""Nearer than this an entity is surely at the near level."""
+
+
+def check_visible(cluster: "Cluster", person: "Person") -> int:
+    """What a client sees is what is near its body; returns how many."""
+    core = person.core
+    assert core.connected, f"person {person.number} is not connected when the faults have stopped"
+    welcome = core.welcome
+    assert welcome is not None
+    assert welcome.body is not None
+    truth = cluster.truth.at(core.records.tick)
+    assert welcome.body in truth, f"person {person.number} has no body"
+    me = truth[welcome.body]
+    seen = set(core.records.id[core.records.live].tolist())
+    for entity, place in truth.items():
+        distance_m = float(np.hypot(*(place - me)[[0, 2]]))
+        if entity == welcome.body:
+            assert entity not in seen, "the own body enters its own stream"
+        elif distance_m < welcome.radius_m - EDGE_M:
+            assert entity in seen, f"person {person.number} does not see {entity} at {distance_m:.1f} m"
+        elif distance_m > welcome.radius_m * 1.1 + EDGE_M:
+            assert entity not in seen, f"person {person.number} sees {entity} at {distance_m:.1f} m"
+    return len(seen)
+
+
+def check_components(cluster: "Cluster", person: "Person") -> None:
+    """What a client knows of components is what the shard has."""
+    table, core = cluster.shard.state.table, person.core
+    for number in np.flatnonzero(core.records.live).tolist():
+        row = table.row(int(core.records.id[number]))
+        if row >= 0:
+            known = core.components(number)
+            for name in ("name", "mood"):
+                if name in known:
+                    value = table.columns[f"c.{name}"][row]
+                    same = known[name] == value if name == "name" else abs(known[name] - float(value)) < 0.13
+                    assert same, f"person {person.number}: {name} of row {row} is {value}, known as {known[name]}"
+
+
+def check_own(cluster: "Cluster", person: "Person") -> None:
+    """A body at rest is where its client believes."""
+    core = person.core
+    assert core.welcome is not None
+    assert core.welcome.body is not None
+    truth = cluster.truth.at(cluster.tick)[core.welcome.body]
+    assert core.position is not None
+    error_m = float(np.linalg.norm(np.array(core.position) - truth))
+    assert error_m <= 0.02, f"person {person.number} believes to be {error_m:.3f} m off"
+
+
+def check_one_body_each(cluster: "Cluster") -> None:
+    """As many bodies as people in the world, and nobody shares one."""
+    welcomes = [p.core.welcome for p in cluster.people if not p.core.done]
+    bodies = [w.body for w in welcomes if w is not None and w.body is not None]
+    assert len(set(bodies)) == len(bodies), "two people have one body"
+    columns = cluster.shard.state.table.columns
+    rows = cluster.shard.state.table.rows()
+    held = cluster.shard.state.table.id[rows[columns["o.session"][rows] != 0]].tolist()
+    assert sorted(held) == sorted(bodies), f"bodies of sessions {sorted(held)}, of people {sorted(bodies)}"
