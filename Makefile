@@ -49,7 +49,7 @@ e2e: .venv/.dev $(STATIC) browser ## Two pages and bots in a real Chromium
 	$(BIN)/pytest tests/e2e
 
 sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed
-	$(if $(SEED),ISTHMUS_SIM_SEED=$(SEED) )$(BIN)/pytest tests/sim
+	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED),$(BIN)/pytest tests/sim)
 
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
