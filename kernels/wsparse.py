@@ -51,7 +51,7 @@ CARRIER = np.dtype(
         ("state", "u1"),
         ("tls", "u1"),
         ("fragment", "u1"),
-        ("zero", "u1"),
+        ("odd", "u1"),
     ]
 )
 """One connection, one cache line; read as columns (``carriers["heard_ms"]``). ``message_fill`` bytes at the start of
@@ -169,6 +169,7 @@ def _classify(area: U8, at: int, end: int, fields: I64) -> int:
 @jit
 def _deliver(
     conn: int,
+    link: Any,
     area: U8,
     start: int,
     stop: int,
@@ -183,6 +184,10 @@ def _deliver(
 ) -> None:
     """Append the whole message ``area[start:stop]`` to the output it belongs to; the caller has seen to the room."""
     kind = _classify(area, start, stop, fields)
+    if link.odd == 1 and kind != MESSAGE_COLD:
+        kind = MESSAGE_ODD
+    elif kind == MESSAGE_ODD:
+        link.odd = 1
     if kind == _MESSAGE_INPUT:
         n = counts[N_INPUT]
         filled = counts[N_COMMAND_BYTES]
@@ -353,7 +358,19 @@ def parse(
                     counts[N_PONG] += 1
             elif opcode == 2 and whole:
                 _deliver(
-                    conn, area, start, at, fields, inputs, command_counts, commands, acks, cold, cold_bytes, counts
+                    conn,
+                    link,
+                    area,
+                    start,
+                    at,
+                    fields,
+                    inputs,
+                    command_counts,
+                    commands,
+                    acks,
+                    cold,
+                    cold_bytes,
+                    counts,
                 )
             elif opcode != 10:
                 for k in range(length):
@@ -364,7 +381,19 @@ def parse(
                     stop = message_fill
                     message_fill = 0
                     _deliver(
-                        conn, area, 0, stop, fields, inputs, command_counts, commands, acks, cold, cold_bytes, counts
+                        conn,
+                        link,
+                        area,
+                        0,
+                        stop,
+                        fields,
+                        inputs,
+                        command_counts,
+                        commands,
+                        acks,
+                        cold,
+                        cold_bytes,
+                        counts,
                     )
         link.tokens = tokens
         if end != 0:

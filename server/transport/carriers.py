@@ -290,6 +290,7 @@ class Carriers:
         for conn, kind, start, size in out.cold[:, : out.counts[N_COLD]].T.tolist():
             message = out.cold_bytes[start : start + size].tobytes()
             if kind == MESSAGE_ODD:
+                self.columns["odd"][conn] = 0
                 try:
                     decoded = decode_client(message)
                 except ProtocolViolation as violation:

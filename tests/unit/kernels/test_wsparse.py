@@ -83,6 +83,7 @@ class Fast:
             for conn, why, code in ends[:, : counts[w.N_END]].T.tolist():
                 assert conn == 1
                 self.events.append(("end", (w.End(why), code)))
+        self.carriers["odd"] = 0
 
     def _cold(self, kind: int, message: bytes) -> None:
         try:
