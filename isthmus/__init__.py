@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Lost,
         Told,
         Welcomed,
+        guest_token,
     )
     from isthmus.config import Config, ConfigProblems, load
     from shard.behaviours.api import Body, Component, DeclarationError, Kind, Script
@@ -48,11 +49,12 @@ __all__ = [
     "Told",
     "Welcomed",
     "World",
+    "guest_token",
     "load",
 ]
 
 _BY_HOME = {
-    "client": ("ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left Lost Told Welcomed"),
+    "client": "ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left Lost Told Welcomed guest_token",
     "isthmus.config": "Config ConfigProblems load",
     "shard.behaviours.api": "Body Component DeclarationError Kind Script",
     "shard.behaviours.world": "Rows World",

@@ -29,6 +29,8 @@ JOIN_PATIENCE_S = 30.0
 CHAT_EVERY_S = 60.0
 LOOK_MS = 500.0
 """How often a bot looks whether it still gets on."""
+SERVE_MS = 100.0
+"""Longest time until a bot is looked after."""
 LINES = (
     "Hello!",
     "Nice day for a walk.",
@@ -175,7 +177,9 @@ class Crowd:
             if isinstance(event, Lost | Closed):
                 self.failed[f"{event.code} {event.text}"] += 1
         if not core.done:
-            heapq.heappush(self._due, (max(core.next_ms(), at_ms + 5.0), index))
+            # What arrives meanwhile can make a bot due earlier than it knows now.
+            due_ms = min(max(core.next_ms(), at_ms + 5.0), at_ms + SERVE_MS)
+            heapq.heappush(self._due, (due_ms, index))
 
     def _load_map(self, core: ClientCore) -> None:
         if self._map_asked or core.welcome is None or core.welcome.map is None or not self.plan.predict:
