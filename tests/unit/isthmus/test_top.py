@@ -7,9 +7,9 @@ from rich.console import Console
 from isthmus.top import amount, draw, number
 
 
-def shown(status: dict[str, object]) -> str:
+def shown(status: dict[str, object], before: dict[str, object] | None = None) -> str:
     console = Console(width=120, file=StringIO())
-    console.print(draw(status))
+    console.print(draw(status, before))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -23,13 +23,14 @@ def test_figures_are_drawn() -> None:
             "uptime_s": 4000,
             "sessions": 200,
             "tick_ms": {"p50": 3.25, "p99": 9.0, "max": 30.0},
-            "phases_ms": {"physics": 1.25},
-            "bytes_out_per_s": 1_234_567,
+            "phases_s": {"physics": 3.0},
+            "bytes_out": 2_234_567,
             "rejected": {"name_taken": 2, "full": 7},
             "regions": [{"region": 1, "entities": 1200}],
-        }
+        },
+        {"uptime_s": 3999, "tick": 12325, "phases_s": {"physics": 2.975}, "bytes_out": 1_000_000},
     )
-    for part in ("helsinki", "12,345", "1:06:40", "1.2 MB/s", "physics", "full 7   name_taken 2", "1,200"):
+    for part in ("helsinki", "12,345", "1:06:40", "1.2 MB/s", "1.25 ms", "full 7   name_taken 2", "1,200"):
         assert part in text
 
 
