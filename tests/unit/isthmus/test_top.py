@@ -35,6 +35,6 @@ def test_figures_are_drawn() -> None:
 
 
 def test_missing_figures_are_dashes() -> None:
-    assert "sessions     –" in shown({})
+    assert "ticks merged –" in shown({})
     assert number(None) == amount(None) == "–"
     assert amount(5e9) == "5.00 GB/s"
