@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.guests import guest_tokens
 from bench.prepare import BENCH, Tools
 from bench.process import Child
 from bench.served import OurServer, PeerServer, Served
@@ -26,7 +27,8 @@ class Contender:
     talk: Callable[[Child, int], Served]
     server: Callable[[Tools, Path, int], Command]
     probe: Callable[[Tools, Path, int, int], Command]
-    swarm: Callable[[Path, int], Command]
+    swarm: Callable[[Path, int, int, int], Command]
+    """Options of the swarm for (folder for its files, port, first client, clients)."""
 
 
 def _peer(name: str, program: str, transport: str, kind: str) -> Contender:
@@ -42,7 +44,7 @@ def _peer(name: str, program: str, transport: str, kind: str) -> Contender:
         command: Command = [tools.node24, tools.peers / "probe.mjs", "--peer", kind, "--clients", str(probes)]
         return [*command, "--trajectory", motion, "--port", str(port)]
 
-    def swarm(folder: Path, clients: int) -> Command:
+    def swarm(folder: Path, port: int, first: int, clients: int) -> Command:
         return ["--mode", "colyseus" if kind == "colyseus" else "plain"]
 
     return Contender(name, lambda child, port: PeerServer(child), server, probe, swarm)
@@ -59,28 +61,27 @@ def _probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
     ]  # fmt: skip
 
 
-def _swarm(folder: Path, clients: int) -> Command:
-    hellos = folder / "hellos.bin"
-    hellos.write_bytes(hello_file(replay_hello(i) for i in range(clients)))
-    return ["--mode", "isthmus", "--path", "/ws", "--protocol", SUBPROTOCOL, "--hellos", hellos]
+def our_swarm(folder: Path, port: int, first: int, clients: int) -> Command:
+    """Options of the swarm for our server; fetches a token for each client."""
+    names = [f"walker-{i}" for i in range(first, first + clients)]
+    # The swarm counts its records from client 0; the probes say their own.
+    hellos = [b""] * first + [hello(name, token) for name, token in zip(names, guest_tokens(port, names), strict=True)]
+    path = folder / "hellos.bin"
+    path.write_bytes(hello_file(hellos))
+    return ["--mode", "isthmus", "--path", "/ws", "--protocol", SUBPROTOCOL, "--hellos", path]
 
 
-def replay_hello(index: int) -> bytes:
-    """The HELLO of a client whose body is entity ``index`` of the trajectory: its name says so."""
-    return named_hello(f"replay-{index}")
-
-
-def named_hello(name: str) -> bytes:
+def hello(name: str, token: str) -> bytes:
     """A guest's HELLO."""
-    return encode_client(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, None, name, "desktop", agent="bench"))
+    return encode_client(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, token, name, "desktop", agent="bench"))
 
 
 def hello_file(hellos: Iterable[bytes]) -> bytes:
     """Records of u16 length and bytes, as swarm.c reads them."""
-    return b"".join(struct.pack("<H", len(hello)) + hello for hello in hellos)
+    return b"".join(struct.pack("<H", len(record)) + record for record in hellos)
 
 
-OURS = Contender("isthmus", OurServer, _serve, _probe, _swarm)
+OURS = Contender("isthmus", OurServer, _serve, _probe, our_swarm)
 PEERS = {
     "colyseus-ws": _peer("colyseus-ws", "colyseus.mjs", "ws", "colyseus"),
     "colyseus-uws": _peer("colyseus-uws", "colyseus.mjs", "uws", "colyseus"),

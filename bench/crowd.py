@@ -11,12 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders import hello_file, named_hello
+from bench.contenders import our_swarm
 from bench.prepare import BENCH, CACHE, Tools
 from bench.process import Child, core_busy_s
 from bench.run import CLIENT_CORE, HELD_FRACTION, PROBES, SERVER_CORE, free_port
 from bench.served import OurServer
-from protocol.layouts import SUBPROTOCOL
 
 RATE_HZ = 20
 
@@ -62,11 +61,9 @@ def measure_crowd(tools: Tools, clients: int, window_s: float, settle_s: float) 
         follow: list[str | Path] = [sys.executable, "-m", "bench.probe", "--clients", str(PROBES), "--port", str(port)]
         probe = child("probe", follow, CLIENT_CORE)
         probe.wait("ready", 60)
-        hellos = folder / "hellos.bin"
-        hellos.write_bytes(hello_file(named_hello(f"walker-{i}") for i in range(clients)))
         swarm_command: list[str | Path] = [
-            tools.swarm, "--mode", "isthmus", "--path", "/ws", "--protocol", SUBPROTOCOL, "--port", str(port),
-            "--clients", str(clients - PROBES), "--first", str(PROBES), "--hellos", hellos,
+            tools.swarm, "--port", str(port), "--clients", str(clients - PROBES), "--first", str(PROBES),
+            *our_swarm(folder, port, PROBES, clients - PROBES),
         ]  # fmt: skip
         swarm = child("swarm", swarm_command, CLIENT_CORE)
         ready = swarm.wait("ready", 120)

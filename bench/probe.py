@@ -1,7 +1,7 @@
 """Clients of our server that decode everything and compare it with the truth at each tick (``python -m bench.probe``).
 
-Client i's body is entity i of the replayed trajectory; entities have consecutive ids in file order, so the body's id
-in WELCOME gives all the others. A tick is checked when a message of a later tick has come: then all that the server
+Sessions get the replayed entities as bodies in the order in which they join, and entities have consecutive ids in file
+order, so the body's id in WELCOME says which entity the client is, and any id which entity it means. A tick is checked when a message of a later tick has come: then all that the server
 had to say about it is known, also when it said nothing because nothing was due.
 
 Wrong is: an entity within the radius that is not shown, one shown beyond the leave radius, an unknown id, a position
@@ -23,7 +23,8 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from bench.contenders import named_hello, replay_hello
+from bench.contenders import hello
+from bench.guests import guest_tokens
 from bench.trajectory import Trajectory, load
 from bench.wire import FRAME, NUMBERED, STRUCTURE, View, WireError
 from protocol.layouts import COMMAND, SUBPROTOCOL
@@ -36,6 +37,8 @@ EDGE_M = 0.1
 LEAVE_FACTOR = 1.1
 """An entity may stay in view up to this multiple of the radius (hysteresis)."""
 INPUT_PERIOD_S = 0.1
+FIRST_ID = 1
+"""Id of the trajectory's first entity."""
 
 
 @dataclass
@@ -44,8 +47,8 @@ class Check:
 
     motion: Trajectory | None
     index: int
+    """Of the client, and from WELCOME on of its body in the trajectory."""
     view: View = field(default_factory=View)
-    first_id: int = 0
     radius_m: float = 0.0
     tick: int | None = None
     on: bool = False
@@ -70,7 +73,8 @@ class Check:
         """Take one message of the stream."""
         kind = items[0]
         if kind == T_WELCOME:
-            self.first_id = (items[1]["body"] or 0) - self.index
+            if self.motion is not None:
+                self.index = (items[1]["body"] or 0) - FIRST_ID
             self.radius_m = items[1]["radius_m"]
         if kind == T_CLOSE:
             self.wrong(f"closed by the server: {items[1:]}")
@@ -106,7 +110,7 @@ class Check:
         x, z = self.motion.x[row].astype(np.float64), self.motion.z[row].astype(np.float64)
         distance = np.hypot(x - x[self.index], z - z[self.index])
         numbers = np.flatnonzero(self.view.live)
-        entities = self.view.id[numbers].astype(np.int64) - self.first_id
+        entities = self.view.id[numbers].astype(np.int64) - FIRST_ID
         if ((entities < 0) | (entities >= header.entities)).any():
             self.wrong(f"tick {tick}: an entity is shown that is not of the trajectory")
             return
@@ -135,11 +139,13 @@ class Check:
             self.wrong(f"tick {tick}: {what} {entities[worst]} is off by {error[worst]:.3f} m")
 
 
-async def follow(check: Check, session: aiohttp.ClientSession, port: int, welcomed: asyncio.Event) -> None:
+async def follow(
+    check: Check, session: aiohttp.ClientSession, port: int, token: str, welcomed: asyncio.Event
+) -> None:
     """Join, send inputs ten times a second and check what comes until cancelled."""
     url = f"ws://127.0.0.1:{port}/ws"
     async with session.ws_connect(url, protocols=[SUBPROTOCOL], max_msg_size=1 << 20, compress=0) as ws:
-        await ws.send_bytes(replay_hello(check.index) if check.motion else named_hello(f"probe-{check.index}"))
+        await ws.send_bytes(hello(f"probe-{check.index}", token))
 
         async def send_inputs() -> None:
             await welcomed.wait()
@@ -188,6 +194,7 @@ def verdict(checks: list[Check]) -> dict[str, Any]:
 async def main(motion: Trajectory | None, port: int, clients: int) -> None:
     """Run the probes under the control lines on stdin."""
     checks = [Check(motion, index) for index in range(clients)]
+    tokens = guest_tokens(port, [f"probe-{index}" for index in range(clients)])
     commands: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -198,7 +205,10 @@ async def main(motion: Trajectory | None, port: int, clients: int) -> None:
     loop.add_reader(sys.stdin.fileno(), read_commands)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         events = [asyncio.Event() for _ in checks]
-        tasks = [group.create_task(follow(c, session, port, e)) for c, e in zip(checks, events, strict=True)]
+        tasks = [
+            group.create_task(follow(check, session, port, token, event))
+            for check, token, event in zip(checks, tokens, events, strict=True)
+        ]
         for event in events:
             await event.wait()
         print(json.dumps({"event": "ready"}), flush=True)

@@ -86,7 +86,8 @@ def measure(
         probe = child("probe", contender.probe(tools, path, port, PROBES), CLIENT_CORE)
         probe.wait("ready", 60)
         command: list[str | Path] = [tools.swarm, "--port", str(port), "--clients", str(clients - PROBES)]
-        swarm = child("swarm", [*command, "--first", str(PROBES), *contender.swarm(folder, clients)], CLIENT_CORE)
+        command += ["--first", str(PROBES), *contender.swarm(folder, port, PROBES, clients - PROBES)]
+        swarm = child("swarm", command, CLIENT_CORE)
         ready = swarm.wait("ready", 120)
         served.start()
         time.sleep(settle_s)

@@ -103,9 +103,11 @@ def assemble(config: Config, version: str) -> Assembly:
         steps_per_tick=config.world.steps_per_tick,
         people_max=config.limits.sessions_max,
         rows_max=config.shard.entities_max,
+        bounds_half_m=config.world.extent_m / 2,
         tolerance_near_m=config.view.near_tolerance_m,
         tolerance_far_m=config.view.far_tolerance_m,
     )
+    options = {"inhabitants_count": config.world.inhabitants_count, "props_count": config.world.props_count}
     facts = GatewayFacts(
         gateway=1,
         world=config.world.name,
@@ -117,7 +119,7 @@ def assemble(config: Config, version: str) -> Assembly:
         server=f"isthmus {version}",
         idle_ack_ms=config.limits.idle_ack_ms,
     )
-    return Assembly(place, ShardCore(shard_config, place, scripts, replay_motion=replay), facts)
+    return Assembly(place, ShardCore(shard_config, place, scripts, options=options, replay_motion=replay), facts)
 
 
 def make_gateway(

@@ -53,6 +53,15 @@ class World:
             ".osm.pbf file, relative to the world's folder. Absent: an empty plane."
         ),
     ] = None
+    extent_m: Annotated[
+        float,
+        Meta(
+            ge=16,
+            le=16_384,
+            description="Side of the square of an empty plane; nobody walks beyond it. 1024: a city's centre. A place "
+            "brings its own bounds.",
+        ),
+    ] = 1024.0
     behaviours: Annotated[
         str | None,
         _says("Python file with the world's behaviours, relative to the world's folder. Absent: none."),
@@ -91,7 +100,7 @@ class Shard:
     replay_path: Annotated[
         str | None,
         _says(
-            "Trajectory file that moves all entities instead of physics and behaviours (benchmarks), relative to the "
+            "Folder of a trajectory that moves all entities instead of physics and behaviours (benchmarks), relative to the "
             "world's folder. Absent: the world is simulated."
         ),
     ] = None

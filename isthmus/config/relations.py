@@ -155,11 +155,12 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
 
 
 def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> Iterator[Problem]:
-    place = config.world.place
+    place, replay = config.world.place, config.shard.replay_path
     named = {
         "world.place": None if place in BUILT_IN_PLACES else place,
         "world.behaviours": config.world.behaviours,
-        "shard.replay_path": config.shard.replay_path,
+        # A trajectory is a folder; the header is written last, so a folder that has one is whole.
+        "shard.replay_path": None if replay is None else os.path.join(replay, "header.json"),
         "gateway.tls_cert_path": config.gateway.tls_cert_path,
         "gateway.tls_key_path": config.gateway.tls_key_path,
         "auth.jwks_path": config.auth.jwks_path,
