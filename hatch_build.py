@@ -1,7 +1,7 @@
 """Build hook: the browser page (web/) becomes part of the package (server/static/), which git does not hold.
 
-Decides when the page is built: when it is missing or its sources are newer. A source distribution carries the built page
-and needs no npm. Not responsible for: what is built (web/package.json).
+Decides when the page is built: when it is missing or its sources are newer. A source distribution carries the built
+page and needs no npm. Not responsible for: what is built (web/package.json).
 """
 
 import shutil

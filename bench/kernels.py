@@ -1,9 +1,9 @@
 """Cost of the gateway's kernels for each due update, culled and encoded: no sockets, one thread, one process.
 
-Two loads: *all due* (every visible entity has a new published state each tick: the cost of an update with its share of the cull)
-and *restless* (the usual tolerances: most visible entities are looked at and need nothing). Both against a C-like bare pass:
-the same number of 10-byte records gathered from the mirror into the buffer by the plainest possible compiled loop.
-Not measured: the shard, system calls.
+Two loads: *all due* (every visible entity has a new published state each tick: the cost of an update with its share
+of the cull) and *restless* (the usual tolerances: most visible entities are looked at and need nothing). Both against
+a C-like bare pass: the same number of 10-byte records gathered from the mirror into the buffer by the plainest
+possible compiled loop. Not measured: the shard, system calls.
 """
 
 import json

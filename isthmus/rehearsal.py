@@ -6,7 +6,6 @@ for: progress.
 
 import hashlib
 import os
-import socket
 from itertools import count
 
 import numpy as np
@@ -18,8 +17,6 @@ from server.core.gateway import GatewayCore, GatewayFacts
 from server.core.views import ViewRules
 from server.session.identity import Identity
 from server.session.limits import SessionLimits
-from server.transport.carriers import Carriers
-from server.transport.config import CarrierConfig
 from server.transport.inbound import Inbound, Opened
 from shard.behaviours.api import Body, Script
 from shard.config import ShardConfig
@@ -73,15 +70,3 @@ def rehearse_world() -> None:
         gateway.take()
         for _ in gateway.frames(tick, now_s, blocked):
             pass
-
-
-def rehearse_sockets() -> None:
-    """The batched system calls, on no connection at all, and the frame parser on a pair of sockets."""
-    carriers = Carriers(CarrierConfig(capacity=4))
-    here, there = socket.socketpair()
-    with here, there:
-        carriers.poll(0)
-        carriers.flush()
-        carriers.post(np.zeros(0, np.int32), b"\x91\x10", np.zeros(0, np.uint32))
-        carriers.post(np.zeros(0, np.int32), b"\x91\x10")
-    carriers.stop()

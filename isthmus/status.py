@@ -17,7 +17,7 @@ def status(node: Node, config: Config) -> dict[str, Any]:
     """The summary; totals are since the start, so that a reader can make rates of two answers."""
     recent = np.array(node.tick_seconds or [0.0]) * 1000
     totals = node.gateway.views.totals
-    kinds = dict(node.shard.schema["kinds"])  # type: ignore[call-overload]  # [[number, name], …]
+    kinds = dict(node.shard.schema["kinds"])
     return {
         "world": config.world.name,
         "tick": node.shard.tick,

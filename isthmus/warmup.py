@@ -20,10 +20,12 @@ def warm_up(steps: Sequence[Step] | None = None, console: Console | None = None)
     """
     if steps is None:
         # numba takes a second to import: only who warms up pays
-        from isthmus.rehearsal import rehearse_sockets, rehearse_world
+        from isthmus.rehearsal import rehearse_world
         from kernels.warmup import steps as kernel_steps
+        from server.transport.warmup import warm_up as warm_sockets
+        from shard.warmup import steps as shard_steps
 
-        steps = [*kernel_steps(), ("a small world", rehearse_world), ("sockets", rehearse_sockets)]
+        steps = [*kernel_steps(), *shard_steps(), ("sockets", warm_sockets), ("a small world", rehearse_world)]
     columns = (
         TextColumn("Compiling kernels"),
         BarColumn(),

@@ -94,9 +94,11 @@ def scratch(rows: Int, numbers: Int) -> Scratch:
 
 @jit
 def runs(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
-    """Runs of the sorted rows that cover the circle: cells of one line follow each other, so each line of cells is one run.
+    """Runs of the sorted rows that cover the circle: cells of one line follow each other, so each line of cells is
+    one run.
 
-    Writes ``s.first``, ``s.end``; returns how many runs there are. Each run is cut to the circle's chord in its line of cells.
+    Writes ``s.first``, ``s.end``; returns how many runs there are. Each run is cut to the circle's chord in its line
+    of cells.
     """
     across, along, size = grid.shape[2], grid.shape[3], grid.shape[4]
     if across == 0:

@@ -13,6 +13,7 @@ import numpy as np
 
 from kernels.jit import jit
 from kernels.layout import FRAME_RING, I32, I64, U8, U32, Int, ViewState
+from protocol.layouts import OWN_MOVED
 
 WINDOW_FIRST_BYTES = 2048
 WINDOW_LEAST_BYTES = 1024
@@ -121,7 +122,10 @@ def take_owns(
     rows: I64, serials: U32, seq: U32, steps: U8, flags: U8, p: I32, v: I32, hot_view: I32, state: ViewState
 ) -> None:
     """Own states of bodies, by mirror row (int64[n]); ``hot_view`` int32[rows] names the view whose body a row is, or
-    -1."""
+    -1.
+
+    A state that no frame has told yet is replaced, but that something else moved the body stays said.
+    """
     for k in range(len(rows)):
         index = hot_view[rows[k]]
         if index < 0:
@@ -129,9 +133,10 @@ def take_owns(
         view = state.views[index]
         if view.body_serial != serials[k]:
             continue
+        untold = view.own_flags & OWN_MOVED if view.own_due else 0
         view.own_due = 1
         view.own_seq = seq[k]
         view.own_steps = steps[k]
-        view.own_flags = flags[k]
+        view.own_flags = flags[k] | untold
         view.own_px, view.own_py, view.own_pz = p[k, 0], p[k, 1], p[k, 2]
         view.own_vx, view.own_vy, view.own_vz = v[k, 0], v[k, 1], v[k, 2]

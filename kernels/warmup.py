@@ -1,6 +1,7 @@
 """Compiles every kernel by calling it on a small world: what ``isthmus warmup`` and start-up run (DESIGN §5).
 
-Not responsible for: showing progress (``isthmus.warmup``), kernels of shards and transports that have lists of their own.
+Not responsible for: showing progress (``isthmus.warmup``), kernels of shards and transports that have lists of their
+own.
 """
 
 from collections.abc import Callable

@@ -66,8 +66,8 @@ class Lost(Protocol):
 class Inbound(Protocol):
     """What arrived: connections opened, whole messages that are not hot, hot ones in columns, connections lost.
 
-    INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] + command_count[k]]``)
-    and ACKs (``ack_*``).
+    INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] +
+    command_count[k]]``) and ACKs (``ack_*``).
     """
 
     @property

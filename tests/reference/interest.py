@@ -95,7 +95,7 @@ class NaiveView:
 
     def step(self, centre: tuple[int, int, int], body: int, entities: dict[int, Entity], tick: int) -> Told:
         """``entities`` by row; ``body`` is the serial of the own body (0: none)."""
-        x, y, z = centre
+        x, _, z = centre
         told = Told()
 
         def distance2(e: Entity) -> int:

@@ -1,12 +1,16 @@
-"""A small random world for tests of the gateway's kernels: moves, spawns, despawns and component changes from one seed."""
+"""A small random world for tests of the gateway's kernels: moves, spawns, despawns and component changes from one
+seed."""
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kernels.publish import published, renew
 from protocol.link import RegionDelta
 from protocol.messages import pack
+
+Rows = npt.NDArray[np.uint32]
 
 
 class World:
@@ -43,7 +47,7 @@ class World:
 
     def step(self, tick: int, spawns: int, despawns: int, changes: int, snapshot: bool = False) -> RegionDelta:
         """One tick; every entity restless, some ended, begun or changed."""
-        live = np.flatnonzero(self.alive)
+        live = np.flatnonzero(self.alive).astype(np.uint32)
         gone = self.rng.choice(live, min(despawns, len(live)), replace=False).astype(np.uint32)
         self.alive[gone] = False
         fresh = self.spawn(spawns)

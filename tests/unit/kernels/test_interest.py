@@ -15,6 +15,8 @@ from tests.reference.interest import DELTA, FULL, Entity, NaiveView
 from tests.unit.kernels.gateway_world import World
 
 TICK_MS = 50
+WHOLE = ("serial", "x", "z", "version", "prev", "tick", "far_version", "far_prev", "far_tick", "state_version")
+RADII = ("radius", "leave_radius", "near_radius", "near_leave_radius")
 
 
 def messages(data: bytes) -> list[bytes]:
@@ -41,12 +43,11 @@ def entities(mirror: Mirror) -> dict[int, Entity]:
     out = {}
     for row in mirror.grid.row[: mirror.count].tolist():
         h, c = mirror.hot[row], mirror.cold[row]
-        ints = [int(h[n]) for n in ("serial", "x", "z", "version", "prev", "tick")]
-        far = [int(h[n]) for n in ("far_version", "far_prev", "far_tick")]
+        whole = {n: int(h[n]) for n in WHOLE}
         place = int(c["px"]), int(c["py"]), int(c["pz"])
         far_place = int(c["far_px"]), int(c["far_py"]), int(c["far_pz"])
         fits, far_fits = bool(h["delta"]), bool(h["far_delta"])
-        out[row] = Entity(*ints, fits, *far, far_fits, int(h["state_version"]), place, far_place)
+        out[row] = Entity(**whole, delta_fits=fits, far_delta_fits=far_fits, place=place, far_place=far_place)
     return out
 
 
@@ -79,8 +80,8 @@ def test_views_are_told_what_the_twins_say(seed: int, cap: int, extent_m: float,
                 if tick == 1:
                     views.open(conn, 1, (0, 0, 0), tick * TICK_MS)
                     v["window_bytes"][conn] = 1 << 18
-                    radii = [int(v[n][conn]) for n in ("radius", "leave_radius", "near_radius", "near_leave_radius")]
-                    naive.append(NaiveView(*radii, cap))
+                    radius, leave, near, near_leave = (int(v[n][conn]) for n in RADII)
+                    naive.append(NaiveView(radius, leave, near, near_leave, cap))
                 row = int(np.flatnonzero(mirror.hot["serial"])[conn])
                 views.set_body(conn, row, mirror)
         mirror.advance(tick)
