@@ -6,6 +6,7 @@ import { guestToken, Shell } from "./net/shell";
 import type { ServerMessage, Welcome } from "./protocol/messages";
 import { Follow } from "./render/camera";
 import { Figures, type Figure } from "./render/figures";
+import { Props, type Prop } from "./render/props";
 import { Stage } from "./render/stage";
 import { Tags, type Tagged } from "./render/tags";
 import { Town } from "./render/town";
@@ -18,6 +19,8 @@ import { parseLine } from "./world/chatline";
 
 const INPUT_EVERY_MS = 10;
 const HUD_EVERY_MS = 250;
+/** Kinds that are shown as people. */
+const PEOPLE: ReadonlySet<string> = new Set(["person", "inhabitant"]);
 /** A world without a map is a bare plain: its bounds are the server's to know. */
 const PLAIN: Terrain = { ground: new Ground(-Infinity, -Infinity, Infinity, Infinity), covers: () => true };
 
@@ -26,20 +29,29 @@ const game = new Game();
 const keys = new Keys(page.canvas);
 const stage = new Stage(page.canvas);
 const figures = new Figures();
+const props = new Props();
 const tags = new Tags(page.tags);
 const follow = new Follow();
 const chatLog: ChatEntry[] = [];
 let map: MapLoader | null = null;
 let mapUrl: string | null = null;
 let joinedAs = "";
+/** A guest whose token is refused (the server was started anew) gets another one, once for each time in the world. */
+let guestRenews = false;
+let guest = false;
 let lastFrameMs = performance.now();
 let lastHudMs = 0;
 
-stage.scene.add(figures.group);
+stage.scene.add(figures.group, props.group);
 
 const shell = new Shell(receive, (status) => {
   page.showStatus(status);
-  if (status.state === "ended") storeTicket(null);
+  if (status.state !== "ended") return;
+  storeTicket(null);
+  if (status.wantsToken && guestRenews) {
+    guestRenews = false;
+    void join(joinedAs, "");
+  }
 });
 
 function receive(message: ServerMessage): void {
@@ -52,8 +64,6 @@ function receive(message: ServerMessage): void {
     case "structure":
     case "frame":
       shell.session.applied(message.frame);
-      // A hidden page has no timers worth the name: news themselves make it say that it lives.
-      shell.run(shell.session.idle(now));
       break;
     case "chat":
       chatLog.push({ scope: message.scope, from: message.from, name: message.name, text: message.text });
@@ -61,11 +71,7 @@ function receive(message: ServerMessage): void {
       page.showChat(message, message.from === game.welcome?.body);
       break;
     case "presence":
-      page.showPeople(
-        message.online,
-        game.people.sorted.map(([, name]) => name),
-        joinedAs,
-      );
+      page.showPeople(message.online, game.people.sorted, game.welcome?.body ?? null);
       break;
     case "notice":
       page.showNotice(message.text);
@@ -77,6 +83,7 @@ function receive(message: ServerMessage): void {
 
 function welcomed(welcome: Welcome): void {
   storeTicket({ resume: welcome.resume, name: joinedAs, atMs: Date.now() });
+  guestRenews = guest;
   page.showAttribution(welcome.attribution);
   if (welcome.map === null) {
     game.setTerrain(PLAIN);
@@ -110,6 +117,7 @@ async function join(name: string, pasted: string): Promise<void> {
       return;
     }
     joinedAs = name;
+    guest = pasted === "";
     shell.run(shell.session.join(name, token));
   } catch (error) {
     page.refuse(error instanceof Error ? error.message : String(error));
@@ -130,14 +138,24 @@ function draw(now: number): void {
   lastFrameMs = now;
   game.advance(now);
   const { body } = game;
-  const shown: Figure[] = [...game.entities.all];
+  const shown: Figure[] = [];
+  const things: Prop[] = [];
+  for (const entity of game.entities.all) {
+    const { id, number, x, y, z, yaw, speed, walked } = entity;
+    const colour = game.entities.colourOf(number);
+    const kind = game.entities.kindName(entity.kind);
+    if (PEOPLE.has(kind)) shown.push({ id, x, y, z, yaw, speed, walked, colour });
+    else things.push({ shape: kind === "ball" ? "ball" : "crate", x, y, z, yaw, walked, colour });
+  }
   if (body !== null) {
     const [x, y, z] = body.feet;
-    shown.push({ id: game.welcome?.body ?? 0n, x, y, z, yaw: body.yaw, speed: body.speed, walked: body.walked });
+    const { yaw, speed, walked } = body;
+    shown.push({ id: game.welcome?.body ?? 0n, x, y, z, yaw, speed, walked, colour: null });
     map?.want(x, z, stage.viewM);
     follow.place(stage.camera, map?.ground ?? null, body.feet, keys.yaw, keys.pitch, dtS);
   }
   figures.draw(shown);
+  props.draw(things);
   stage.render(dtS);
   const named: Tagged[] = [];
   for (const { id, number, x, y, z } of game.entities.all) {
@@ -176,6 +194,10 @@ page.onChat(
 
 debugState(() => ({ game, shell, map, chatLog, stage }));
 setInterval(input, INPUT_EVERY_MS);
+const pulse = new Worker(new URL("./net/pulse.ts", import.meta.url), { type: "module" });
+pulse.onmessage = () => {
+  shell.run(shell.session.idle(performance.now()));
+};
 requestAnimationFrame(draw);
 
 /** After a reload: back into the same body, if the server still keeps it. */
@@ -187,6 +209,7 @@ async function resume(): Promise<void> {
   const atMs = performance.now() - (Date.now() - ticket.atMs);
   // A guest's token is for the case that the body is gone; a server without guests goes by the ticket.
   const token = await guestToken(ticket.name).catch(() => null);
+  guest = token !== null;
   shell.run(shell.session.join(ticket.name, token, { resume: ticket.resume, atMs }));
 }
 

@@ -18,6 +18,8 @@ const RETRY_LATER_MS = 1000;
 const RETRY_MOST_MS = 10_000;
 /** A resume ticket is good for 30 s; after that the body is gone and a fresh join is what the person wants. */
 const RESUME_MS = 30_000;
+/** So much earlier than asked for a silent page says that it lives: `idle` is not called at every millisecond. */
+const IDLE_SLACK_MS = 60;
 
 export type Action =
   | { readonly do: "open"; readonly link: number; readonly url: string | null }
@@ -166,9 +168,9 @@ export class Session {
     return this.say(messages.encodeInput(seq, this.newestFrame, stamp(nowMs), out), nowMs);
   }
 
-  /** To be called often: says that this page lives when it has been silent for the time that the server named. */
+  /** To be called at least every IDLE_SLACK_MS: says that this page lives when it has been silent for the time that the server named. */
   idle(nowMs: number): Action[] {
-    if (nowMs - this.lastSaidMs < this.idleAckMs) return [];
+    if (nowMs - this.lastSaidMs < this.idleAckMs - IDLE_SLACK_MS) return [];
     return this.say(messages.encodeAck(this.newestFrame, stamp(nowMs)), nowMs);
   }
 

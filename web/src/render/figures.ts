@@ -21,22 +21,8 @@ import {
 import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 
 import { scatter } from "./geometry";
-import { coloured } from "./shapes";
+import { coloured, paint } from "./shapes";
 
-const CLOTHES = [
-  "#c8553d",
-  "#2f6690",
-  "#588157",
-  "#8e6c8a",
-  "#d4a373",
-  "#3d5a80",
-  "#b56576",
-  "#6b705c",
-  "#e09f3e",
-  "#457b9d",
-  "#7f5539",
-  "#52796f",
-];
 const HIP_M = 0.86;
 /** Metres that one full stride of both legs takes. */
 const STRIDE_M = 1.5;
@@ -50,6 +36,8 @@ export interface Figure {
   readonly yaw: number;
   readonly speed: number;
   readonly walked: number;
+  /** Which of the page's colours their clothes have; null: one that follows from the id. */
+  readonly colour: number | null;
 }
 
 export class Figures {
@@ -79,7 +67,7 @@ export class Figures {
   private readonly euler = new Euler(0, 0, 0, "YXZ");
   private readonly one = new Vector3(1, 1, 1);
   private readonly color = new Color();
-  private clothed: bigint[] = [];
+  private clothed: string[] = [];
 
   constructor() {
     this.grow(64);
@@ -98,7 +86,11 @@ export class Figures {
       this.put(this.legs, 2 * i, x - Math.cos(yaw) * 0.1, y + HIP_M, z + Math.sin(yaw) * 0.1, yaw, swing);
       this.put(this.legs, 2 * i + 1, x + Math.cos(yaw) * 0.1, y + HIP_M, z - Math.sin(yaw) * 0.1, yaw, -swing);
       this.put(this.shadows, i, x, y + 0.02, z, 0, 0);
-      if (this.clothed[i] !== figure.id) this.clothe(i, figure.id);
+      const dress = `${figure.id} ${figure.colour ?? ""}`;
+      if (this.clothed[i] !== dress) {
+        this.clothed[i] = dress;
+        this.clothe(i, figure);
+      }
     });
     for (const mesh of [this.torsos, this.heads, this.shadows]) mesh.count = figures.length;
     this.legs.count = 2 * figures.length;
@@ -110,11 +102,10 @@ export class Figures {
     mesh.setMatrixAt(i, this.matrix.compose(this.at.set(x, y, z), this.turn, this.one));
   }
 
-  private clothe(i: number, id: bigint): void {
-    this.clothed[i] = id;
+  private clothe(i: number, { id, colour }: Figure): void {
     const key = Number(BigInt.asIntN(32, id ^ (id >> 32n)));
-    this.torsos.setColorAt(i, this.color.set(CLOTHES[Math.floor(scatter(key) * CLOTHES.length)] ?? "#888888"));
-    const trousers = this.color.setHSL(0.58, 0.15 * scatter(key + 1), 0.22 + 0.25 * scatter(key + 2));
+    this.torsos.setColorAt(i, this.color.set(paint(colour ?? Math.floor(scatter(key) * 4096))));
+    const trousers = this.color.setHSL(0.58, 0.15 * scatter(key + 1), 0.14 + 0.2 * scatter(key + 2));
     this.legs.setColorAt(2 * i, trousers);
     this.legs.setColorAt(2 * i + 1, trousers);
     for (const mesh of [this.torsos, this.legs]) if (mesh.instanceColor !== null) mesh.instanceColor.needsUpdate = true;

@@ -12,3 +12,23 @@ export function coloured(geometry: BufferGeometry, hex: string): BufferGeometry 
   plain.setAttribute("color", new BufferAttribute(values, 3));
   return plain;
 }
+
+const PAINTS = [
+  "#c8553d",
+  "#2f6690",
+  "#588157",
+  "#8e6c8a",
+  "#d4a373",
+  "#3d5a80",
+  "#b56576",
+  "#6b705c",
+  "#e09f3e",
+  "#457b9d",
+  "#7f5539",
+  "#52796f",
+];
+
+/** The colour that a world's component `colour` means on this page. */
+export function paint(colour: number): string {
+  return PAINTS[colour % PAINTS.length] ?? "#888888";
+}

@@ -26,7 +26,7 @@ const RATIO_MIN = 0.5;
 
 export class Stage {
   readonly scene = new Scene();
-  readonly camera = new PerspectiveCamera(62, 1, 0.15, 2000);
+  readonly camera = new PerspectiveCamera(55, 1, 0.15, 2000);
   readonly renderer: WebGLRenderer;
   /** Metres: how far the town is drawn. */
   readonly viewM: number;
@@ -51,8 +51,8 @@ export class Stage {
     this.ratio = software ? 0.75 : Math.min(2, window.devicePixelRatio);
 
     this.scene.fog = new Fog(HORIZON, this.viewM * 0.3, this.viewM);
-    this.scene.add(new HemisphereLight("#e6f0f8", "#b8ab94", 2.3));
-    const sun = new DirectionalLight("#fff0d2", 2.3);
+    this.scene.add(new HemisphereLight("#dbe8f5", "#c9bda8", 2.2));
+    const sun = new DirectionalLight("#fff1d6", 2.9);
     sun.position.set(-0.5, 0.7, 0.6);
     this.scene.add(sun);
 

@@ -132,13 +132,13 @@ export class Page {
     if (atEnd) this.lines.scrollTop = this.lines.scrollHeight;
   }
 
-  /** `whisper` is called with the name of the person whose entry was chosen. */
-  showPeople(online: number, names: readonly string[], own: string): void {
+  /** Who is online; choosing a name begins a message to them. `own`: the id of this page's body. */
+  showPeople(online: number, people: readonly (readonly [bigint, string])[], own: bigint | null): void {
     this.online.textContent = `${online}`;
     this.people.replaceChildren(
-      ...names.map((name) => {
+      ...people.map(([id, name]) => {
         const item = document.createElement("li");
-        if (name === own) {
+        if (id === own) {
           item.textContent = `${name} (you)`;
           return item;
         }

@@ -40,7 +40,7 @@ export class Entities {
   private former = new Map<bigint, Entity>();
   private formerUntilTick: number | null = null;
   private schema: Schema | null = null;
-  private nameKey: number | null = null;
+  private keys = new Map<string, number>();
   private shownTick = 0;
 
   get all(): IterableIterator<Entity> {
@@ -121,13 +121,24 @@ export class Entities {
 
   /** The component `name` of an entity; empty if it has none. */
   nameOf(number: number): string {
-    const value = this.nameKey === null ? undefined : this.records.components.get(number)?.get(this.nameKey);
+    const value = this.component(number, "name");
     return typeof value === "string" ? value : "";
+  }
+
+  /** The component `colour`, by which an author chooses among the page's colours; null if it has none. */
+  colourOf(number: number): number | null {
+    const value = this.component(number, "colour");
+    return typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : null;
+  }
+
+  private component(number: number, name: string): unknown {
+    const key = this.keys.get(name);
+    return key === undefined ? undefined : this.records.components.get(number)?.get(key);
   }
 
   private describe(schema: Schema): void {
     this.schema = schema;
-    this.nameKey = [...schema.components.values()].find((component) => component.name === "name")?.key ?? null;
+    this.keys = new Map([...schema.components.values()].map((component) => [component.name, component.key]));
   }
 
   private enter(number: number): void {
