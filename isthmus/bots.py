@@ -21,11 +21,14 @@ from rich.console import Console
 
 from client import ClientConfig, ClientCore, Closed, Lost
 from client.shell.connection import Links, guest_token, now_ms, whole_map
+from client.tiles import MapError
 from client.walk import Ground
 from protocol.layouts import BUTTON_RUN
 from protocol.walking import WALK
 
 JOIN_PATIENCE_S = 30.0
+LEAVE_S = 1.0
+"""Time for the last messages of all bots to go out."""
 CHAT_EVERY_S = 60.0
 LOOK_MS = 500.0
 """How often a bot looks whether it still gets on."""
@@ -188,7 +191,11 @@ class Crowd:
         self._tasks.create_task(self._share_map(core.welcome.map))
 
     async def _share_map(self, path: str) -> None:
-        _, self._ground = await whole_map(self._session, ws_url(self.plan.url), path)
+        try:
+            _, self._ground = await whole_map(self._session, ws_url(self.plan.url), path)
+        except (MapError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.failed[f"no map, so nothing is predicted: {error}"] += 1
+            return
         for bot in self.bots:
             bot.core.set_ground(self._ground)
 
@@ -204,6 +211,9 @@ class Crowd:
             if not bot.core.done:
                 bot.core.leave()
             bot.links.perform()
+        await asyncio.sleep(LEAVE_S)
+        for bot in self.bots:
+            bot.links.abort()
 
     def line(self, seconds: float, frames_before: int) -> tuple[str, int]:
         """The live line, and the count of frames for the next one."""

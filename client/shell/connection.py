@@ -31,6 +31,9 @@ ABNORMAL = 1006
 MAP_RADIUS_M = 200.0
 MAP_NEAR_M = 20.0
 MAP_EVERY_S = 1.0
+MAP_AGAIN_S = 5.0
+LEAVE_S = 2.0
+"""How long leaving may take before connections are dropped."""
 
 
 def now_ms() -> float:
@@ -83,6 +86,7 @@ class Links:
         self._tasks = tasks
         self._woke = woke
         self._out: dict[int, asyncio.Queue[bytes | None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def open(self) -> int:
@@ -95,13 +99,20 @@ class Links:
             match action:
                 case Connect(link, url):
                     self._out[link] = asyncio.Queue()
-                    self._tasks.create_task(self._run(link, url))
+                    task = self._tasks.create_task(self._run(link, url))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
                 case Send(link, data):
                     if link in self._out:
                         self._out[link].put_nowait(data)
                 case Disconnect(link):
                     if link in self._out:
                         self._out[link].put_nowait(None)
+
+    def abort(self) -> None:
+        """Drop all links at once, also those that are still being opened."""
+        for task in self._running:
+            task.cancel()
 
     async def _run(self, link: int, url: str) -> None:
         import aiohttp
@@ -151,10 +162,13 @@ class Client:
 
     def __init__(self, config: ClientConfig) -> None:
         self.core = ClientCore(config, random.Random().random)
+        self.map_problem: str | None = None
+        """Why the map is not there at present; the body is then shown where the server says."""
         self._wake = asyncio.Event()
         self._heard: asyncio.Queue[ClientEvent] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
+        self._links: Links | None = None
         self._session: aiohttp.ClientSession | None = None
         self._map: asyncio.Task[None] | None = None
 
@@ -196,6 +210,11 @@ class Client:
         if not self.core.done:
             self.core.leave()
         self._wake.set()
+        if self._pump is not None:
+            # A task group whose body failed ends its tasks at once; BYE should go out before that.
+            await asyncio.wait({self._pump}, timeout=LEAVE_S)
+            if self._links is not None:
+                self._links.abort()
         try:
             await self._group.__aexit__(kind, error, trace)
         finally:
@@ -203,15 +222,17 @@ class Client:
 
     async def _run(self, session: "aiohttp.ClientSession") -> None:
         core = self.core
-        links = Links(session, core, self._group, self._wake.set)
+        links = self._links = Links(session, core, self._group, self._wake.set)
         core.start(now_ms())
-        while not core.done or links.open:
+        while True:
             core.advance(now_ms())
             links.perform()
             for event in core.take_events():
                 self._heard.put_nowait(event)
                 if isinstance(event, Welcomed) and event.welcome.map and core.config.predict:
                     self._follow_map(session, event.welcome.map)
+            if core.done and not links.open:
+                break
             wait_s = (core.next_ms() - now_ms()) / 1000.0
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(0.001, wait_s) if not core.done else 1.0)
@@ -224,7 +245,19 @@ class Client:
             self._map = self._group.create_task(self._load_map(session, path))
 
     async def _load_map(self, session: "aiohttp.ClientSession", path: str) -> None:
-        """Keep the tiles around the body loaded; predict only where they are."""
+        """Keep the tiles around the body loaded. What goes wrong is told in ``map_problem`` and tried again: tiles of
+        an old version are gone when the map was renewed."""
+        import aiohttp
+
+        while not self.core.done:
+            try:
+                await self._follow_body(session, path)
+            except (MapError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                self.map_problem = str(error) or type(error).__name__
+                self.core.set_ground(None)
+                await asyncio.sleep(MAP_AGAIN_S)
+
+    async def _follow_body(self, session: "aiohttp.ClientSession", path: str) -> None:
         core, url = self.core, self.core.config.url
         index = decode_index(await fetch(session, http_url(url, path)))
         ground, held = index.ground(), set[tuple[int, int]]()
@@ -233,9 +266,10 @@ class Client:
             if place is not None:
                 missing = [t for t in index.tiles_near(place[0], place[2], MAP_RADIUS_M) if t not in held]
                 if any(t in missing for t in index.tiles_near(place[0], place[2], MAP_NEAR_M)):
-                    core.set_ground(None)
+                    core.set_ground(None)  # MAP.md §4: no prediction where a tile is missing
                 for tile in missing:
                     add_tile(ground, await fetch(session, http_url(url, index.tile_path(*tile))), index.grid_per_m)
                     held.add(tile)
                 core.set_ground(ground)
+                self.map_problem = None
             await asyncio.sleep(MAP_EVERY_S if place is not None else 0.05)
