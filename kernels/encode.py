@@ -7,9 +7,9 @@ frame goes now (``pace``), sending (``server.transport``).
 
 import numpy as np
 
-from kernels.interest import FAR_DELTA, FAR_FULL, NEAR_DELTA, Scratch, select
+from kernels.interest import Scratch, select
 from kernels.jit import jit
-from kernels.layout import FRAME_RING, I32, I64, U8, Grid, Int, Records, ViewState
+from kernels.layout import FRAME_RING, I32, I64, U8, YAW_SHIFT, Grid, Int, Records, ViewState
 from kernels.wsframe import write_header
 
 BINARY = 2
@@ -129,6 +129,12 @@ def write_structure(
     n: I64,
 ) -> int:
     """One STRUCTURE message with its header at ``out[at:]``; returns its end."""
+    s_leave = s.leave
+    s_enter = s.enter
+    s_enter_slot = s.enter_slot
+    s_enter_far = s.enter_far
+    s_state = s.state
+    s_state_full = s.state_full
     leaves, enters, states, enter_bytes, state_bytes = n[0], n[1], n[2], n[5], n[6]
     begin = at + 4
     out[begin] = 0x96
@@ -157,22 +163,22 @@ def write_structure(
     yaws = ages + enters
     blob = yaws + enters
     for k in range(enters):
-        h = hot[s.enter[k]]
-        c = cold[s.enter[k]]
+        h = hot[s_enter[k]]
+        c = cold[s_enter[k]]
         entity = c.id
         for b in range(8):
             out[ids + 8 * k + b] = (entity >> np.uint64(8 * b)) & np.uint64(255)
-        put_u16(out, numbers + 2 * k, s.enter_slot[k])
+        put_u16(out, numbers + 2 * k, s_enter_slot[k])
         put_u16(out, kinds + 2 * k, c.kind)
         put_u16(out, sizes + 2 * k, c.full_bytes)
-        if s.enter_far[k] == 1:
+        if s_enter_far[k] == 1:
             px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
             age = np.int64(np.int32(np.int32(tick) - h.far_tick))
-            yaw = h.far_yaw
+            yaw = h.far >> YAW_SHIFT
         else:
             px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
             age = np.int64(np.int32(np.int32(tick) - h.tick))
-            yaw = h.yaw
+            yaw = h.near >> YAW_SHIFT
         at_k = places + 2 * k
         put_u16(out, at_k, px - view.x)
         put_u16(out, at_k + 2 * enters, py - view.y)
@@ -181,17 +187,17 @@ def write_structure(
         put_u16(out, at_k + 8 * enters, vy)
         put_u16(out, at_k + 10 * enters, vz)
         out[ages + k] = min(age, np.int64(255))  # older ones rest: their age does not matter
-        out[yaws + k] = yaw
+        out[yaws + k] = np.uint8(yaw)
         for b in range(c.full_bytes):
             out[blob + b] = blobs[c.full_at + b]
         blob += c.full_bytes
     for k in range(leaves):
-        put_u16(out, leave_numbers + 2 * k, s.leave[k])
+        put_u16(out, leave_numbers + 2 * k, s_leave[k])
     for k in range(states):
-        c = cold[slots[s.state[k]].row]
-        size = np.int64(c.full_bytes) if s.state_full[k] else np.int64(c.changed_bytes)
-        source = np.int64(c.full_at) if s.state_full[k] else np.int64(c.changed_at)
-        put_u16(out, state_numbers + 2 * k, s.state[k])
+        c = cold[slots[s_state[k]].row]
+        size = np.int64(c.full_bytes) if s_state_full[k] else np.int64(c.changed_bytes)
+        source = np.int64(c.full_at) if s_state_full[k] else np.int64(c.changed_at)
+        put_u16(out, state_numbers + 2 * k, s_state[k])
         put_u16(out, state_sizes + 2 * k, size)
         for b in range(size):
             out[blob + b] = blobs[source + b]
@@ -213,6 +219,9 @@ def write_frame(
     n: I64,
 ) -> int:
     """One FRAME message with its header at ``out[at:]``; returns its end."""
+    s_delta = s.delta
+    s_delta_packed = s.delta_packed
+    s_full = s.full
     deltas, fulls = n[3], n[4]
     begin = at + 4
     out[begin] = 0x98
@@ -260,55 +269,36 @@ def write_frame(
     d_yaw = d_change + 6 * deltas
     f_age = d_yaw + deltas
     f_yaw = f_age + fulls
-    d = f = 0
-    for k in range(deltas + fulls):
-        i = s.update[k]
-        kind = s.update_kind[k]
+    for k in range(deltas):
+        put_u16(out, d_number + 2 * k, s_delta[k])
+    for byte in range(7):  # dx dy dz dvx dvy dvz yaw
+        column = d_change + byte * deltas
+        shift = np.uint64(8 * byte)
+        for k in range(deltas):
+            out[column + k] = np.uint8(s_delta_packed[k] >> shift)
+    for k in range(fulls):
+        i = s_full[k]
         row = slots[i].row
         h = hot[row]
-        if kind == NEAR_DELTA:
-            put_u16(out, d_number + 2 * d, i)
-            e = d_change + d
-            out[e] = h.dx
-            out[e + deltas] = h.dy
-            out[e + 2 * deltas] = h.dz
-            out[e + 3 * deltas] = h.dvx
-            out[e + 4 * deltas] = h.dvy
-            out[e + 5 * deltas] = h.dvz
-            out[d_yaw + d] = h.yaw
-            d += 1
-        elif kind == FAR_DELTA:
-            put_u16(out, d_number + 2 * d, i)
-            e = d_change + d
-            out[e] = h.far_dx
-            out[e + deltas] = h.far_dy
-            out[e + 2 * deltas] = h.far_dz
-            out[e + 3 * deltas] = h.far_dvx
-            out[e + 4 * deltas] = h.far_dvy
-            out[e + 5 * deltas] = h.far_dvz
-            out[d_yaw + d] = h.far_yaw
-            d += 1
+        c = cold[row]
+        if slots[i].far == 1:
+            px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
+            age = np.int64(np.int32(np.int32(tick) - h.far_tick))
+            yaw = h.far >> YAW_SHIFT
         else:
-            c = cold[row]
-            if kind == FAR_FULL:
-                px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
-                age = np.int64(np.int32(np.int32(tick) - h.far_tick))
-                yaw = h.far_yaw
-            else:
-                px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
-                age = np.int64(np.int32(np.int32(tick) - h.tick))
-                yaw = h.yaw
-            put_u16(out, f_number + 2 * f, i)
-            e = f_place + 2 * f
-            put_u16(out, e, px - view.x)
-            put_u16(out, e + 2 * fulls, py - view.y)
-            put_u16(out, e + 4 * fulls, pz - view.z)
-            put_u16(out, e + 6 * fulls, vx)
-            put_u16(out, e + 8 * fulls, vy)
-            put_u16(out, e + 10 * fulls, vz)
-            out[f_age + f] = min(age, np.int64(255))
-            out[f_yaw + f] = yaw
-            f += 1
+            px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
+            age = np.int64(np.int32(np.int32(tick) - h.tick))
+            yaw = h.near >> YAW_SHIFT
+        put_u16(out, f_number + 2 * k, i)
+        e = f_place + 2 * k
+        put_u16(out, e, px - view.x)
+        put_u16(out, e + 2 * fulls, py - view.y)
+        put_u16(out, e + 4 * fulls, pz - view.z)
+        put_u16(out, e + 6 * fulls, vx)
+        put_u16(out, e + 8 * fulls, vy)
+        put_u16(out, e + 10 * fulls, vz)
+        out[f_age + k] = min(age, np.int64(255))
+        out[f_yaw + k] = np.uint8(yaw)
     return seal(out, at, f_yaw + fulls)
 
 

@@ -3,6 +3,7 @@
 An update is due while the version a slot holds differs from the published one of its level. The level becomes near at
 once, and
 far only when the far state is the newest one, so that a far slot always holds a far state and its error stays bounded.
+Columns are bound to local names first: a field of a named tuple costs numba a reference count at each use.
 Invariants: a number in use is LIVE or LEAVING; at most ``cap`` slots are LIVE; a slot holds what was written, nothing
 else.
 Not responsible for: bytes (``encode``), when a view gets a frame (``pace``).
@@ -13,12 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.jit import jit
-from kernels.layout import FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, Grid, Int, Records
-
-NEAR_DELTA = 1
-FAR_DELTA = 2
-NEAR_FULL = 3
-FAR_FULL = 4
+from kernels.layout import FITS, FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, U64, Grid, Int, Records
 
 ENTER_BYTES = 28
 STATE_BYTES = 4
@@ -39,8 +35,8 @@ class Scratch(NamedTuple):
 
     ``mark`` uint32[rows]: the stamp of the view that knows the row; ``stamp`` uint32[1]; ``row``, ``distance2``:
     candidates;
-    ``free``, ``leave``, ``state``, ``update`` int32[numbers]: slots; ``update_kind`` uint8[numbers]; ``enter``
-    int32[numbers]:
+    ``free``, ``leave``, ``state``, ``delta``, ``full`` int32[numbers]: slots; ``delta_packed`` uint64[numbers];
+    ``enter`` int32[numbers]:
     candidates that enter, ``enter_slot`` their slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS];
     ``first``, ``end``: int32[LINES_MAX], runs of sorted rows.
     """
@@ -56,8 +52,9 @@ class Scratch(NamedTuple):
     enter_far: U8
     state: I32
     state_full: U8
-    update: I32
-    update_kind: U8
+    delta: I32
+    delta_packed: U64
+    full: I32
     ring: I64
     first: I32
     end: I32
@@ -85,7 +82,8 @@ def scratch(rows: Int, numbers: Int) -> Scratch:
         slots(),
         flags(),
         slots(),
-        flags(),
+        np.zeros(numbers, np.uint64),
+        slots(),
         np.zeros(RINGS, np.int64),
         np.zeros(LINES_MAX, np.int32),
         np.zeros(LINES_MAX, np.int32),
@@ -100,10 +98,14 @@ def runs(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
     Writes ``s.first``, ``s.end``; returns how many runs there are. Each run is cut to the circle's chord in its line
     of cells.
     """
-    across, along, size = grid.shape[2], grid.shape[3], grid.shape[4]
+    s_first = s.first
+    s_end = s.end
+    grid_start = grid.start
+    grid_shape = grid.shape
+    across, along, size = grid_shape[2], grid_shape[3], grid_shape[4]
     if across == 0:
         return np.int64(0)
-    first_x, first_z = grid.shape[0], grid.shape[1]
+    first_x, first_z = grid_shape[0], grid_shape[1]
     top = max((z - radius - first_z) // size, 0)
     bottom = min((z + radius - first_z) // size, along - 1)
     radius2 = np.int64(radius) * radius
@@ -116,10 +118,10 @@ def runs(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
         half = np.int64(np.sqrt(radius2 - dz * dz)) + 1
         left = max((x - half - first_x) // size, 0)
         right = min((x + half - first_x) // size, across - 1)
-        if left > right or count == len(s.first):
+        if left > right or count == len(s_first):
             continue
-        s.first[count] = grid.start[line * across + left]
-        s.end[count] = grid.start[line * across + right + 1]
+        s_first[count] = grid_start[line * across + left]
+        s_end[count] = grid_start[line * across + right + 1]
         count += 1
     return count
 
@@ -127,15 +129,22 @@ def runs(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
 @jit
 def candidates(x: Int, z: Int, radius: Int, lines: Int, grid: Grid, s: Scratch) -> Int:
     """Rows within ``radius`` of (x, z), grid units, into ``s.row`` and ``s.distance2``; returns how many."""
+    s_row = s.row
+    s_distance2 = s.distance2
+    s_first = s.first
+    s_end = s.end
+    grid_row = grid.row
+    grid_x = grid.x
+    grid_z = grid.z
     radius2 = np.int64(radius) * radius
     count = np.int64(0)
     for line in range(lines):
-        for at in range(s.first[line], s.end[line]):
-            dx = np.int64(grid.x[at]) - x
-            dz = np.int64(grid.z[at]) - z
+        for at in range(s_first[line], s_end[line]):
+            dx = np.int64(grid_x[at]) - x
+            dz = np.int64(grid_z[at]) - z
             distance2 = dx * dx + dz * dz
-            s.row[count] = grid.row[at]
-            s.distance2[count] = distance2
+            s_row[count] = grid_row[at]
+            s_distance2[count] = distance2
             count += distance2 <= radius2  # no branch: a part of the cells' rows is out of range
     return count
 
@@ -143,18 +152,26 @@ def candidates(x: Int, z: Int, radius: Int, lines: Int, grid: Grid, s: Scratch) 
 @jit
 def strangers(x: Int, z: Int, radius2: Int, lines: Int, stamp: Int, grid: Grid, s: Scratch) -> Int:
     """Like :func:`candidates`, but only those that do not bear ``stamp``: whom the view does not know yet."""
+    s_mark = s.mark
+    s_row = s.row
+    s_distance2 = s.distance2
+    s_first = s.first
+    s_end = s.end
+    grid_row = grid.row
+    grid_x = grid.x
+    grid_z = grid.z
     count = np.int64(0)
     for line in range(lines):
-        for at in range(s.first[line], s.end[line]):
-            row = grid.row[at]
-            if s.mark[row] == stamp:
+        for at in range(s_first[line], s_end[line]):
+            row = grid_row[at]
+            if s_mark[row] == stamp:
                 continue
-            dx = np.int64(grid.x[at]) - x
-            dz = np.int64(grid.z[at]) - z
+            dx = np.int64(grid_x[at]) - x
+            dz = np.int64(grid_z[at]) - z
             distance2 = dx * dx + dz * dz
             if distance2 <= radius2:
-                s.row[count] = row
-                s.distance2[count] = distance2
+                s_row[count] = row
+                s_distance2[count] = distance2
                 count += 1
     return count
 
@@ -162,11 +179,15 @@ def strangers(x: Int, z: Int, radius2: Int, lines: Int, stamp: Int, grid: Grid, 
 @jit
 def within(x: Int, z: Int, radius2: Int, lines: Int, grid: Grid, s: Scratch) -> Int:
     """How many rows are within the radius."""
+    s_first = s.first
+    s_end = s.end
+    grid_x = grid.x
+    grid_z = grid.z
     count = np.int64(0)
     for line in range(lines):
-        for at in range(s.first[line], s.end[line]):
-            dx = np.int64(grid.x[at]) - x
-            dz = np.int64(grid.z[at]) - z
+        for at in range(s_first[line], s_end[line]):
+            dx = np.int64(grid_x[at]) - x
+            dz = np.int64(grid_z[at]) - z
             count += dx * dx + dz * dz <= radius2
     return count
 
@@ -174,15 +195,17 @@ def within(x: Int, z: Int, radius2: Int, lines: Int, grid: Grid, s: Scratch) -> 
 @jit
 def nearest_radius2(count: Int, cap: Int, radius: Int, s: Scratch) -> Int:
     """A squared radius that at most ``cap`` of the candidates are within: the greatest of RINGS rings of equal area."""
+    s_distance2 = s.distance2
+    s_ring = s.ring
     radius2 = np.int64(radius) * radius
     if count <= cap:
         return radius2
-    s.ring[:] = 0
+    s_ring[:] = 0
     for k in range(count):
-        s.ring[min(s.distance2[k] * RINGS // (radius2 + 1), RINGS - 1)] += 1
+        s_ring[min(s_distance2[k] * RINGS // (radius2 + 1), RINGS - 1)] += 1
     total = np.int64(0)
     for ring in range(RINGS):
-        total += s.ring[ring]
+        total += s_ring[ring]
         if total > cap:
             return (radius2 + 1) * ring // RINGS - 1
     return radius2
@@ -205,6 +228,22 @@ def select(
     deltas, updates that are full, blob bytes of enters, blob bytes of states, live slots looked at.
     Cost: about 10 ns for a known row, 3 ns for a candidate. Writes to: ``view``, ``slots``, ``s``, ``n``.
     """
+    s_mark = s.mark
+    s_stamp = s.stamp
+    s_row = s.row
+    s_distance2 = s.distance2
+    s_free = s.free
+    s_leave = s.leave
+    s_enter = s.enter
+    s_enter_slot = s.enter_slot
+    s_enter_far = s.enter_far
+    s_state = s.state
+    s_state_full = s.state_full
+    s_delta = s.delta
+    s_delta_packed = s.delta_packed
+    s_full = s.full
+    s_first = s.first
+    s_end = s.end
     next_frame = np.uint32(view.frame + np.uint32(1))
     x, y, z = np.int64(view.x), np.int64(view.y), np.int64(view.z)
     lines = runs(x, z, view.radius, grid, s)
@@ -213,23 +252,23 @@ def select(
     leave_radius2 = np.int64(view.leave_radius) * view.leave_radius
     bound = np.int64(0)
     for line in range(lines):
-        bound += s.end[line] - s.first[line]
+        bound += s_end[line] - s_first[line]
     if bound > view.cap and within(x, z, enter_radius2, lines, grid, s) > view.cap:
         # Crowded: the nearest, and the same hysteresis on the smaller radius.
         enter_radius2 = nearest_radius2(candidates(x, z, view.radius, lines, grid, s), view.cap, view.radius, s)
         leave_radius2 = enter_radius2 * view.leave_radius // view.radius * view.leave_radius // view.radius
     near2 = np.int64(view.near_radius) * view.near_radius
     near_leave2 = np.int64(view.near_leave_radius) * view.near_leave_radius
-    s.stamp[0] += np.uint32(1)
-    if s.stamp[0] == 0:  # wrapped: old stamps must not look new
-        s.mark[:] = 0
-        s.stamp[0] = 1
-    stamp = s.stamp[0]
+    s_stamp[0] += np.uint32(1)
+    if s_stamp[0] == 0:  # wrapped: old stamps must not look new
+        s_mark[:] = 0
+        s_stamp[0] = 1
+    stamp = s_stamp[0]
     left = budget - OVERHEAD_BYTES
     # Updates come first, but must not keep newcomers out for ever.
     reserve = budget // 4 if view.waiting else 0
 
-    leaves = enters = states = deltas = fulls = free = updates = looked = 0
+    leaves = enters = states = deltas = fulls = free = looked = 0
     enter_bytes = state_bytes = np.int64(0)
     high = view.high
     cursor = view.cursor if view.cursor < high else 0
@@ -239,14 +278,10 @@ def select(
         if i >= high:
             i -= high
         slot = slots[i]
-        if slot.status == FREE:
-            s.free[free] = i
-            free += 1
-            continue
-        if slot.status == LEAVING:
-            if np.int32(view.acked - slot.leave_frame) >= 0:
+        if slot.status != LIVE:
+            if slot.status == FREE or np.int32(view.acked - slot.leave_frame) >= 0:
                 slot.status = FREE
-                s.free[free] = i
+                s_free[free] = i
                 free += 1
             continue
         looked += 1
@@ -259,11 +294,11 @@ def select(
             dz = np.int64(h.z) - z
             distance2 = dx * dx + dz * dz
             gone = distance2 > leave_radius2 or (row == body and h.serial == view.body_serial)
-            s.mark[row] = stamp
+            s_mark[row] = stamp
         if gone:
             slot.status = LEAVING
             slot.leave_frame = next_frame
-            s.leave[leaves] = i
+            s_leave[leaves] = i
             leaves += 1
             left -= LEAVE_BYTES
             continue
@@ -274,8 +309,8 @@ def select(
             if left - reserve >= STATE_BYTES + size:
                 left -= STATE_BYTES + size
                 slot.state_held = h.state_version
-                s.state[states] = i
-                s.state_full[states] = not only_changed
+                s_state[states] = i
+                s_state_full[states] = not only_changed
                 states += 1
                 state_bytes += size
         far = slot.far
@@ -287,47 +322,40 @@ def select(
         if slot.held == target:
             slot.far = far
             continue
-        kind = 0
-        now = np.int32(tick)
-        if target == h.version and h.delta == 1 and h.tick == now and slot.held == h.prev:
-            kind = NEAR_DELTA
-        elif target == h.far_version and h.far_delta == 1 and h.far_tick == now and slot.held == h.far_prev:
-            kind = FAR_DELTA
+        near_delta = target == h.version and slot.held == h.prev and h.near & FITS != 0
+        if near_delta or (target == h.far_version and slot.held == h.far_prev and h.far & FITS != 0):
+            if left - reserve < DELTA_BYTES:
+                if next_cursor < 0:
+                    next_cursor = i
+                continue
+            left -= DELTA_BYTES
+            s_delta[deltas] = i
+            s_delta_packed[deltas] = h.near if near_delta else h.far
+            deltas += 1
         else:
-            kind = FAR_FULL if far == 1 else NEAR_FULL
-        cost = DELTA_BYTES if kind <= FAR_DELTA else FULL_BYTES
-        if left - reserve < cost:
-            if next_cursor < 0:
-                next_cursor = i
-            continue
-        if kind >= NEAR_FULL:
+            if left - reserve < FULL_BYTES:
+                if next_cursor < 0:
+                    next_cursor = i
+                continue
             c = cold[row]
-            ok = (
-                in_reach(c.far_px, c.far_py, c.far_pz, x, y, z)
-                if kind == FAR_FULL
-                else in_reach(c.px, c.py, c.pz, x, y, z)
-            )
+            ok = in_reach(c.far_px, c.far_py, c.far_pz, x, y, z) if far == 1 else in_reach(c.px, c.py, c.pz, x, y, z)
             if not ok:  # it cannot be written relative to this origin: the view loses sight of it
                 slot.status = LEAVING
                 slot.leave_frame = next_frame
-                s.leave[leaves] = i
+                s_leave[leaves] = i
                 leaves += 1
                 left -= LEAVE_BYTES
                 continue
+            left -= FULL_BYTES
+            s_full[fulls] = i
             fulls += 1
-        else:
-            deltas += 1
-        left -= cost
         slot.far = far
         slot.held = target
-        s.update[updates] = i
-        s.update_kind[updates] = kind
-        updates += 1
     view.cursor = max(next_cursor, 0)
 
     live = looked - leaves
     numbers = len(slots)
-    room = min(np.int64(view.cap) - live, np.int64(len(s.enter)))
+    room = min(np.int64(view.cap) - live, np.int64(len(s_enter)))
     taken = 0
     waiting = 0
     found = strangers(x, z, enter_radius2, lines, stamp, grid, s) if room > 0 else np.int64(0)
@@ -335,10 +363,10 @@ def select(
         if enters >= room:
             break
         for k in range(found):
-            distance2 = s.distance2[k]
+            distance2 = s_distance2[k]
             if (distance2 <= near2) != (phase == 0):
                 continue
-            row = s.row[k]
+            row = s_row[k]
             h = hot[row]
             if row == body and h.serial == view.body_serial:
                 continue
@@ -352,7 +380,7 @@ def select(
                 waiting = 1
                 continue
             if taken < free:
-                i = s.free[taken]
+                i = s_free[taken]
                 taken += 1
             elif high < numbers:
                 i = high
@@ -368,9 +396,9 @@ def select(
             slot.far = far
             slot.held = h.far_version if far == 1 else h.version
             slot.state_held = h.state_version
-            s.enter[enters] = row
-            s.enter_slot[enters] = i
-            s.enter_far[enters] = far
+            s_enter[enters] = row
+            s_enter_slot[enters] = i
+            s_enter_far[enters] = far
             enters += 1
     view.high = high
     view.waiting = waiting

@@ -1,10 +1,15 @@
 """The one way a kernel is compiled: cached on disk, without the GIL, without fast-math.
 
 Fast-math stays off because state hashes must match between runs; the cache makes the second start-up quick
-(`isthmus warmup` fills it when an image is built).
+(``isthmus warmup`` fills it when an image is built). numba notices a change of the file that a function stands in,
+but not of the functions and constants that it uses from other files; the cache's folder therefore carries a hash of
+all of them.
 """
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 import numba
@@ -12,13 +17,25 @@ import numba
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_HERE = Path(__file__).parent
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels of this version of the sources are kept: below NUMBA_CACHE_DIR if that is set, else
+    below the user's cache folder (XDG Base Directory Specification)."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    shared = [_HERE.parent / "protocol" / name for name in ("layouts.py", "walking.py", "limits.py")]
+    for file in [*sorted(_HERE.glob("*.py")), *shared]:
+        digest.update(file.name.encode() + file.read_bytes())
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    base = os.environ.get("NUMBA_CACHE_DIR") or str(Path(home) / "isthmus" / "kernels")
+    return Path(base) / digest.hexdigest()[:16]
+
+
+setattr(numba.config, "CACHE_DIR", str(cache_folder()))  # noqa: B010  # made at run time: the stubs do not know it
+
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile ``function`` in nopython mode at its first call for each argument signature; the result is cached on
     disk."""
     return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
-
-
-def jit_inline(function: Callable[P, R]) -> Callable[P, R]:
-    """Like :func:`jit`, inlined into its callers: for small helpers called per record."""
-    return cast(Callable[P, R], numba.njit(cache=True, nogil=True, inline="always")(function))

@@ -22,22 +22,8 @@ HOT = np.dtype(
         ("state_version", "<u4"),  # components
         ("tick", "<i4"),  # record ticks, modulo 2**32
         ("far_tick", "<i4"),
-        ("dx", "i1"),  # near delta against ``prev``
-        ("dy", "i1"),
-        ("dz", "i1"),
-        ("dvx", "i1"),
-        ("dvy", "i1"),
-        ("dvz", "i1"),
-        ("yaw", "u1"),
-        ("delta", "u1"),  # 1: the near delta fits its bytes
-        ("far_dx", "i1"),
-        ("far_dy", "i1"),
-        ("far_dz", "i1"),
-        ("far_dvx", "i1"),
-        ("far_dvy", "i1"),
-        ("far_dvz", "i1"),
-        ("far_yaw", "u1"),
-        ("far_delta", "u1"),
+        ("near", "<u8"),  # packed delta against ``prev``, see pack_delta
+        ("far", "<u8"),  # the same against ``far_prev``
         ("state_tick", "<i4"),  # when ``state_changed`` was published
         ("pad", "<u4"),
     ]
@@ -81,6 +67,10 @@ SLOT = np.dtype(
         ("pad", "<u2"),
     ]
 )
+
+FITS = np.uint64(1 << 56)
+"""Bit of a packed delta: its six differences fit their bytes, and it was published at the current tick."""
+YAW_SHIFT = np.uint64(48)
 
 FREE = 0
 LIVE = 1
@@ -148,6 +138,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 Records = Any
 """One record or an array of records of a dtype above: numba reads fields by name, for which NumPy has no static
 type."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.jit import jit
-from kernels.layout import I32, I64, U8, Grid, Int, Records
+from kernels.layout import FITS, I32, I64, U8, YAW_SHIFT, Grid, Int, Records
 from protocol.layouts import GRID_PER_M, VELOCITY_PER_GRID, VELOCITY_SHIFT
 
 I16 = npt.NDArray[np.int16]
@@ -16,6 +16,18 @@ U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 HALF = VELOCITY_PER_GRID // 2
 CELLS_MAX = 1 << 16
+
+
+@jit
+def pack_delta(dx: Int, dy: Int, dz: Int, dvx: Int, dvy: Int, dvz: Int, yaw: Int, fits: bool) -> Int:
+    """Bytes dx dy dz dvx dvy dvz yaw, lowest first, and FITS; yaw is there in any case."""
+    packed = np.uint64(yaw) << YAW_SHIFT
+    if fits:
+        packed |= FITS
+        packed |= np.uint64(dx & 255) | np.uint64(dy & 255) << np.uint64(8) | np.uint64(dz & 255) << np.uint64(16)
+        packed |= np.uint64(dvx & 255) << np.uint64(24) | np.uint64(dvy & 255) << np.uint64(32)
+        packed |= np.uint64(dvz & 255) << np.uint64(40)
+    return packed
 
 
 @jit
@@ -51,15 +63,11 @@ def take_renewals(
         dvx, dvy, dvz = vx - c.vx, vy - c.vy, vz - c.vz
         least = min(min(min(dx, dy), dz), min(min(dvx, dvy), dvz))
         most = max(max(max(dx, dy), dz), max(max(dvx, dvy), dvz))
-        if known and least >= -128 and most <= 127 and age[i] == 0:
-            h.dx, h.dy, h.dz, h.dvx, h.dvy, h.dvz = dx, dy, dz, dvx, dvy, dvz
-            h.delta = 1
-        else:
-            h.delta = 0
+        fits = known and least >= -128 and most <= 127 and age[i] == 0
+        h.near = pack_delta(dx, dy, dz, dvx, dvy, dvz, yaw[i], fits)
         h.prev = h.version
         h.version = version[i]
         h.tick = record_tick
-        h.yaw = yaw[i]
         c.px, c.py, c.pz = px, py, pz
         c.vx, c.vy, c.vz = vx, vy, vz
         if flags[i] & 1:
@@ -71,15 +79,11 @@ def take_renewals(
             dvx, dvy, dvz = vx - c.far_vx, vy - c.far_vy, vz - c.far_vz
             least = min(min(min(dx, dy), dz), min(min(dvx, dvy), dvz))
             most = max(max(max(dx, dy), dz), max(max(dvx, dvy), dvz))
-            if known and least >= -128 and most <= 127 and age[i] == 0:
-                h.far_dx, h.far_dy, h.far_dz, h.far_dvx, h.far_dvy, h.far_dvz = dx, dy, dz, dvx, dvy, dvz
-                h.far_delta = 1
-            else:
-                h.far_delta = 0
+            fits = known and least >= -128 and most <= 127 and age[i] == 0
+            h.far = pack_delta(dx, dy, dz, dvx, dvy, dvz, yaw[i], fits)
             h.far_prev = h.far_version
             h.far_version = version[i]
             h.far_tick = record_tick
-            h.far_yaw = yaw[i]
             c.far_px, c.far_py, c.far_pz = px, py, pz
             c.far_vx, c.far_vy, c.far_vz = vx, vy, vz
 
@@ -95,8 +99,7 @@ def take_far(
         h.far_prev = np.uint32(0)
         h.far_version = version[i]
         h.far_tick = np.int32(tick - np.int64(age[i]))
-        h.far_yaw = yaw[i]
-        h.far_delta = 0
+        h.far = np.uint64(yaw[i]) << YAW_SHIFT
         c.far_px, c.far_py, c.far_pz = p[i, 0], p[i, 1], p[i, 2]
         c.far_vx, c.far_vy, c.far_vz = v[i, 0], v[i, 1], v[i, 2]
 
@@ -117,6 +120,11 @@ def extrapolate(high: Int, tick: Int, hot: Records, cold: Records, bounds: I64) 
             continue
         c = cold[i]
         dt = np.int64(np.int32(np.int32(tick) - h.tick))
+        # A delta may be used in the tick that it was published for, and in no other.
+        if dt != 0:
+            h.near &= ~FITS
+        if h.far_tick != np.int32(tick):
+            h.far &= ~FITS
         x = np.int64(c.px) + ((np.int64(c.vx) * dt + HALF) >> VELOCITY_SHIFT)
         z = np.int64(c.pz) + ((np.int64(c.vz) * dt + HALF) >> VELOCITY_SHIFT)
         h.x = x

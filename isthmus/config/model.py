@@ -100,8 +100,8 @@ class Shard:
     replay_path: Annotated[
         str | None,
         _says(
-            "Folder of a trajectory that moves all entities instead of physics and behaviours (benchmarks), relative to the "
-            "world's folder. Absent: the world is simulated."
+            "Folder of a trajectory that moves all entities instead of physics and behaviours (benchmarks), "
+            "relative to the world's folder. Absent: the world is simulated."
         ),
     ] = None
 

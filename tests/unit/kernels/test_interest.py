@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.layout import LIVE
+from kernels.layout import FITS, LIVE
 from kernels.pace import take_acks
 from protocol import frames
 from protocol.layouts import GRID_PER_M
@@ -46,7 +46,7 @@ def entities(mirror: Mirror) -> dict[int, Entity]:
         whole = {n: int(h[n]) for n in WHOLE}
         place = int(c["px"]), int(c["py"]), int(c["pz"])
         far_place = int(c["far_px"]), int(c["far_py"]), int(c["far_pz"])
-        fits, far_fits = bool(h["delta"]), bool(h["far_delta"])
+        fits, far_fits = bool(h["near"] & FITS), bool(h["far"] & FITS)
         out[row] = Entity(**whole, delta_fits=fits, far_delta_fits=far_fits, place=place, far_place=far_place)
     return out
 
