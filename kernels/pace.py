@@ -134,6 +134,8 @@ def take_owns(
         if view.body_serial != serials[k]:
             continue
         untold = view.own_flags & OWN_MOVED if view.own_due else 0
+        # "Moved by something else" must reach the client even if this state is replaced before it is written.
+        kept = view.own_flags & OWN_MOVED if view.own_due else 0
         view.own_due = 1
         view.own_seq = seq[k]
         view.own_steps = steps[k]
