@@ -74,7 +74,7 @@ async def _serve(config: Config, assembly: Assembly) -> None:
             message_bytes_max=config.limits.message_bytes_max,
             messages_per_s=config.limits.messages_per_s,
             message_burst=config.limits.messages_burst,
-            connections_per_address=_per_address(config),
+            connections_per_address=_per_address(config, capacity),
         )
     )
     authenticate, guests, keys = await _identity(config)
@@ -127,13 +127,9 @@ async def _serve(config: Config, assembly: Assembly) -> None:
         _log.info("stopped", tick=node.shard.tick)
 
 
-def _per_address(config: Config) -> int:
+def _per_address(config: Config, capacity: int) -> int:
     # Loopback development tools (bots, benchmarks) share one address; the sessions' own limit exempts it as well.
-    return (
-        config.limits.sessions_max
-        if config.gateway.mode == "development"
-        else (config.limits.connections_per_address_max)
-    )
+    return capacity if config.gateway.mode == "development" else config.limits.connections_per_address_max
 
 
 async def _identity(config: Config) -> tuple[Authenticate, GuestIssuer | None, JwksKeeper | None]:
