@@ -20,9 +20,10 @@ from rich.console import Console
 
 from bench.contenders import ALL, OURS, PEERS
 from bench.crowd import CrowdFigures, measure_crowd
+from bench.kernels import ALL_DUE, KernelResult, measure_apart
 from bench.prepare import BENCH, CACHE, PreparationError, Tools, prepare
 from bench.process import ChildFailed
-from bench.report import ERROR_P999_M, Target, cpu_ratio, record, show_runs, show_targets
+from bench.report import ERROR_P999_M, Target, cpu_ratio, record, show_crowd, show_kernels, show_runs, show_targets
 from bench.run import Figures, measure
 from bench.trajectory import Motion, ensure
 
@@ -90,7 +91,10 @@ def run_case(console: Console, tools: Tools, case: Case, only: Sequence[str]) ->
 
 
 def targets_of(
-    cases: dict[str, Rounds], limits: dict[str, list[dict[str, Any]]], crowd: CrowdFigures | None
+    cases: dict[str, Rounds],
+    limits: dict[str, list[dict[str, Any]]],
+    crowd: CrowdFigures | None,
+    kernels: Sequence[KernelResult],
 ) -> list[Target]:
     """The promises, with what was measured of them."""
     wide, ours = cases.get("500x200", []), OURS.name
@@ -107,6 +111,7 @@ def targets_of(
     errors = [run.error_p999_m for run in runs if run.error_p999_m is not None]
     widest = max((run.bytes_per_entity_tick for run in runs), default=None)
     late_ms = crowd.tick_p999_s * 1000 if crowd else None
+    dearest_ns = max((load.ns_per_due for load in kernels if load.load == ALL_DUE), default=None)
     return [
         Target("CPU per entity-tick, 500x200: ours / Colyseus", cpu_ratio(wide, ours, COLYSEUS), 0.1),
         Target("CPU per entity-tick, 500x200: ours / hand-written, its cheaper form", cpu_ratio(wide, ours, HAND), 0.7),
@@ -115,6 +120,7 @@ def targets_of(
         Target("error p99.9, restless, worst run", max(errors, default=None), ERROR_P999_M, "m"),
         Target("2000x50 simulated: p99.9 tick", late_ms, 50.0, "ms"),
         Target("2000x50 simulated: ticks a second missed of 20", 20 - crowd.ticks_per_s if crowd else None, 1.0),
+        Target("kernels, each due update culled and encoded, all due", dearest_ns, 20.0, "ns"),
     ]
 
 
@@ -123,7 +129,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one small case, 2 s windows, nothing is judged or kept")
     parser.add_argument("--only", nargs="+", choices=sorted(ALL), default=list(ALL), help="run only these servers")
-    names = [*(case.name for case in FULL), "crowd"]
+    names = [*(case.name for case in FULL), "crowd", "kernels"]
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="run only these cases")
     parser.add_argument("--results", type=Path, default=BENCH / "results.jsonl", help="where the JSON line goes")
     return parser.parse_args()
@@ -142,8 +148,14 @@ def main() -> int:
                 show_runs(console, f"{case.name}, {case.motion}", cases[case.name])
         crowd = None
         if not given.smoke and "crowd" in given.cases and OURS.name in given.only:
+            console.print("crowd: isthmus ...", style="dim")
             crowd = measure_crowd(tools, CROWD_CLIENTS, 12.0, 4.0)
-            console.print("crowd", asdict(crowd))
+            show_crowd(console, crowd)
+        kernels: list[KernelResult] = []
+        if not given.smoke and "kernels" in given.cases and OURS.name in given.only:
+            console.print("kernels ...", style="dim")
+            kernels = measure_apart()
+            show_kernels(console, kernels)
     except (PreparationError, ChildFailed) as error:
         console.print(f"[red]failed[/red]: {error}", markup=True, highlight=False)
         return 2
@@ -153,9 +165,14 @@ def main() -> int:
         console.print("[bold red]INVALID[/bold red]: a probe saw what is not true, or a connection was lost")
     if given.smoke:
         return 0 if valid else 2
-    targets = targets_of(cases, limits, crowd)
+    targets = targets_of(cases, limits, crowd, kernels)
     show_targets(console, targets)
-    extra = {"valid": valid, "physical": limits, "crowd": asdict(crowd) if crowd else None}
+    extra = {
+        "valid": valid,
+        "physical": limits,
+        "crowd": asdict(crowd) if crowd else None,
+        "kernels": [asdict(load) for load in kernels],
+    }
     record(given.results, datetime.now(UTC).isoformat(timespec="seconds"), cases, extra, targets)
     console.print(f"{time.monotonic() - began:.0f} s; appended to {given.results}")
     if not valid:

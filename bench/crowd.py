@@ -34,6 +34,7 @@ class CrowdFigures:
     visible: float
     cpu_s_per_s: float
     foreign_cpu_s_per_s: float
+    tick_p50_s: float
     tick_p99_s: float
     tick_p999_s: float
     gap_max_s: float
@@ -91,6 +92,7 @@ def measure_crowd(tools: Tools, clients: int, window_s: float, settle_s: float) 
         visible=probed["pairs"] / max(1, probed["ticks"]),
         cpu_s_per_s=cpu_s / seconds,
         foreign_cpu_s_per_s=max(0.0, (busy_s - cpu_s) / seconds),
+        tick_p50_s=window["done_p50_s"],
         tick_p99_s=window["done_p99_s"],
         tick_p999_s=window["done_p999_s"],
         gap_max_s=swarmed["gap_max_s"],

@@ -7,6 +7,7 @@ possible compiled loop. Not measured: the shard, system calls.
 """
 
 import json
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.process import ChildFailed
 from kernels.jit import jit
 from kernels.pace import take_acks
 from kernels.publish import published, renew
@@ -25,6 +27,10 @@ from server.core.views import ViewRules, Views
 
 RATE_HZ = 20
 RADIUS_M = 50.0
+ALL_DUE = "all due"
+"""The load of the target."""
+SERVER_CORE = 0
+TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def measure(load: str, views_count: int, visible: int, entities: int, ticks: int
     yaw = rng.uniform(0, 6, entities)
     state, rows = published(entities), np.arange(entities, dtype=np.uint32)
     out_row, out_flags = np.zeros(entities, np.uint32), np.zeros(entities, np.uint8)
-    tolerance = np.array([0.0, 0.0]) if load == "all due" else np.array([0.01, 0.1])
+    tolerance = np.array([0.0, 0.0]) if load == ALL_DUE else np.array([0.01, 0.1])
     mirror = Mirror(round(RADIUS_M * GRID_PER_M / CELLS_PER_RADIUS))
     views = Views(views_count, ViewRules(radius_m=RADIUS_M, near_radius_m=2 * RADIUS_M), 1000 / RATE_HZ)
     forged, conns = np.zeros(views_count, np.int32), np.arange(views_count, dtype=np.uint32)
@@ -129,8 +135,17 @@ def measure(load: str, views_count: int, visible: int, entities: int, ticks: int
 
 
 def run() -> list[KernelResult]:
-    """All loads of the issue's figure."""
-    return [measure(load, 500, visible, 5000) for load in ("all due", "restless") for visible in (200, 50)]
+    """All loads."""
+    return [measure(load, 500, visible, 5000) for load in (ALL_DUE, "restless") for visible in (200, 50)]
+
+
+def measure_apart() -> list[KernelResult]:
+    """``run()`` in a process of its own, pinned to a core like the servers. Raises ChildFailed."""
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "bench.kernels"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    if result.returncode:
+        raise ChildFailed(f"the kernels could not be measured: {result.stderr[-1500:]}")
+    return [KernelResult(**json.loads(line)) for line in result.stdout.splitlines()]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Clients of our server that decode everything and compare it with the truth at each tick (``python -m bench.probe``).
 
 Sessions get the replayed entities as bodies in the order in which they join, and entities have consecutive ids in file
-order, so the body's id in WELCOME says which entity the client is, and any id which entity it means. A tick is checked when a message of a later tick has come: then all that the server
-had to say about it is known, also when it said nothing because nothing was due.
+order, so the body's id in WELCOME says which entity the client is, and any id which entity it means. A tick is
+checked when a message of a later tick has come: then all that the server had to say about it is known, also when it
+said nothing because nothing was due.
 
 Wrong is: an entity within the radius that is not shown, one shown beyond the leave radius, an unknown id, a position
 off by more than ERROR_MAX_M, a rule of the standard broken. Not responsible for: p99.9 against its target (``report``).
@@ -139,9 +140,7 @@ class Check:
             self.wrong(f"tick {tick}: {what} {entities[worst]} is off by {error[worst]:.3f} m")
 
 
-async def follow(
-    check: Check, session: aiohttp.ClientSession, port: int, token: str, welcomed: asyncio.Event
-) -> None:
+async def follow(check: Check, session: aiohttp.ClientSession, port: int, token: str, welcomed: asyncio.Event) -> None:
     """Join, send inputs ten times a second and check what comes until cancelled."""
     url = f"ws://127.0.0.1:{port}/ws"
     async with session.ws_connect(url, protocols=[SUBPROTOCOL], max_msg_size=1 << 20, compress=0) as ws:

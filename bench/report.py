@@ -18,6 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.crowd import CrowdFigures
+from bench.kernels import KernelResult
 from bench.prepare import BENCH
 from bench.run import Figures
 
@@ -73,6 +75,43 @@ def show_runs(console: Console, title: str, rounds: Sequence[Mapping[str, Figure
                 f"{f.inputs_taken_per_s_client:.1f}", f"{1000 * f.tick_p99_s:.1f}", error,
                 f"{f.rss_mib:.0f}", f"{f.foreign_cpu_s_per_s:.2f}", str(f.probe_ticks), "; ".join(remarks),
             )  # fmt: skip
+    console.print(table, "")
+
+
+def show_crowd(console: Console, f: CrowdFigures) -> None:
+    """Print the crowd as one line."""
+    table = Table(title=f"crowd, {f.clients} clients, simulated", title_justify="left", box=None, pad_edge=False)
+    for heading in (
+        "ticks/s", "CPU s/s", "visible", "kB/s client", "inputs/s taken", "tick p50 / p99 / p99.9 ms", "longest gap ms",
+        "join s", "RSS MiB", "foreign CPU", "",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    remarks = [] if f.held else ["did not hold"]
+    if not f.valid:
+        remarks.append(f"[red]INVALID[/red]: {f.violations} violations, {f.lost} lost; {f.first_violation}")
+    ticks = " / ".join(f"{1000 * value:g}" for value in (f.tick_p50_s, f.tick_p99_s, f.tick_p999_s))
+    table.add_row(
+        f"{f.ticks_per_s:.1f}", f"{f.cpu_s_per_s:.3f}", f"{f.visible:.1f}", f"{f.bytes_per_s_client / 1000:.1f}",
+        f"{f.inputs_taken_per_s_client:.1f}", ticks, f"{1000 * f.gap_max_s:.0f}", f"{f.join_s:.1f}", f"{f.rss_mib:.0f}",
+        f"{f.foreign_cpu_s_per_s:.2f}", "; ".join(remarks),
+    )  # fmt: skip
+    console.print(table, "")
+
+
+def show_kernels(console: Console, loads: Sequence[KernelResult]) -> None:
+    """Print each load as a line."""
+    table = Table(title="kernels, no sockets", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in (
+        "load", "views", "visible", "due / tick", "ns / due", "ns / visible", "bare copy ns", "B / entity-tick",
+        "publish ns / entity", "mirror ns / entity",
+    ):  # fmt: skip
+        table.add_column(heading, justify="left" if heading == "load" else "right")
+    for k in loads:
+        table.add_row(
+            k.load, str(k.views), f"{k.visible:.0f}", str(k.due_per_tick), f"{k.ns_per_due:.1f}",
+            f"{k.ns_per_visible:.1f}", f"{k.ns_per_gathered:.1f}", f"{k.bytes_per_entity_tick:.2f}",
+            f"{k.publish_ns_per_entity:.1f}", f"{k.mirror_ns_per_entity:.1f}",
+        )  # fmt: skip
     console.print(table, "")
 
 

@@ -102,6 +102,7 @@ class OurServer:
             "seconds": seconds,
             "ticks": total(gone, TICKS),
             "inputs": total(gone, INPUTS),
+            "done_p50_s": histogram_quantile(gone, TICK_SECONDS, 0.5),
             "done_p99_s": histogram_quantile(gone, TICK_SECONDS, 0.99),
             "done_p999_s": histogram_quantile(gone, TICK_SECONDS, 0.999),
         }
