@@ -3,6 +3,7 @@ import type { Game } from "./game";
 import type { MapLoader } from "./map/loader";
 import type { Shell } from "./net/shell";
 import type { Stage } from "./render/stage";
+import type { Keys } from "./ui/keys";
 
 export interface ChatEntry {
   readonly scope: number;
@@ -17,6 +18,7 @@ interface Parts {
   readonly map: MapLoader | null;
   readonly chatLog: readonly ChatEntry[];
   readonly stage: Stage;
+  readonly keys: Keys;
 }
 
 /** Everything is computed when it is read; ids are strings, so that the state passes as JSON. */
@@ -61,6 +63,20 @@ export function debugState(parts: () => Parts): void {
     },
     get correctionMaxM() {
       return parts().game.ownCorrectionMaxM;
+    },
+    /** How often the prediction was put right, by whatever moved the body. */
+    get corrections() {
+      return parts().game.predictor?.corrections ?? 0;
+    },
+    /** Whether walking is predicted here: the map around the body has been loaded. */
+    get predicting() {
+      const { game, map } = parts();
+      const now = game.predictor?.now ?? null;
+      return now !== null && (map?.covers(now.x, now.z) ?? true);
+    },
+    /** Where the camera looks, radians: counter-clockwise seen from above, 0 along −Z. */
+    get yaw() {
+      return parts().keys.yaw;
     },
     get unacknowledged() {
       return parts().game.predictor?.unacknowledged ?? 0;

@@ -192,7 +192,7 @@ page.onChat(
   },
 );
 
-debugState(() => ({ game, shell, map, chatLog, stage }));
+debugState(() => ({ game, shell, map, chatLog, stage, keys }));
 setInterval(input, INPUT_EVERY_MS);
 const pulse = new Worker(new URL("./net/pulse.ts", import.meta.url), { type: "module" });
 pulse.onmessage = () => {
