@@ -41,5 +41,5 @@ class Footprints:
         point = shapely.Point(at)
         nearest = self._tree.nearest(point)
         assert nearest is not None
-        wall = shapely.shortest_line(point, self._tree.geometries[nearest]).coords[1]
-        return float(wall[0]), float(wall[1])
+        ends = shapely.get_coordinates(shapely.shortest_line(point, self._tree.geometries[nearest]))
+        return float(ends[1, 0]), float(ends[1, 1])
