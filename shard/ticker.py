@@ -20,8 +20,9 @@ FAR_SLACK = (1.0, 2.0, 4.0, 4.0, 4.0)
 STRIDE = (1, 1, 1, 2, 4)
 """By level: ticks in a step; the last one is TICKS_MAX."""
 LEVEL_MAX = len(STRIDE) - 1
-LATE_PART = 0.5
-"""A step that ends later than this part of a tick after the tick's time was late."""
+LATE_PART = 0.9
+"""A step that ends later than this part of a tick after the tick's time was late. Above the part at which gateways
+refuse new sessions: nobody who is in should pay for somebody who could have been told to wait."""
 
 assert len(FAR_SLACK) == len(STRIDE)
 assert STRIDE[-1] == TICKS_MAX
