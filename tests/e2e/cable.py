@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from contextlib import suppress
 from threading import Lock, Thread
 
 _RESET = struct.pack("ii", 1, 0)
@@ -34,8 +35,9 @@ class Cable:
             self._unplugged = True
             ends = list(self._ends)
         for end in ends:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            end.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # it may have ended by itself just now
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                end.shutdown(socket.SHUT_RDWR)
 
     def plug(self) -> None:
         """Let new connections through again."""
@@ -80,13 +82,9 @@ class Cable:
     @staticmethod
     def _copy(source: socket.socket, sink: socket.socket) -> None:
         """Until either side ends; then both do."""
-        try:
+        with suppress(OSError):  # a reset is an end like any other
             while data := source.recv(65536):
                 sink.sendall(data)
-        except OSError:
-            pass  # a reset is an end like any other
         for end in (source, sink):
-            try:
+            with suppress(OSError):  # it has ended already
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it has ended already

@@ -4,13 +4,11 @@
  */
 import {
   CapsuleGeometry,
-  CircleGeometry,
   Color,
   Euler,
   Group,
   InstancedMesh,
   Matrix4,
-  MeshBasicMaterial,
   MeshLambertMaterial,
   Quaternion,
   SphereGeometry,
@@ -21,7 +19,7 @@ import {
 import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 
 import { scatter } from "./geometry";
-import { coloured, paint } from "./shapes";
+import { coloured, paint, spot, spotMaterial } from "./shapes";
 
 const HIP_M = 0.86;
 /** Metres that one full stride of both legs takes. */
@@ -49,17 +47,11 @@ export class Figures {
   private legs!: InstancedMesh;
   private shadows!: InstancedMesh;
   private readonly lit = new MeshLambertMaterial({ vertexColors: true });
-  private readonly dark = new MeshBasicMaterial({
-    color: "#20242a",
-    transparent: true,
-    opacity: 0.28,
-    depthWrite: false,
-  });
   private readonly shapes = {
     torso: torso(),
     head: head(),
     leg: leg(),
-    shadow: new CircleGeometry(0.42, 12).rotateX(-Math.PI / 2),
+    shadow: spot.clone().scale(0.42, 1, 0.42),
   };
   private readonly matrix = new Matrix4();
   private readonly at = new Vector3();
@@ -127,7 +119,7 @@ export class Figures {
     this.torsos = make(this.shapes.torso, this.lit, capacity);
     this.heads = make(this.shapes.head, this.lit, capacity);
     this.legs = make(this.shapes.leg, this.lit, 2 * capacity);
-    this.shadows = make(this.shapes.shadow, this.dark, capacity);
+    this.shadows = make(this.shapes.shadow, spotMaterial, capacity);
     this.meshes = [this.torsos, this.heads, this.legs, this.shadows];
   }
 }

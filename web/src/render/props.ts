@@ -14,14 +14,17 @@ import {
   SphereGeometry,
   Vector3,
   type BufferGeometry,
+  type Material,
 } from "three";
 import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 
-import { coloured, paint } from "./shapes";
+import { coloured, paint, spot, spotMaterial } from "./shapes";
 
 const BALL_RADIUS_M = 0.3;
 const CRATE_M = 0.8;
 const WOOD = "#b98a55";
+
+const lit = new MeshLambertMaterial({ vertexColors: true });
 
 export interface Prop {
   readonly shape: "ball" | "crate";
@@ -36,37 +39,44 @@ export interface Prop {
 
 export class Props {
   readonly group = new Group();
-  private readonly balls = new Batch(this.group, ball());
-  private readonly crates = new Batch(this.group, crate());
+  private readonly balls = new Batch(this.group, ball(), lit);
+  private readonly crates = new Batch(this.group, crate(), lit);
+  private readonly shadows = new Batch(this.group, spot, spotMaterial);
   private readonly color = new Color();
 
   draw(props: readonly Prop[]): void {
     this.balls.begin(props.length);
     this.crates.begin(props.length);
+    this.shadows.begin(props.length);
     for (const { shape, x, y, z, yaw, walked, colour } of props) {
       if (shape === "ball") {
         this.balls.put(x, y + BALL_RADIUS_M, z, yaw, walked / BALL_RADIUS_M, this.color.set(paint(colour ?? 0)));
-      } else this.crates.put(x, y, z, yaw, 0, this.color.set(colour === null ? WOOD : paint(colour)));
+        this.shadows.put(x, y + 0.02, z, 0, 0, null, 0.34);
+      } else {
+        this.crates.put(x, y, z, yaw, 0, this.color.set(colour === null ? WOOD : paint(colour)));
+        this.shadows.put(x, y + 0.02, z, 0, 0, null, 0.66);
+      }
     }
     this.balls.end();
     this.crates.end();
+    this.shadows.end();
   }
 }
 
 /** Instances of one shape; grows to what is asked for. */
 class Batch {
-  private readonly material = new MeshLambertMaterial({ vertexColors: true });
   private readonly matrix = new Matrix4();
   private readonly at = new Vector3();
   private readonly turn = new Quaternion();
   private readonly euler = new Euler(0, 0, 0, "YXZ");
-  private readonly one = new Vector3(1, 1, 1);
+  private readonly size = new Vector3();
   private mesh: InstancedMesh;
   private capacity = 64;
 
   constructor(
     private readonly group: Group,
     private readonly shape: BufferGeometry,
+    private readonly material: Material,
   ) {
     this.mesh = this.make();
   }
@@ -80,10 +90,13 @@ class Batch {
     this.mesh = this.make();
   }
 
-  put(x: number, y: number, z: number, yaw: number, pitch: number, color: Color): void {
+  put(x: number, y: number, z: number, yaw: number, pitch: number, color: Color | null, size = 1): void {
     this.turn.setFromEuler(this.euler.set(-pitch, yaw, 0));
-    this.mesh.setMatrixAt(this.mesh.count, this.matrix.compose(this.at.set(x, y, z), this.turn, this.one));
-    this.mesh.setColorAt(this.mesh.count, color);
+    this.mesh.setMatrixAt(
+      this.mesh.count,
+      this.matrix.compose(this.at.set(x, y, z), this.turn, this.size.setScalar(size)),
+    );
+    if (color !== null) this.mesh.setColorAt(this.mesh.count, color);
     this.mesh.count++;
   }
 

@@ -1,5 +1,5 @@
 /** Helpers for small shapes that are merged. */
-import { BufferAttribute, Color, type BufferGeometry } from "three";
+import { BufferAttribute, CircleGeometry, Color, MeshBasicMaterial, type BufferGeometry } from "three";
 
 /** The geometry without index and texture coordinates, all of one colour: so that different ones can be merged. */
 export function coloured(geometry: BufferGeometry, hex: string): BufferGeometry {
@@ -32,3 +32,12 @@ const PAINTS = [
 export function paint(colour: number): string {
   return PAINTS[colour % PAINTS.length] ?? "#888888";
 }
+
+/** The soft dark spot under whatever stands on the ground, of radius 1 m. */
+export const spot = new CircleGeometry(1, 16).rotateX(-Math.PI / 2);
+export const spotMaterial = new MeshBasicMaterial({
+  color: "#20242a",
+  transparent: true,
+  opacity: 0.28,
+  depthWrite: false,
+});

@@ -37,7 +37,13 @@ export class Page {
   private readonly people = element("people", HTMLElement);
   private readonly online = element("online", HTMLElement);
   private readonly hud = element("hud", HTMLElement);
+  private readonly where = element("where", HTMLElement);
   private readonly attribution = element("attribution", HTMLElement);
+
+  constructor() {
+    // Where there is little room, who is here is told when asked for.
+    element("crowd", HTMLDetailsElement).open = window.matchMedia("(width >= 44rem) and (height >= 30rem)").matches;
+  }
 
   onJoin(handle: (name: string, token: string) => void): void {
     this.joinForm.addEventListener("submit", (event) => {
@@ -159,9 +165,10 @@ export class Page {
   showHud(figures: HudFigures): void {
     const { tick, rttMs, inView, place, position } = figures;
     const at = position?.map((c) => c.toFixed(1)).join(", ") ?? "–";
-    const parts = [`tick ${tick}`, `${rttMs ?? "–"} ms`, `${inView} in view`, at];
-    if (place !== null) parts.push(`${place[0].toFixed(5)}° N ${place[1].toFixed(5)}° E`);
+    const parts = [`tick ${tick}`, `${inView} in view`];
+    if (rttMs !== null) parts.push(`${rttMs} ms`);
     this.hud.textContent = parts.join(" · ");
+    this.where.textContent = place === null ? at : `${at} · ${place[0].toFixed(5)}° N ${place[1].toFixed(5)}° E`;
   }
 
   showAttribution(text: string): void {
