@@ -40,7 +40,7 @@ def status(node: Node, config: Config) -> dict[str, Any]:
         "bytes_out": node.carriers.sent_bytes,
         "bytes_in": node.carriers.received_bytes,
         "inputs": node.gateway.inputs,
-        "rejected": {**node.gateway.sessions.rejected, **node.carriers.rejected},
+        "rejected": node.gateway.sessions.rejected + node.carriers.rejected,
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
         "regions": [{"region": 0, "epoch": node.shard.state.config.epoch, "entities": node.gateway.mirror.count}],
@@ -81,6 +81,6 @@ def refresh(node: Node, acceptor: Acceptor) -> None:
     _totals.add(m.inputs, gateway.inputs)
     for name, seconds in node.phases.seconds.items():
         _totals.add(m.phase_seconds.labels(name), seconds)
-    for source in (gateway.sessions.rejected, carriers.rejected, acceptor.refused):
-        for reason, count in source.items():
-            _totals.add(m.rejected.labels(reason), count)
+    # Added up first: two of them may use the same word.
+    for reason, count in (gateway.sessions.rejected + carriers.rejected + acceptor.refused).items():
+        _totals.add(m.rejected.labels(reason), count)

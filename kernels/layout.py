@@ -111,7 +111,7 @@ VIEW = np.dtype(
         ("own_vx", "<i2"),
         ("own_vy", "<i2"),
         ("own_vz", "<i2"),
-        ("pad2", "<u2"),
+        ("probe", "<u2"),  # pace.PROBE_*: whether the round trip is being measured with a small frame
         ("stamp", "<u4"),
         ("stamp_ms", "<i8"),  # when the stamp came, server's clock
         ("heard_ms", "<i8"),  # when anything came

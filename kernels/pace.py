@@ -3,10 +3,12 @@ backpressure).
 
 Sockets and proxies swallow megabytes before they push back, so only acknowledgements are believed. A view whose oldest
 unacknowledged frame is older than its round trip and ``patience_ms`` is stalled: it gets nothing until all is
-acknowledged. The
-window bounds the bytes in flight; it doubles while frames are acknowledged about as fast as ever and halves when they
-queue
-(delay-based, the idea of TCP Vegas and LEDBAT, RFC 6817). Not responsible for: what is in a frame.
+acknowledged. The window bounds the bytes in flight; it doubles while it is used up and frames are acknowledged about
+as fast as ever, and halves when they queue (delay-based, the idea of TCP Vegas and LEDBAT, RFC 6817).
+
+The delay of an empty path is not known where the path is narrow: even the least window then takes long to pass. A view
+whose acknowledgements are late therefore gets, once in each round-trip window, a small frame alone on the path, and
+nothing after it until it is acknowledged (the idea of BBR's ProbeRTT). Not responsible for: what is in a frame.
 """
 
 import numpy as np
@@ -15,14 +17,19 @@ from kernels.jit import jit
 from kernels.layout import FRAME_RING, I32, I64, U8, U32, Int, ViewState
 from protocol.layouts import OWN_MOVED
 
-WINDOW_FIRST_BYTES = 2048
+WINDOW_FIRST_BYTES = 1024
 WINDOW_LEAST_BYTES = 1024
+"""Half a second at 2 KB/s. What a client shows is at most some two windows old: one on its way, one acknowledged."""
 WINDOW_MOST_BYTES = 1 << 18
 QUEUE_SHORT_MS = 150
 """Acknowledgements come at 4 to 10 Hz: so much delay says nothing about the network."""
 QUEUE_LONG_MS = 300
 RTT_WINDOW_MS = 15_000
 RTT_FIRST_MS = 1000
+PROBE_ABOVE_MS = 400
+"""Acknowledgements later than this are not explained by an honest network and their own pace."""
+PROBE_BYTES = 256
+PROBE_IDLE, PROBE_WANTED, PROBE_SENT, PROBE_DONE = 0, 1, 2, 3
 
 
 @jit
@@ -50,6 +57,7 @@ def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: Int, state: ViewState, 
             continue
         if np.int32(frame[k] - view.acked) <= 0 or ahead >= FRAME_RING:
             continue
+        is_used_up = 2 * (view.written_bytes - view.acked_bytes) >= view.window_bytes
         view.acked = frame[k]
         ring = frame[k] & np.uint32(FRAME_RING - 1)
         sample = max(now_ms - state.sent_ms[v, ring], 0)
@@ -59,13 +67,19 @@ def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: Int, state: ViewState, 
                 view.rtt_ms = view.rtt_window_ms
             view.rtt_window_ms = sample
             view.rtt_window_end_ms = now_ms + RTT_WINDOW_MS
+            if view.probe == PROBE_DONE:
+                view.probe = PROBE_IDLE
         view.rtt_window_ms = min(np.int64(view.rtt_window_ms), sample)
         view.rtt_ms = min(np.int64(view.rtt_ms), sample)
+        if view.probe == PROBE_SENT:
+            view.probe = PROBE_DONE
+        elif view.probe == PROBE_IDLE and sample > PROBE_ABOVE_MS:
+            view.probe = PROBE_WANTED
         queue = sample - view.rtt_ms
-        if queue < QUEUE_SHORT_MS:
-            view.window_bytes = min(2 * np.int64(view.window_bytes), WINDOW_MOST_BYTES)
-        elif queue > QUEUE_LONG_MS:
+        if queue > QUEUE_LONG_MS:
             view.window_bytes = max(np.int64(view.window_bytes) // 2, WINDOW_LEAST_BYTES)
+        elif queue < QUEUE_SHORT_MS and is_used_up and view.probe != PROBE_WANTED:
+            view.window_bytes = min(2 * np.int64(view.window_bytes), WINDOW_MOST_BYTES)
     return bad
 
 
@@ -106,9 +120,13 @@ def choose(
                 view.stalled = 1
                 view.window_bytes = max(np.int64(view.window_bytes) // 2, WINDOW_LEAST_BYTES)
         budget = min(np.int64(frame_bytes_max), view.window_bytes - flight_bytes)
-        if view.stalled or blocked[v] or budget < WINDOW_LEAST_BYTES // 4:
+        measures = view.probe == PROBE_WANTED or view.probe == PROBE_SENT
+        if view.stalled or blocked[v] or budget < WINDOW_LEAST_BYTES // 4 or (measures and flight > 0):
             held += 1
             continue
+        if measures:
+            view.probe = PROBE_SENT
+            budget = min(budget, np.int64(PROBE_BYTES))
         chosen[count] = v
         budgets[count] = budget
         count += 1
@@ -134,8 +152,6 @@ def take_owns(
         if view.body_serial != serials[k]:
             continue
         untold = view.own_flags & OWN_MOVED if view.own_due else 0
-        # "Moved by something else" must reach the client even if this state is replaced before it is written.
-        kept = view.own_flags & OWN_MOVED if view.own_due else 0
         view.own_due = 1
         view.own_seq = seq[k]
         view.own_steps = steps[k]

@@ -268,6 +268,10 @@ class GatewayCore:
         if len(self._forged) < len(conn):
             self._forged = np.zeros(2 * len(conn), np.int32)
         bad = take_acks(conn, frame, stamp, int(now_s * 1000), self.views.state, self._forged)
+        if not self.views.state.views["active"][conn].all():
+            for index in conn[self.views.state.views["active"][conn] == 0].tolist():
+                # Nothing if it has just ended: what it said before that arrived late.
+                self.violated(index, "order", Close.PROTOCOL, now_s, "the first message must be HELLO")
         for index in self._forged[:bad].tolist():
             self.violated(index, "forged_ack", Close.PROTOCOL, now_s, "a frame was acknowledged that was never sent")
 

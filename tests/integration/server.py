@@ -110,17 +110,18 @@ def write_world(folder: Path, toml: str = "", ducks: int = 0) -> Path:
     return path
 
 
-def launch(world: Path, *flags: str) -> "subprocess.Popen[str]":
-    """Start a server; whoever calls this waits for it."""
-    command = [sys.executable, "-m", "isthmus", "serve", str(world), "--gateway-port", "0", *flags]
+def launch(world: Path, *, port: int | None = 0) -> "subprocess.Popen[str]":
+    """Start a server on ``port`` (None: the file's); whoever calls this waits for its end."""
+    command = [sys.executable, "-m", "isthmus", "serve", str(world)]
+    command += [] if port is None else ["--gateway-port", str(port)]
     with (world.parent / "stderr.txt").open("w") as errors:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY)
 
 
 @contextmanager
-def serving(world: Path, *flags: str) -> Iterator[Server]:
+def serving(world: Path) -> Iterator[Server]:
     """A server that is ready. Fails the test if it logged an unhandled exception, or did not end by itself."""
-    process = launch(world, *flags)
+    process = launch(world)
     errors = world.parent / "stderr.txt"
     assert process.stdout is not None
     try:
