@@ -333,7 +333,7 @@ def encode_views(
     """
     at = 0
     written = 0
-    n = np.zeros(8, np.int64)
+    n = s.counts
     index = first
     while index < len(chosen) and at + MESSAGE_ROOM_BYTES <= len(out):
         v = chosen[index]

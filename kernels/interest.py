@@ -38,7 +38,7 @@ class Scratch(NamedTuple):
     ``free``, ``leave``, ``state``, ``delta``, ``full`` int32[numbers]: slots; ``delta_packed`` uint64[numbers];
     ``enter`` int32[numbers]:
     candidates that enter, ``enter_slot`` their slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS];
-    ``first``, ``end``: int32[LINES_MAX], runs of sorted rows.
+    ``first``, ``end``: int32[LINES_MAX], runs of sorted rows; ``counts`` int64[8]: what ``select`` counted.
     """
 
     mark: U32
@@ -58,6 +58,7 @@ class Scratch(NamedTuple):
     ring: I64
     first: I32
     end: I32
+    counts: I64
 
 
 def scratch(rows: Int, numbers: Int) -> Scratch:
@@ -87,6 +88,7 @@ def scratch(rows: Int, numbers: Int) -> Scratch:
         np.zeros(RINGS, np.int64),
         np.zeros(LINES_MAX, np.int32),
         np.zeros(LINES_MAX, np.int32),
+        np.zeros(8, np.int64),
     )
 
 

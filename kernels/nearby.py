@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.jit import jit
+from kernels.jit import jit_allocating
 from kernels.layout import F64, I64
 
 
@@ -27,7 +27,7 @@ CELLS_MAX = 1 << 16
 """Cells grow beyond the wanted size rather than in number: a lone entity far away must not cost memory."""
 
 
-@jit
+@jit_allocating
 def sort_into_cells(rows: I64, pos: F64, size_m: float) -> Cells:
     """Counting sort of ``rows`` int64[k] by their ``pos`` float64[n, 3]; within a cell rows keep their order. Cost: O(k
     + cells)."""
@@ -67,7 +67,7 @@ def sort_into_cells(rows: I64, pos: F64, size_m: float) -> Cells:
     return Cells(start, out, origin, shape, size_m)
 
 
-@jit
+@jit_allocating
 def near(cells: Cells, pos: F64, x: F64, z: F64, radius_m: float) -> tuple[I64, I64]:
     """All pairs (query, row) within ``radius_m`` on the ground plane of the points ``x, z`` float64[q]: two int64[p],
     queries ascending, rows of one query in the order of cells. Cost: the rows in the cells touched, twice."""

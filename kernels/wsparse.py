@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kernels.jit import jit
+from kernels.jit import jit, jit_allocating
 from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
 
 U8 = npt.NDArray[np.uint8]
@@ -263,7 +263,7 @@ def _header(area: U8, at: int, fill: int, fragment: int, room: int) -> tuple[int
     return 0, head + 4, length
 
 
-@jit
+@jit_allocating
 def parse(
     ready: I32,
     first: int,

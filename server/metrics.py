@@ -9,16 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045) + (
-    0.05,
-    0.055,
-    0.06,
-    0.075,
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-)
+_TICK_BUCKETS_MS = (1, 2.5, 5, 7.5, 10, 12.5, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 75, 100, 200, 500, 1000)
+_TICK_BUCKETS_S = tuple(ms / 1000 for ms in _TICK_BUCKETS_MS)
 """Fine around 50 ms, a tick's length at 20 Hz: whether p99.9 stays below it is the question."""
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import wsparse
-from kernels.jit import jit
+from kernels.jit import jit_allocating
 from kernels.wsparse import I32, I64, N_END, N_READY, N_RX_BYTES, STATE_CLOSING, STATE_GONE, STATE_OPEN, U8, U32
 
 EPOLL_EVENT = np.dtype([("events", "u4"), ("data", "u8")], align=platform.machine() != "x86_64")
@@ -53,12 +53,12 @@ S_CALLS: Final = 5
 SEND_COUNTS: Final = 6
 
 
-@jit
+@jit_allocating
 def _errno() -> int:
     return int(_carray(_errno_location(), (1,))[0])
 
 
-@jit
+@jit_allocating
 def watch(epoll_fd: int, fd: int, conn: int, operation: int) -> int:
     """epoll_ctl(2) for level-triggered reading; events of ``fd`` name ``conn``. Returns 0 or an errno."""
     event = np.zeros(1, EPOLL_EVENT)
@@ -69,7 +69,7 @@ def watch(epoll_fd: int, fd: int, conn: int, operation: int) -> int:
     return 0
 
 
-@jit
+@jit_allocating
 def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, ready: I32, ends: I32, counts: I64) -> None:
     """One recv(2) on each connection that has something, into its area; appends to ``ready`` (int32[N]) those with new
     bytes.
@@ -108,7 +108,7 @@ def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, read
         link.state = STATE_GONE
 
 
-@jit
+@jit_allocating
 def receive_and_parse(
     epoll_fd: int,
     events: Any,
@@ -155,7 +155,7 @@ def receive_and_parse(
     )
 
 
-@jit
+@jit_allocating
 def _push(link: Any, address: int, length: int, counts: I64) -> int:
     """One send(2) of ``length`` bytes; returns how many left, or -1 if the connection is broken."""
     counts[S_CALLS] += 1
@@ -173,7 +173,7 @@ def _push(link: Any, address: int, length: int, counts: I64) -> int:
     return -1
 
 
-@jit
+@jit_allocating
 def _drop(link: Any, conn: int, lost: I32, counts: I64) -> None:
     lost[counts[S_LOST]] = conn
     counts[S_LOST] += 1
@@ -181,7 +181,7 @@ def _drop(link: Any, conn: int, lost: I32, counts: I64) -> None:
     link.tx_fill = 0
 
 
-@jit
+@jit_allocating
 def _flush_one(link: Any, conn: int, out: U8, blocked: U8, lost: I32, counts: I64) -> None:
     """Send what waits in a connection's transmit area, and move the rest to its start."""
     fill = int(link.tx_fill)
@@ -197,7 +197,7 @@ def _flush_one(link: Any, conn: int, out: U8, blocked: U8, lost: I32, counts: I6
     blocked[conn] = 1 if sent < fill else 0
 
 
-@jit
+@jit_allocating
 def send(
     buffer: U8,
     conn: I32,
