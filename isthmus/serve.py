@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 import uvloop
 from aiohttp import web
+from joserfc.jwk import KeySet
 from rich.console import Console
 
 from bridges.tiles import map_files
@@ -34,7 +35,7 @@ from server.http.guard import Guard
 from server.metrics import Metrics
 from server.session.identity import Authenticate
 from server.session.jwks import JwksKeeper, JwksUnavailable
-from server.session.tokens import GuestIssuer, TokenRules, TokenVerifier, authenticator, key_set
+from server.session.tokens import GuestIssuer, TokenRules, TokenVerifier, authenticator
 from server.transport.accept import Acceptor
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
@@ -138,7 +139,7 @@ async def _identity(config: Config) -> tuple[Authenticate, GuestIssuer | None, J
         guests = GuestIssuer(config.world.name, time.time, secrets.token_bytes)
         return authenticator([guests.verifier], time.time), guests, None
     rules = TokenRules(issuer=config.auth.issuer or "", audience=config.auth.audience or "")
-    verifier = TokenVerifier(rules, key_set({"keys": []}))
+    verifier = TokenVerifier(rules, KeySet([]))  # nobody gets in until they are loaded
     source = config.auth.jwks_url
     if source is None:
         source = str(Path(config.folder) / (config.auth.jwks_path or ""))

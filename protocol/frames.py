@@ -25,6 +25,8 @@ I16 = npt.NDArray[np.int16]
 
 STRUCTURE_ALIGN: Final = 8
 FRAME_ALIGN: Final = 2
+TICK_MAX: Final = 2**53
+"""Ticks are numbers that JavaScript holds exactly; a client may calculate with them in 64 bits without a thought."""
 
 
 def _zeros(dtype: str, width: int = 0) -> Any:
@@ -203,7 +205,9 @@ def _decode_structure(items: list[Any]) -> Structure:
     if len(items) < 6:
         raise ProtocolViolation("malformed", f"STRUCTURE has only {len(items)} items")
     name = "STRUCTURE"
-    s = Structure(_uint(items[1], name), _uint(items[2], name, 2**63), _uint(items[3], name), _origin(items[4], name))
+    s = Structure(
+        _uint(items[1], name), _uint(items[2], name, TICK_MAX), _uint(items[3], name), _origin(items[4], name)
+    )
     c = _Columns(items[5], name)
     enters, leaves, states, _ = (int(n) for n in c.take("<u2", 4))
     s.enter_id = c.take("<u8", enters)
@@ -232,7 +236,7 @@ def _decode_frame(items: list[Any]) -> Frame:
     f = Frame(
         _uint(items[1], name),
         _uint(items[2], name),
-        _uint(items[3], name, 2**63),
+        _uint(items[3], name, TICK_MAX),
         _uint(items[4], name),
         own,
         None if origin is None else _origin(origin, name),

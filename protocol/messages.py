@@ -370,6 +370,8 @@ def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
         if not isinstance(values, dict) or any(key not in values for key in WELCOME_KEYS):
             raise ProtocolViolation("malformed", "WELCOME lacks some of its keys")
         anchor = values["anchor"]
+        if anchor is not None and (type(anchor) is not list or any(type(a) not in (int, float) for a in anchor)):
+            raise ProtocolViolation("wrong_type", "WELCOME: anchor must be nil or three numbers")
         fields = {key: values[key] for key in WELCOME_KEYS}
         return Welcome(**{**fields, "anchor": None if anchor is None else tuple(anchor)})
     if kind == T_CHAT:
@@ -382,7 +384,7 @@ def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
         try:
             pairs = tuple((int(entity), str(name)) for entity, name in joined)
             return Presence(online, pairs, tuple(int(entity) for entity in left), sseq)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ProtocolViolation("wrong_type", f"PRESENCE: {error}") from None
     if kind == T_NOTICE:
         r = _Items(items, "NOTICE")
