@@ -70,6 +70,9 @@ def physical_limit(tools: Tools, run: Figures, seconds: float) -> dict[str, Any]
     if result.returncode:
         raise ChildFailed(f"the physical limit could not be measured: {result.stdout}{result.stderr}")
     limit: dict[str, Any] = json.loads(result.stdout)
+    # By the price of a call: on a busy machine the calls alone may not keep the pace either.
+    calls_per_s = run.clients * (run.messages_per_s_client + run.inputs_per_s_client)
+    limit["cpu_s_per_s"] = limit["us_per_call"] * 1e-6 * calls_per_s
     return {**limit, "frame_bytes": message_bytes, "frames_per_s": run.messages_per_s_client}
 
 
