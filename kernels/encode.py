@@ -269,13 +269,16 @@ def write_frame(
     d_yaw = d_change + 6 * deltas
     f_age = d_yaw + deltas
     f_yaw = f_age + fulls
+    # Slices begin at zero, so that their indices are plainly not negative and the loops become vector instructions.
+    numbers = out[d_number : d_number + 2 * deltas]
     for k in range(deltas):
-        put_u16(out, d_number + 2 * k, s_delta[k])
+        numbers[2 * k] = np.uint8(s_delta[k] & 255)
+        numbers[2 * k + 1] = np.uint8(s_delta[k] >> 8)
     for byte in range(7):  # dx dy dz dvx dvy dvz yaw
-        column = d_change + byte * deltas
+        column = out[d_change + byte * deltas : d_change + (byte + 1) * deltas]
         shift = np.uint64(8 * byte)
         for k in range(deltas):
-            out[column + k] = np.uint8(s_delta_packed[k] >> shift)
+            column[k] = np.uint8(s_delta_packed[k] >> shift)
     for k in range(fulls):
         i = s_full[k]
         row = slots[i].row
