@@ -12,12 +12,12 @@ import msgpack
 import numpy as np
 import pytest
 
-from bench.probe import Check, verdict
+from bench.probe import FIRST_ID, Check, verdict
 from bench.trajectory import Trajectory, ensure
 from protocol.frames import Frame, Structure, encode_frame, encode_structure
 from protocol.layouts import GRID_PER_M, OWN
 
-CLIENT, FIRST_ID, RADIUS_M, TICKS = 2, 1000, 50.0, 30
+CLIENT, RADIUS_M, TICKS = 2, 50.0, 30
 
 
 @pytest.fixture(scope="module")
