@@ -45,8 +45,8 @@ def test_a_broken_connection_is_mended_with_the_same_body(visit: Visit, cable: C
     anna, bert = visit("Anna", cable.url), visit("Bert")
     body, session = anna.get("body"), anna.get("session")
     cable.unplug()
-    anna.until("to say that the connection is lost", lambda: anna.page.locator("#banner").is_visible())
-    assert "connection was lost" in anna.page.inner_text("#banner")
+    anna.until("to be told", lambda: "connection was lost" in (anna.page.text_content("#banner") or ""))
+    assert anna.page.locator("#banner").is_visible()
     bert.ticks_pass(10)
     assert bert.other(body) is not None, "the body waits for its person"
     cable.plug()
@@ -74,7 +74,7 @@ def test_a_server_started_anew_is_joined_again(browser: Browser, tmp_path: Path)
         second = Served(tmp_path / "second", first.port)
         try:
             anna.arrive()
-            assert anna.get("people") == ["Anna"]
+            anna.until("to be listed", lambda: anna.get("people") == ["Anna"])
         finally:
             second.end()
     finally:

@@ -22,8 +22,7 @@ def test_a_wall_stops_a_person(visit: Visit, footprints: Footprints) -> None:
 
     def touches() -> bool:
         gaps.append(footprints.gap(anna.at))
-        gaps.append(footprints.gap(bert.where(body)))
-        return gaps[-2] < RADIUS + 0.03
+        return gaps[-1] < RADIUS + 0.03
 
     anna.look_at(footprints.nearest_wall(anna.at))
     anna.page.keyboard.down("Shift")
@@ -35,6 +34,8 @@ def test_a_wall_stops_a_person(visit: Visit, footprints: Footprints) -> None:
     anna.page.keyboard.up("Shift")
     anna.until("to have every command applied", lambda: anna.get("unacknowledged") == 0)
     assert min(gaps) > RADIUS - 0.03, f"came as near as {min(gaps)} m to a footprint"
+    # Others extrapolate between frames (STANDARD.md §4), so only where she comes to rest is a wall's business for them.
+    bert.until("to see her at rest beside the wall", lambda: footprints.gap(bert.where(body)) > RADIUS - 0.03)
     assert anna.get("correctionMaxM") <= CORRECTION_MAX_M
     assert anna.get("rejected") == bert.get("rejected") == 0
     assert anna.errors == bert.errors == []
