@@ -9,7 +9,7 @@ import numpy as np
 
 from kernels.interest import Scratch, select
 from kernels.jit import jit
-from kernels.layout import FRAME_RING, I32, I64, U8, YAW_SHIFT, Grid, Int, Records, ViewState
+from kernels.layout import FRAME_RING, I32, I64, U8, VECTOR, YAW_SHIFT, Grid, Int, Records, ViewState
 from kernels.wsframe import write_header
 
 BINARY = 2
@@ -270,14 +270,16 @@ def write_frame(
     f_age = d_yaw + deltas
     f_yaw = f_age + fulls
     # Slices begin at zero, so that their indices are plainly not negative and the loops become vector instructions.
-    numbers = out[d_number : d_number + 2 * deltas]
-    for k in range(deltas):
+    # Whole vectors: what is written beyond a column's end is overwritten by what follows it.
+    whole = (deltas + VECTOR - 1) // VECTOR * VECTOR
+    numbers = out[d_number : d_number + 2 * whole]
+    for k in range(whole):
         numbers[2 * k] = np.uint8(s_delta[k] & 255)
         numbers[2 * k + 1] = np.uint8(s_delta[k] >> 8)
     for byte in range(7):  # dx dy dz dvx dvy dvz yaw
-        column = out[d_change + byte * deltas : d_change + (byte + 1) * deltas]
+        column = out[d_change + byte * deltas : d_change + byte * deltas + whole]
         shift = np.uint64(8 * byte)
-        for k in range(deltas):
+        for k in range(whole):
             column[k] = np.uint8(s_delta_packed[k] >> shift)
     for k in range(fulls):
         i = s_full[k]

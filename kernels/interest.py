@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.jit import jit
-from kernels.layout import FITS, FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, U64, Grid, Int, Records
+from kernels.layout import FITS, FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, U64, VECTOR, Grid, Int, Records
+from kernels.mirror import cell_along
 
 ENTER_BYTES = 28
 STATE_BYTES = 4
@@ -34,11 +35,10 @@ class Scratch(NamedTuple):
     """Working space of one thread, reused for every view.
 
     ``mark`` uint32[rows]: the stamp of the view that knows the row; ``stamp`` uint32[1]; ``row``, ``distance2``:
-    candidates;
-    ``free``, ``leave``, ``state``, ``delta``, ``full`` int32[numbers]: slots; ``delta_packed`` uint64[numbers];
-    ``enter`` int32[numbers]:
-    candidates that enter, ``enter_slot`` their slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS];
-    ``first``, ``end``: int32[LINES_MAX], runs of sorted rows; ``counts`` int64[8]: what ``select`` counted.
+    candidates; ``free``, ``leave``, ``state``, ``full`` int32[numbers], ``delta`` int32[numbers + VECTOR]: slots;
+    ``delta_packed`` uint64[numbers + VECTOR]; ``enter`` int32[numbers]: candidates that enter, ``enter_slot`` their
+    slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS]; ``first``, ``end``: int32[LINES_MAX], runs of sorted
+    rows; ``counts`` int64[8]: what ``select`` counted.
     """
 
     mark: U32
@@ -82,8 +82,8 @@ def scratch(rows: Int, numbers: Int) -> Scratch:
         flags(),
         slots(),
         flags(),
-        slots(),
-        np.zeros(numbers, np.uint64),
+        np.zeros(numbers + VECTOR, np.int32),
+        np.zeros(numbers + VECTOR, np.uint64),
         slots(),
         np.zeros(RINGS, np.int64),
         np.zeros(LINES_MAX, np.int32),
@@ -108,18 +108,20 @@ def runs(x: Int, z: Int, radius: Int, grid: Grid, s: Scratch) -> Int:
     if across == 0:
         return np.int64(0)
     first_x, first_z = grid_shape[0], grid_shape[1]
-    top = max((z - radius - first_z) // size, 0)
-    bottom = min((z + radius - first_z) // size, along - 1)
-    radius2 = np.int64(radius) * radius
+    per_unit = 1.0 / size
+    top = max(cell_along(z - radius - first_z, per_unit), 0)
+    bottom = min(cell_along(z + radius - first_z, per_unit), along - 1)
+    radius2 = np.float64(radius) * radius
     count = np.int64(0)
     for line in range(top, bottom + 1):
         low = first_z + line * size
-        dz = max(max(low - z, z - (low + size - 1)), 0)
+        # One unit wider than the line, because rounding may have put a row that lies on its edge there.
+        dz = max(max(low - 1 - z, z - (low + size)), 0)
         if dz > radius:
             continue
-        half = np.int64(np.sqrt(radius2 - dz * dz)) + 1
-        left = max((x - half - first_x) // size, 0)
-        right = min((x + half - first_x) // size, across - 1)
+        half = np.int64(np.sqrt(radius2 - np.float64(dz) * dz)) + 1
+        left = max(cell_along(x - half - first_x, per_unit), 0)
+        right = min(cell_along(x + half - first_x, per_unit), across - 1)
         if left > right or count == len(s_first):
             continue
         s_first[count] = grid_start[line * across + left]
@@ -166,32 +168,50 @@ def strangers(x: Int, z: Int, radius2: Int, lines: Int, stamp: Int, grid: Grid, 
     for line in range(lines):
         for at in range(s_first[line], s_end[line]):
             row = grid_row[at]
-            if s_mark[row] == stamp:
-                continue
             dx = np.int64(grid_x[at]) - x
             dz = np.int64(grid_z[at]) - z
             distance2 = dx * dx + dz * dz
-            if distance2 <= radius2:
-                s_row[count] = row
-                s_distance2[count] = distance2
-                count += 1
+            s_row[count] = row
+            s_distance2[count] = distance2
+            count += (distance2 <= radius2) & (s_mark[row] != stamp)  # no branch, as above
     return count
 
 
 @jit
 def within(x: Int, z: Int, radius2: Int, lines: Int, grid: Grid, s: Scratch) -> Int:
-    """How many rows are within the radius."""
+    """How many rows are within the radius. In floating point (exact: squares stay far below 2**53), for vectors."""
     s_first = s.first
     s_end = s.end
     grid_x = grid.x
     grid_z = grid.z
+    x_f, z_f, radius2_f = np.float64(x), np.float64(z), np.float64(radius2)
     count = np.int64(0)
     for line in range(lines):
-        for at in range(s_first[line], s_end[line]):
-            dx = np.int64(grid_x[at]) - x
-            dz = np.int64(grid_z[at]) - z
-            count += dx * dx + dz * dz <= radius2
+        xs = grid_x[s_first[line] : s_end[line]]
+        zs = grid_z[s_first[line] : s_end[line]]
+        for k in range(len(xs)):
+            dx = xs[k] - x_f
+            dz = zs[k] - z_f
+            count += np.int64(dx * dx + dz * dz <= radius2_f)
     return count
+
+
+@jit
+def mark_known(slots: Records, high: Int, next_frame: Int, hot: Records, s: Scratch) -> Int:
+    """Mark the rows of those that the view knows, or lets go in this very frame; returns the stamp that they bear."""
+    s_mark = s.mark
+    s_stamp = s.stamp
+    s_stamp[0] += np.uint32(1)
+    if s_stamp[0] == 0:  # wrapped: old stamps must not look new
+        s_mark[:] = 0
+        s_stamp[0] = 1
+    stamp = s_stamp[0]
+    for i in range(high):
+        slot = slots[i]
+        told = slot.status == LIVE or (slot.status == LEAVING and slot.leave_frame == next_frame)
+        if told and hot[slot.row].serial == slot.serial:
+            s_mark[slot.row] = stamp
+    return stamp
 
 
 @jit
@@ -230,8 +250,6 @@ def select(
     deltas, updates that are full, blob bytes of enters, blob bytes of states, live slots looked at.
     Cost: about 10 ns for a known row, 3 ns for a candidate. Writes to: ``view``, ``slots``, ``s``, ``n``.
     """
-    s_mark = s.mark
-    s_stamp = s.stamp
     s_row = s.row
     s_distance2 = s.distance2
     s_free = s.free
@@ -244,34 +262,27 @@ def select(
     s_delta = s.delta
     s_delta_packed = s.delta_packed
     s_full = s.full
-    s_first = s.first
-    s_end = s.end
     next_frame = np.uint32(view.frame + np.uint32(1))
     x, y, z = np.int64(view.x), np.int64(view.y), np.int64(view.z)
     lines = runs(x, z, view.radius, grid, s)
-    body = view.body
+    # Read once: the compiler cannot know that writing a slot leaves the view as it is.
+    body, body_serial, acked = view.body, view.body_serial, view.acked
     enter_radius2 = np.int64(view.radius) * view.radius
     leave_radius2 = np.int64(view.leave_radius) * view.leave_radius
-    bound = np.int64(0)
-    for line in range(lines):
-        bound += s_end[line] - s_first[line]
-    if bound > view.cap and within(x, z, enter_radius2, lines, grid, s) > view.cap:
+    present = within(x, z, enter_radius2, lines, grid, s)
+    if present > view.cap:
         # Crowded: the nearest, and the same hysteresis on the smaller radius.
         enter_radius2 = nearest_radius2(candidates(x, z, view.radius, lines, grid, s), view.cap, view.radius, s)
         leave_radius2 = enter_radius2 * view.leave_radius // view.radius * view.leave_radius // view.radius
+        present = within(x, z, enter_radius2, lines, grid, s)
     near2 = np.int64(view.near_radius) * view.near_radius
     near_leave2 = np.int64(view.near_leave_radius) * view.near_leave_radius
-    s_stamp[0] += np.uint32(1)
-    if s_stamp[0] == 0:  # wrapped: old stamps must not look new
-        s_mark[:] = 0
-        s_stamp[0] = 1
-    stamp = s_stamp[0]
     left = budget - OVERHEAD_BYTES
     # Updates come first, but must not keep newcomers out for ever.
     reserve = budget // 4 if view.waiting else 0
 
     leaves = enters = states = deltas = fulls = free = looked = 0
-    enter_bytes = state_bytes = np.int64(0)
+    enter_bytes = state_bytes = known = np.int64(0)
     high = view.high
     cursor = view.cursor if view.cursor < high else 0
     next_cursor = -1
@@ -281,7 +292,7 @@ def select(
             i -= high
         slot = slots[i]
         if slot.status != LIVE:
-            if slot.status == FREE or np.int32(view.acked - slot.leave_frame) >= 0:
+            if slot.status == FREE or np.int32(acked - slot.leave_frame) >= 0:
                 slot.status = FREE
                 s_free[free] = i
                 free += 1
@@ -295,8 +306,7 @@ def select(
             dx = np.int64(h.x) - x
             dz = np.int64(h.z) - z
             distance2 = dx * dx + dz * dz
-            gone = distance2 > leave_radius2 or (row == body and h.serial == view.body_serial)
-            s_mark[row] = stamp
+            gone = distance2 > leave_radius2 or (row == body and h.serial == body_serial)
         if gone:
             slot.status = LEAVING
             slot.leave_frame = next_frame
@@ -304,6 +314,7 @@ def select(
             leaves += 1
             left -= LEAVE_BYTES
             continue
+        known += np.int64(distance2 <= enter_radius2)
         if slot.state_held != h.state_version:
             c = cold[row]
             only_changed = slot.state_held + np.uint32(1) == h.state_version and h.state_tick == np.int32(tick)
@@ -360,7 +371,13 @@ def select(
     room = min(np.int64(view.cap) - live, np.int64(len(s_enter)))
     taken = 0
     waiting = 0
-    found = strangers(x, z, enter_radius2, lines, stamp, grid, s) if room > 0 else np.int64(0)
+    if body >= 0 and hot[body].serial == body_serial:
+        dx = np.int64(hot[body].x) - x
+        dz = np.int64(hot[body].z) - z
+        known += np.int64(dx * dx + dz * dz <= enter_radius2)
+    found = np.int64(0)
+    if room > 0 and present != known:  # most views in most ticks know all who are in range
+        found = strangers(x, z, enter_radius2, lines, mark_known(slots, high, next_frame, hot, s), grid, s)
     for phase in range(2):  # the near ones first
         if enters >= room:
             break
@@ -370,7 +387,7 @@ def select(
                 continue
             row = s_row[k]
             h = hot[row]
-            if row == body and h.serial == view.body_serial:
+            if row == body and h.serial == body_serial:
                 continue
             c = cold[row]
             far = 1 if distance2 > near2 else 0

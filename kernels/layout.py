@@ -72,6 +72,9 @@ FITS = np.uint64(1 << 56)
 """Bit of a packed delta: its six differences fit their bytes, and it was published at the current tick."""
 YAW_SHIFT = np.uint64(48)
 
+VECTOR = 16
+"""Items of a column that are written at once."""
+
 FREE = 0
 LIVE = 1
 LEAVING = 2

@@ -95,7 +95,7 @@ class Carriers:
         self._closing: dict[int, float] = {}
         self._tls: dict[int, Link] = {}
         self._early: list[int] = []
-        self._turn = 0
+        self._turn = self._polled_ms = 0
         self._epoll = select.epoll()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deliver: Callable[[Inbound], None] | None = None
@@ -115,7 +115,7 @@ class Carriers:
         return not self._free or self._epoll.closed
 
     def start(self, on_inbound: Callable[[Inbound], None]) -> None:
-        """Deliver what arrives to ``on_inbound`` from the running loop, at most once in ``mute_s``."""
+        """Deliver what arrives to ``on_inbound`` from the running loop, ``mute_s`` after any poll at the earliest."""
         self._loop = asyncio.get_running_loop()
         self._deliver = on_inbound
         self._loop.add_reader(self._epoll.fileno(), self._on_readable)
@@ -213,8 +213,13 @@ class Carriers:
         self._unmute = None
         if self._loop is None or self._deliver is None:
             return
+        urgent = self._opened or self._lost or any(link.pending for link in self._tls.values())
+        rest_s = self.config.mute_s - (_now_ms() - self._polled_ms) / 1000
+        if rest_s > 0 and not urgent:
+            self._unmute = self._loop.call_later(rest_s, self._end_mute)
+            return
         self._loop.add_reader(self._epoll.fileno(), self._on_readable)
-        if self._opened or self._lost or any(link.pending for link in self._tls.values()):
+        if urgent:
             self._on_readable()
 
     def poll(self, now_ms: int) -> Inbound:
@@ -223,6 +228,7 @@ class Carriers:
         ``now_ms``: a monotonic clock's, for the message budgets and ``columns["heard_ms"]``.
         """
         config, out, inbound = self.config, self._outputs, self._inbound
+        self._polled_ms = now_ms
         counts = out.counts
         counts[:] = 0
         inbound.cold = []
