@@ -290,7 +290,7 @@ def select(
         i = cursor + k
         if i >= high:
             i -= high
-        slot = slots[i]
+        slot = slots[np.uint64(i)]
         if slot.status != LIVE:
             if slot.status == FREE or np.int32(acked - slot.leave_frame) >= 0:
                 slot.status = FREE
@@ -299,7 +299,7 @@ def select(
             continue
         looked += 1
         row = slot.row
-        h = hot[row]
+        h = hot[np.uint64(row)]  # unsigned: no test for an index from the end
         gone = h.serial != slot.serial
         distance2 = np.int64(0)
         if not gone:
@@ -342,8 +342,8 @@ def select(
                     next_cursor = i
                 continue
             left -= DELTA_BYTES
-            s_delta[deltas] = i
-            s_delta_packed[deltas] = h.near if near_delta else h.far
+            s_delta[np.uint64(deltas)] = i
+            s_delta_packed[np.uint64(deltas)] = h.near if near_delta else h.far
             deltas += 1
         else:
             if left - reserve < FULL_BYTES:
