@@ -1,7 +1,7 @@
 """Helsinki's inhabitants on the real map: they get along, keep out of walls, and do not cost calls by number."""
 
 import importlib.util
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from shard.behaviours.api import Script
 from shard.config import ShardConfig
 from shard.core import ShardCore
 from shard.world.checks import broken
+from tests.counting import Work
 from tests.unit.shard.worlds import attach, command, inputs
 
 BEHAVIOURS = Path(__file__).parents[3] / "examples" / "helsinki" / "behaviours.py"
@@ -55,29 +56,22 @@ def test_inhabitants_get_along_and_keep_out_of_walls(helsinki: Place) -> None:
     assert broken(core.state) == []
 
 
-def calls_in_a_step(place: Place, inhabitants: int, people: int) -> float:
+def work_of_steps(place: Place, inhabitants: int, people: int) -> Work:
     core = world(place, inhabitants)
     given = core.step(1, [attach(1, *range(1, people + 1))]).delta.attached
-    counted = 0
-
-    def count(frame: object, event: str, argument: object) -> None:
-        nonlocal counted
-        counted += event in ("call", "c_call")
-
+    work = Work()
     for tick in range(2, 42):
         message = inputs(tick, given[0], [])
         message.input_row = np.array([body[3] for body in given], np.uint32)
         message.input_generation = np.array([body[4] for body in given], np.uint32)
         message.input_seq = np.full(people, tick, np.uint32)
         message.input_command = np.concatenate([command(127)] * people)
-        sys.setprofile(count if tick >= 22 else None)
-        try:
+        with work.counting() if tick >= 22 else nullcontext():
             core.step(tick, [message])
-        finally:
-            sys.setprofile(None)
-    return counted / 20
+    return work
 
 
 def test_calls_in_a_step_do_not_depend_on_the_number_of_entities(helsinki: Place) -> None:
-    few, many = calls_in_a_step(helsinki, 100, 20), calls_in_a_step(helsinki, 2000, 1000)
-    assert many == pytest.approx(few, rel=0.05)
+    few, many = work_of_steps(helsinki, 100, 20), work_of_steps(helsinki, 2000, 1000)
+    assert many.calls == pytest.approx(few.calls, rel=0.05)
+    assert many.lines == pytest.approx(few.lines, rel=0.05)

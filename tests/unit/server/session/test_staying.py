@@ -1,8 +1,5 @@
 """Resume, replacement, heartbeat, drain; presence and chat among live sessions."""
 
-import sys
-from types import FrameType
-
 import numpy as np
 import pytest
 
@@ -12,6 +9,7 @@ from protocol.notices import NoticeCode
 from server.session.actions import AttachBody, CloseView, DetachBody, OpenView, Post
 from server.session.limits import SessionLimits
 from server.session.states import State
+from tests.counting import Work
 from tests.unit.server.session.rig import Rig, closed, messages, of
 
 
@@ -228,7 +226,7 @@ def test_events_of_behaviours_reach_one_or_all() -> None:
     assert rig.sessions.shard_event(1, None, "hint", None) == []
 
 
-def python_calls_of_an_idle_tick(people: int) -> int:
+def work_of_an_idle_tick(people: int) -> Work:
     rig = Rig()
     for conn in range(people):
         rig.join(conn)
@@ -239,18 +237,12 @@ def python_calls_of_an_idle_tick(people: int) -> int:
         rig.tick(0.0)
         if rig.sessions.count()[State.DETACHED] == 0:
             break
-    calls = 0
-
-    def count(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
+    work = Work()
     rig.heard_s[:] = rig.now_s
-    sys.setprofile(count)
-    rig.sessions.tick(rig.now_s, rig.heard_s)
-    sys.setprofile(None)
-    return calls
+    with work.counting():
+        rig.sessions.tick(rig.now_s, rig.heard_s)
+    return work
 
 
 def test_an_idle_tick_makes_as_many_calls_for_many_sessions_as_for_few() -> None:
-    assert python_calls_of_an_idle_tick(10) == python_calls_of_an_idle_tick(400)
+    assert work_of_an_idle_tick(10) == work_of_an_idle_tick(400)
