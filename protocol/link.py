@@ -70,9 +70,9 @@ class _Columns:
 class RegionDelta(_Columns):
     """What changed in one region in one tick, in the order leaves, enters, renewals, states, owns.
 
-    Columns by row (uint32, the shard's): ``leave_*`` rows that ended; ``enter_*`` new ones (their published state is
-    among the
-    renewals); ``row, version, p, v, yaw, age, flags`` renewed published states (version counts up per row; record
+    Columns by row (uint32, the shard's): ``leave_*`` rows that ended; ``moved_*`` rows whose entities went over to
+    another region (int64 ``moved_to``) and go on there with the same id, a higher hop, the same versions and published
+    states; ``enter_*`` new ones (their published state is among the renewals); ``row, version, p, v, yaw, age, flags`` renewed published states (version counts up per row; record
     tick is
     tick − age); ``state_*`` changed components (``changed`` blob and ``full`` blob, msgpack maps; ``state_version``
     counts up per
@@ -87,10 +87,13 @@ class RegionDelta(_Columns):
     tick: int
     snapshot: bool = False
     leave_row: Array = _column("<u4")
+    moved_row: Array = _column("<u4")
+    moved_to: Array = _column("<i8")
     enter_row: Array = _column("<u4")
     enter_generation: Array = _column("<u4")
     enter_id: Array = _column("<u8")
     enter_kind: Array = _column("<u2")
+    enter_hop: Array = _column("<u4")
     enter_state_version: Array = _column("<u4")
     enter_blob_bytes: Array = _column("<u2")
     enter_blobs: bytes = b""
@@ -119,7 +122,7 @@ class RegionDelta(_Columns):
     own_p: Array = _column("<i4", 3)
     own_v: Array = _column("<i2", 3)
     attached: list[list[Any]] = field(default_factory=list)
-    """[session, generation, entity id, row, row generation] for each body given to a session."""
+    """[session, generation, entity id, row, row generation] for each body given to a session, or come over with one."""
     refused: list[list[Any]] = field(default_factory=list)
     """[session, close code, text] for each session that got no body."""
     events: list[list[Any]] = field(default_factory=list)
@@ -130,19 +133,26 @@ class RegionDelta(_Columns):
 
 @dataclass(slots=True)
 class Upward(_Columns):
-    """What one gateway tells one shard in one tick.
+    """What one gateway tells the owner of one region in one tick.
+
+    ``epoch``: the region's newest that the gateway has seen (0: none); an owner of an older one has lost it.
+    ``heard_seq``: newest RegionDelta applied (0: none), so that a subscriber who falls behind shows. ``subscribe``: begin
+    anew with a snapshot; ``unsubscribe``: send no more.
 
     ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one.
     ``detach``: [session, generation, remove the body?]. ``input_*``: commands in arrival order; several for one row
     are in order
-    of their seq (the last command's ``seq`` is that of the row's newest). ``subscribe``: regions to (re)send as
-    snapshots.
+    of their seq (the last command's ``seq`` is that of the row's newest).
     """
 
     gateway: int
     seq: int
     tick: int
-    subscribe: list[int] = field(default_factory=list)
+    region: int = 0
+    epoch: int = 0
+    heard_seq: int = 0
+    subscribe: bool = False
+    unsubscribe: bool = False
     attach: list[list[Any]] = field(default_factory=list)
     detach: list[list[Any]] = field(default_factory=list)
     input_row: Array = _column("<u4")

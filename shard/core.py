@@ -107,7 +107,7 @@ class ShardCore:
         delta = publish.run(state, self._schema_due)
         self._schema_due = False
         self._begin("")
-        subscribe = sorted({message.gateway for message in upward if state.config.region in message.subscribe})
+        subscribe = sorted({message.gateway for message in upward if message.subscribe})
         faults, state.runner.faults = state.runner.faults, []
         return StepResult(delta, subscribe, faults)
 

@@ -59,6 +59,10 @@ class Ticker:
         """The world's tick at a time."""
         return floor((now_s - self.start_s) * self.rate_hz)
 
+    def lag(self, now_s: float, last_tick: int) -> int:
+        """Ticks by which the world is behind its time at ``now_s``, the one that is just due not counted."""
+        return max(0, self.tick_at(now_s) - last_tick - STRIDE[self.level])
+
     def plan(self, now_s: float, last_tick: int) -> Plan:
         """What to do at ``now_s``, when ``last_tick`` was stepped to."""
         current = self.tick_at(now_s)

@@ -279,7 +279,8 @@ class GatewayCore:
     def upward(self, tick: int) -> bytes:
         """What the shard is told for ``tick`` (link.Upward)."""
         self._up_seq += 1
-        up = Upward(self.facts_fixed.gateway, self._up_seq, tick, self._subscribe, self._attach, self._detach)
+        up = Upward(self.facts_fixed.gateway, self._up_seq, tick, subscribe=bool(self._subscribe))
+        up.attach, up.detach = self._attach, self._detach
         if self._input_conn:
             conn = np.concatenate(self._input_conn)
             up.input_row = self._body_row[conn]

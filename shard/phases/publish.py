@@ -85,6 +85,7 @@ def _enters(state: ShardState, delta: RegionDelta, rows: I64) -> None:
     delta.enter_generation = table.generation[rows]
     delta.enter_id = table.id[rows]
     delta.enter_kind = table.kind[rows]
+    delta.enter_hop = table.hop[rows]
     delta.enter_state_version = table.columns["w.state_version"][rows]
     delta.enter_blob_bytes = np.array([len(blob) for blob in full], np.uint16)
     delta.enter_blobs = b"".join(full)

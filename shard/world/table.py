@@ -82,6 +82,7 @@ class Table:
     generation: U32
     id: U64
     kind: U16
+    hop: U32
     pos: F64
     vel: F64
     yaw: F64
@@ -107,6 +108,7 @@ class Table:
             ("generation", "<u4", 0),
             ("id", "<u8", 0),
             ("kind", "<u2", 0),
+            ("hop", "<u4", 0),
             ("pos", "<f8", 3),
             ("vel", "<f8", 3),
             ("yaw", "<f8", 0),

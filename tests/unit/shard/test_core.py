@@ -121,7 +121,7 @@ def test_a_follower_of_deltas_knows_everybody_within_a_centimetre() -> None:
     for tick in range(1, 200):
         said = scripted(tick, given)
         if tick == 100:
-            said.append(Upward(2, 1, tick, subscribe=[0]))
+            said.append(Upward(2, 1, tick, subscribe=True))
         result = core.step(tick, said)
         given.extend(result.delta.attached)
         follower.take(result.delta)
