@@ -7,7 +7,7 @@ import numpy as np
 
 from isthmus.config import Config
 from isthmus.node import Node
-from server.metrics import Totals
+from server.metrics import LAG_QUANTILES, Totals
 from server.transport.accept import Acceptor
 
 _STARTED_S = time.monotonic()
@@ -24,6 +24,7 @@ def status(node: Node, config: Config) -> dict[str, Any]:
         "rate_hz": config.world.rate_hz,
         "uptime_s": round(time.monotonic() - _STARTED_S, 1),
         "sessions": node.gateway.sessions.online,
+        "joins": node.gateway.sessions.joins.total(),
         "views": totals.views,
         "views_paused": totals.held,
         "entities": node.gateway.mirror.count,
@@ -41,6 +42,7 @@ def status(node: Node, config: Config) -> dict[str, Any]:
         "bytes_in": node.carriers.received_bytes,
         "inputs": node.gateway.inputs,
         "rejected": node.gateway.sessions.rejected + node.carriers.rejected,
+        "lag_ticks": node.ticker.lag(time.monotonic(), node.shard.tick),
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
         "regions": [{"region": 0, "epoch": node.shard.state.config.epoch, "entities": node.gateway.mirror.count}],
@@ -81,6 +83,12 @@ def refresh(node: Node, acceptor: Acceptor) -> None:
     _totals.add(m.inputs, gateway.inputs)
     for name, seconds in node.phases.seconds.items():
         _totals.add(m.phase_seconds.labels(name), seconds)
+    for how, count in gateway.sessions.joins.items():
+        _totals.add(m.joins.labels(how), count)
+    waits_s = gateway.views.waits_ms(int(time.monotonic() * 1000)) / 1000
+    for quantile in LAG_QUANTILES:
+        lag_s = float(np.quantile(waits_s, quantile)) if len(waits_s) else 0.0
+        m.acknowledged_lag_seconds.labels(str(quantile)).set(lag_s)
     # Added up first: two of them may use the same word.
     for reason, count in (gateway.sessions.rejected + carriers.rejected + acceptor.refused).items():
         _totals.add(m.rejected.labels(reason), count)

@@ -12,6 +12,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _TICK_BUCKETS_MS = (1, 2.5, 5, 7.5, 10, 12.5, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 75, 100, 200, 500, 1000)
 _TICK_BUCKETS_S = tuple(ms / 1000 for ms in _TICK_BUCKETS_MS)
 """Fine around 50 ms, a tick's length at 20 Hz: whether p99.9 stays below it is the question."""
+LAG_QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -66,7 +67,7 @@ class Metrics:
         )
         self.acknowledged_lag_seconds = Gauge(
             "isthmus_acknowledged_lag_seconds",
-            "Age of the newest frame that clients acknowledged, by quantile.",
+            "For how long clients have left their oldest frame unacknowledged, by quantile.",
             ["quantile"],
             registry=r,
         )

@@ -135,6 +135,16 @@ class Views:
         self.state.slot[conns] = np.zeros(1, SLOT)
         self.state.views["high"][conns] = 0
 
+    def waits_ms(self, now_ms: int) -> npt.NDArray[np.int64]:
+        """int64[views that are open]: for how long each one's oldest unacknowledged frame has been on its way; 0 if
+        there is none."""
+        open_views = np.flatnonzero(self.state.views["active"][: self.high])
+        acked = self.state.views["acked"][open_views]
+        oldest = (acked + np.uint32(1)) & np.uint32(FRAME_RING - 1)
+        since_ms = now_ms - self.state.sent_ms[open_views, oldest]
+        waits: npt.NDArray[np.int64] = np.where(self.state.views["frame"][open_views] != acked, since_ms, 0)
+        return waits
+
     def frames(
         self,
         tick: int,

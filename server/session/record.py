@@ -38,6 +38,8 @@ class Session:
     body: int | None = None
     present: bool = False
     ticket_hash: bytes = b""
+    came: str = "new"
+    """How its latest connection came: new; resumed, after the older one had broken; or replaced, while it stood."""
 
     @property
     def key(self) -> tuple[str, str, bool]:

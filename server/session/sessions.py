@@ -83,6 +83,8 @@ class Sessions:
         """Set by the gateway (``admission``): False refuses new sessions with 4100; resumes go on."""
         self.rejected: Counter[str] = Counter()
         """How often something was refused or ended, by reason."""
+        self.joins: Counter[str] = Counter()
+        """How often somebody was welcomed, by ``Session.came``."""
         self._world = world
         self._authenticate = authenticate
         self._random_bytes = random_bytes
@@ -360,6 +362,8 @@ class Sessions:
         """``conn`` has proved to be ``session``: it goes on there, and the older connection is closed."""
         del self._greeting[conn]
         older, state = session.conn, session.state
+        if session.generation:
+            session.came = "resumed" if older is None else "replaced"
         if older is not None:
             self._leave_conn(session)
             self._close(older, Close.REPLACED, "replaced", "a newer session of yours has taken over")
@@ -389,6 +393,7 @@ class Sessions:
         session.state = after(session.state, Stimulus.ATTACHED)
         conn = session.conn
         assert conn is not None, "an attaching session has a connection"
+        self.joins[session.came] += 1
         del self._attaching[session.id]
         if body is not None:
             self._own_body(session, body)

@@ -78,11 +78,20 @@ async def test_resume_gives_the_same_body_and_goes_on_counting(server: Server) -
         await first.until(lambda: int(first.own["seq"]) == 5)
         x = int(first.own["p"][0])
         first.drop()
+    async with asyncio.timeout(15):
+        while not await asyncio.to_thread(server.metric, "isthmus_sessions", state="detached"):
+            pass
     async with peer(server.port) as second:
         again = await second.join(None, resume=welcome.resume)
         assert again.body == welcome.body
         assert again.session == welcome.session
         assert again.generation > welcome.generation
+        status = await asyncio.to_thread(server.status)
+        resumed = await asyncio.to_thread(server.metric, "isthmus_joins_total", kind="resumed")
+        assert (status["joins"], resumed) == (2, 1)
+        assert type(status["lag_ticks"]) is int
+        waits = await asyncio.to_thread(server.metric, "isthmus_acknowledged_lag_seconds", quantile="1.0")
+        assert 0.0 <= waits < 20.0
         assert int(second.own["seq"]) == 5, "the sequence of commands goes on where it was"
         assert abs(int(second.own["p"][0]) - x) < 2 * GRID_PER_M
         second.seq = 5

@@ -29,6 +29,14 @@ def test_an_easy_load_steps_each_tick_at_its_time() -> None:
     assert (longest, ticker.level, ticker.late_steps) == (1, 0, 0)
 
 
+def test_lag_is_what_is_due_besides_the_next_tick() -> None:
+    ticker = Ticker(100.0, 20)
+    assert ticker.lag(100.51, 10) == 0
+    assert ticker.lag(100.56, 10) == 0, "tick 11 is just due"
+    assert ticker.lag(100.61, 10) == 1
+    assert ticker.lag(100.41, 10) == 0, "a clock that was set back"
+
+
 def test_overload_sheds_far_levels_then_the_rate_and_recovers() -> None:
     ticker = Ticker(100.0, 20)
     now_s, last, longest = drive(ticker, 0.08, 2.5)

@@ -13,6 +13,17 @@ from tests.counting import Work
 from tests.unit.server.session.rig import Rig, closed, messages, of
 
 
+def test_joins_are_counted_by_how_they_came() -> None:
+    rig = Rig()
+    [welcome] = messages(rig.join(0, "guest:a"), Welcome)
+    rig.join(1, "guest:b")
+    rig.join(2, "guest:b")
+    assert rig.sessions.joins == {"new": 2, "replaced": 1}
+    rig.sessions.lost(0, rig.now_s)
+    assert messages(rig.join(3, "guest:a", resume=welcome.resume), Welcome)
+    assert rig.sessions.joins == {"new": 2, "replaced": 1, "resumed": 1}
+
+
 def test_resume_gets_the_same_body_with_a_rotated_ticket() -> None:
     rig = Rig()
     [welcome] = messages(rig.join(0), Welcome)
