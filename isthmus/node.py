@@ -69,7 +69,6 @@ class Node:
         """Set after the first tick."""
         self.shed_level = 0
         self.updates = 0
-        self.joins = 0
         self._keys = keys
         self._refreshing: asyncio.Task[None] | None = None
         self._headroom = Headroom(1.0 / rate_hz, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
