@@ -72,13 +72,11 @@ class RegionDelta(_Columns):
 
     Columns by row (uint32, the shard's): ``leave_*`` rows that ended; ``moved_*`` rows whose entities went over to
     another region (int64 ``moved_to``) and go on there with the same id, a higher hop, the same versions and published
-    states; ``enter_*`` new ones (their published state is among the renewals); ``row, version, p, v, yaw, age, flags`` renewed published states (version counts up per row; record
-    tick is
-    tick − age); ``state_*`` changed components (``changed`` blob and ``full`` blob, msgpack maps; ``state_version``
-    counts up per
-    row); ``own_*`` for bodies of sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's
-    published
-    state of each row in ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all).
+    states; ``enter_*`` new ones (their published state is among the renewals); ``row, version, p, v, yaw, age, flags``
+    renewed published states (version counts up per row; record tick is tick − age); ``state_*`` changed components
+    (``changed`` blob and ``full`` blob, msgpack maps; ``state_version`` counts up per row); ``own_*`` for bodies of
+    sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's published state of each row in
+    ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all).
     """
 
     region: int
@@ -136,8 +134,8 @@ class Upward(_Columns):
     """What one gateway tells the owner of one region in one tick.
 
     ``epoch``: the region's newest that the gateway has seen (0: none); an owner of an older one has lost it.
-    ``heard_seq``: newest RegionDelta applied (0: none), so that a subscriber who falls behind shows. ``subscribe``: begin
-    anew with a snapshot; ``unsubscribe``: send no more.
+    ``heard_seq``: newest RegionDelta applied (0: none), so that a subscriber who falls behind shows.
+    ``subscribe``: begin anew with a snapshot; ``unsubscribe``: send no more.
 
     ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one.
     ``detach``: [session, generation, remove the body?]. ``input_*``: commands in arrival order; several for one row
