@@ -14,7 +14,7 @@ STATIC := server/static/index.html
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim bench warmup format lock clean browser
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim bench warmup format lock clean browser etcd
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -42,7 +42,7 @@ unit: .venv/.dev warmup
 	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
-integration: .venv/.dev $(STATIC)
+integration: .venv/.dev $(STATIC) etcd
 	$(BIN)/pytest tests/integration
 
 e2e: .venv/.dev $(STATIC) browser ## Two pages and bots in a real Chromium
@@ -106,6 +106,9 @@ $(STATIC): web/node_modules/.installed $(WEB_SOURCES)
 
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { $(call apt,chromium); }
+
+etcd:
+	@command -v etcd >/dev/null || { $(call apt,etcd-server); }
 
 # Install a Debian package when that is possible, and say what to do when it is not.
 define apt
