@@ -26,8 +26,8 @@ def new_store(*urls: str, **fields: Any) -> EtcdStore:
     fields.setdefault("namespace", fresh_namespace())
     config = EtcdConfig(endpoints=urls, **fields)
     rng = np.random.default_rng(7)
-    first = iter([0.0])  # which endpoint to begin with
-    return EtcdStore(config, clock=time.monotonic, jitter=lambda: next(first, None) or float(rng.random()))
+    draws = itertools.chain([0.0], iter(rng.random, None))  # the first draw is the endpoint to begin with
+    return EtcdStore(config, clock=time.monotonic, jitter=lambda: float(next(draws)))
 
 
 @asynccontextmanager

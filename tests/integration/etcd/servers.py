@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -83,8 +84,8 @@ class Member:
         end_s = time.monotonic() + PATIENCE_S
         while not self._healthy():
             assert self._process is not None
-            assert self._process.poll() is None, f"etcd ended: see {self._folder}/{self._name}.log"
-            assert time.monotonic() < end_s, f"etcd does not become healthy: see {self._folder}/{self._name}.log"
+            assert self._process.poll() is None, f"etcd ended:\n{self._log_tail()}"
+            assert time.monotonic() < end_s, f"etcd does not become healthy:\n{self._log_tail()}"
             time.sleep(0.05)
 
     def start(self) -> None:
@@ -107,6 +108,9 @@ class Member:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def _log_tail(self) -> str:
+        return (self._folder / f"{self._name}.log").read_text()[-3000:]
+
     def _healthy(self) -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._health_port}/health", timeout=2) as response:
@@ -117,18 +121,20 @@ class Member:
 
 
 @contextmanager
-def running(version: str, folder: Path, members: int = 1, options: Sequence[str] = ()) -> Iterator[list[Member]]:
-    """A cluster of so many members, healthy; gone afterwards."""
+def running(version: str, members: int = 1, options: Sequence[str] = ()) -> Iterator[list[Member]]:
+    """A cluster of so many members, healthy; gone afterwards, with its data."""
     ports = free_ports(3 * members)
-    cluster = [Member(version, folder, f"m{n}", ports[3 * n : 3 * n + 3], options) for n in range(members)]
-    for member in cluster:
-        member.cluster = ",".join(f"m{n}={peer.peer_url}" for n, peer in enumerate(cluster))
-    try:
+    # In memory where there is such a folder: etcd waits for the disk at each write, which is not what is tested.
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        cluster = [Member(version, Path(folder), f"m{n}", ports[3 * n : 3 * n + 3], options) for n in range(members)]
         for member in cluster:
-            member.launch()
-        for member in cluster:
-            member.wait_healthy()
-        yield cluster
-    finally:
-        for member in cluster:
-            member.kill()
+            member.cluster = ",".join(f"m{n}={peer.peer_url}" for n, peer in enumerate(cluster))
+        try:
+            for member in cluster:
+                member.launch()
+            for member in cluster:
+                member.wait_healthy()
+            yield cluster
+        finally:
+            for member in cluster:
+                member.kill()

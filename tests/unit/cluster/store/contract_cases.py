@@ -285,7 +285,7 @@ class StoreContract:
         store = await world.open()
         lease = await store.grant(LEASE_S)
         await put(store, "m/a", b"", lease.id)
-        for _ in range(3):
+        for _ in range(2):
             await world.pass_time(lease.ttl_s * 0.6)
             kept = await store.keep_alive(lease)
             assert kept.id == lease.id
@@ -351,7 +351,7 @@ class StoreContract:
         async with aclosing(store.watch("w/", revision + 1_000)) as watch:
             assert (await upcoming_list(watch)).revision == revision
 
-    @pytest.mark.parametrize("seed", [1, 2, 3])
+    @pytest.mark.parametrize("seed", [1, 2])
     async def test_watches_tell_everything_once(self, world: World, seed: int) -> None:
         """Writers put, delete and use leases while watches come and go; all end up knowing the same."""
         rng = np.random.default_rng(seed)
@@ -361,7 +361,7 @@ class StoreContract:
 
         async def write(store: Store, name: int) -> None:
             lease = await store.grant(60)
-            for n in range(25):
+            for n in range(20):
                 keys = [f"w/{k}" for k in rng.permutation(12)[:2]]
                 match int(rng.integers(4)):
                     case 0:
@@ -378,7 +378,7 @@ class StoreContract:
             while "w/end" not in follower.records:
                 start = follower.revision + 1 if follower.relists else None
                 async with aclosing(reader.watch("w/", start)) as watch:
-                    for _ in range(rng.integers(1, 7)):
+                    for _ in range(rng.integers(2, 10)):
                         follower.apply(await upcoming(watch))
                         if "w/end" in follower.records:
                             break
