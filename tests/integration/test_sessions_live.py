@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protocol import walking
 from protocol.codes import Advice, Close, advice_of
 from protocol.layouts import GRID_PER_M
 from protocol.messages import Bye, encode_client
@@ -15,6 +16,8 @@ from tests.integration.wire import Ended, Peer, peer, upgrade
 
 CROWD = 1000
 WITHIN_S = 3.0
+BODY_M = 2 * walking.RADIUS
+"""Centres nearer than this: two bodies at one place."""
 LIMITS = """
 [limits]
 resume_s = 3
@@ -60,9 +63,13 @@ async def test_a_thousand_joins_in_three_seconds(tmp_path: Path) -> None:
             assert status["entities"] == CROWD
             assert await asyncio.to_thread(server.metric, "isthmus_sessions", state="live") == CROWD
             assert status["rejected"] == {}
-            spawns = np.array([one.own["p"] for one in peers]) / GRID_PER_M
-            squares = {(round(x), round(z)) for x, _, z in spawns.tolist()}
-            assert len(squares) > CROWD / 10, "they stand upon each other"
+            assert status["joins"] == CROWD, "somebody had to come twice"
+            assert len({one.welcome.body for one in peers if one.welcome is not None}) == CROWD
+            ground = np.array([one.own["p"] for one in peers])[:, [0, 2]] / GRID_PER_M
+            apart_m = np.hypot(*(ground[:, None, axis] - ground[None, :, axis] for axis in (0, 1)))
+            np.fill_diagonal(apart_m, np.inf)
+            assert np.median(apart_m.min(axis=1)) > BODY_M, "they stand upon each other"
+            assert (apart_m < BODY_M).sum(axis=1).max() <= 4, "they stand in a pile"
         finally:
             for one in peers:
                 one.drop()
