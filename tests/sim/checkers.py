@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from client import ClientCore
 from protocol.frames import Frame, Structure, decode
+from protocol.messages import T_SCHEMA
 from shard.core import ShardCore
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class NumberWatch:
 
     def sent(self, data: bytes) -> None:
         """The gateway sent something."""
+        if data[1] == T_SCHEMA:
+            # Everything is forgotten, on a reliable and ordered way: all numbers are free.
+            self._live.clear()
+            self._left.clear()
+            return
         message = decode(data)
         if not isinstance(message, Structure):
             if isinstance(message, Frame):
@@ -144,7 +150,7 @@ def check_components(cluster: "Cluster", person: "Person") -> None:
         row = table.row(int(core.records.id[number]))
         if row >= 0:
             known = core.components(number)
-            for name in ("name", "mood"):
+            for name in ("name", "mood", "rank"):
                 if name in known:
                     value = table.columns[f"c.{name}"][row]
                     same = known[name] == value if name == "name" else abs(known[name] - float(value)) < 0.13

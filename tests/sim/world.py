@@ -31,13 +31,14 @@ def script() -> Script:
     """Behaviours whose every effect is seen by clients: motion, components, spawns, despawns, events."""
     made = Script("sim")
     mood = made.component("mood", "f4", unit="1", replicate=True, scale=0.25, default=0.5)
-    made.kind("duck", [mood])
+    rank = made.component("rank", "i4", replicate=True)
+    made.kind("duck", [mood, rank])
 
     @made.start
     def hatch(world: World) -> None:
         pos = np.zeros((DUCKS, 3))
         pos[:, [0, 2]] = world.random.uniform(-HALF_M, HALF_M, (DUCKS, 2))
-        world.spawn("duck", DUCKS, pos=pos)
+        world.spawn("duck", DUCKS, pos=pos, rank=np.arange(DUCKS))
 
     @made.every("duck", ticks=5)
     def waddle(world: World, ducks: Rows) -> None:
@@ -61,7 +62,7 @@ def script() -> Script:
         world.despawn(ducks.id[:1])
         pos = np.zeros((1, 3))
         pos[:, [0, 2]] = world.random.uniform(-HALF_M, HALF_M, (1, 2))
-        world.spawn("duck", 1, pos=pos)
+        world.spawn("duck", 1, pos=pos, rank=len(ducks))
         world.tell("replaced", {"count": len(ducks)}, entity=int(ducks.id[-1]))
 
     return made
