@@ -4,8 +4,7 @@ Methods named in past tense take what happened; each returns what is to be done,
 clock.
 
 Invariants
-* A connection belongs to at most one session, a session to at most one connection, an identity to at most one session
-  with a body (and one observer).
+* Who has which connection, identity and body is in ``register``, with invariants of its own.
 * Of two AttachBody for one session the later has the higher generation; WELCOME is posted at most once for each
   generation.
 * Every connection that was announced ends by CloseConn or by ``lost``; every session ends, and its body is then
@@ -17,10 +16,8 @@ Not responsible for: INPUT and ACK (the gateway's core parses them in batches; i
 sockets, tokens' syntax.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import ip_address
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +25,6 @@ import numpy.typing as npt
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
 from protocol.messages import (
-    SCOPE_NEAR,
-    SCOPE_WORLD,
     Bye,
     Chat,
     ClientMessage,
@@ -52,12 +47,14 @@ from server.session.actions import (
     Post,
     RefreshKeys,
 )
+from server.session.addresses import Addresses
 from server.session.chat import ChatRefused, Floor, Voice
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
 from server.session.names import NameBook, NameRefused
 from server.session.presence import PresenceBook
 from server.session.record import DEVICE, OBSERVER, Session, key_of
+from server.session.register import Register
 from server.session.states import State, Stimulus, after
 from server.session.world import World, welcome
 
@@ -98,17 +95,8 @@ class Sessions:
         self._queue: dict[int, Session] = {}
         self._attaching: dict[int, float] = {}
         self._grace: dict[int, float] = {}
-        self._sessions: dict[int, Session] = {}
-        self._by_conn: dict[int, Session] = {}
-        self._by_key: dict[tuple[str, str, bool], Session] = {}
-        self._by_body: dict[int, Session] = {}
-        self._by_ticket: dict[bytes, Session] = {}
-        self._addresses: dict[int, str] = {}
-        self._per_address: Counter[str] = Counter()
-        self._live = np.zeros(capacity, np.bool_)
-        self._live_from_s = np.zeros(capacity, np.float64)
-        self._live_conns: Conns = np.zeros(0, np.int32)
-        self._live_stale = False
+        self._register = Register(capacity)
+        self._addresses = Addresses(limits.connections_per_address_max)
         self._names = NameBook(limits.name_chars_max, limits.names_reserved, random_bytes)
         self._presence = PresenceBook(
             limits.presence_joined_max, limits.presence_left_max, limits.presence_newcomer_max
@@ -126,10 +114,7 @@ class Sessions:
     @property
     def live_conns(self) -> Conns:
         """int32[n], ascending: connections of live sessions. Not to be written to."""
-        if self._live_stale:
-            self._live_conns = np.flatnonzero(self._live).astype(np.int32)
-            self._live_stale = False
-        return self._live_conns
+        return self._register.live_conns
 
     def count(self) -> dict[State, int]:
         """Sessions by state, for metrics (GREETING: connections)."""
@@ -146,28 +131,24 @@ class Sessions:
         """State of a connection; ENDED also for unknown ones."""
         if conn in self._greeting:
             return State.GREETING
-        session = self._by_conn.get(conn)
+        session = self._register.by_conn.get(conn)
         return State.ENDED if session is None else session.state
 
     # ---------------------------------------------------------------------------------------------- what happened
     def connected(self, conn: int, address: str, now_s: float) -> list[Action]:
         """A connection was opened from ``address`` (IP address as text, or a path). Raises ValueError if ``conn`` is in
         use."""
-        if not 0 <= conn < self.capacity or conn in self._greeting or conn in self._by_conn:
+        if not 0 <= conn < self.capacity or conn in self._greeting or conn in self._register.by_conn:
             raise ValueError(f"conn {conn}: already connected, or not in [0, {self.capacity})")
-        self._forget_address(conn)
-        self._addresses[conn] = address
-        self._per_address[address] += 1
-        if self._per_address[address] > self.limits.connections_per_address_max and not _is_loopback(address):
-            self._close(conn, Close.TOO_MANY_CONNECTIONS, "connections", f"too many connections from {address}")
-        else:
+        if self._addresses.came(conn, address):
             self._greeting[conn] = now_s + self.limits.hello_timeout_s
+        else:
+            self._close(conn, Close.TOO_MANY_CONNECTIONS, "connections", f"too many connections from {address}")
         return self._take()
 
     def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
-        """A client's HELLO, CHAT or BYE arrived (INPUT and ACK are not for here; before WELCOME they are violations).
-        A client's HELLO, CHAT or BYE arrived (INPUT and ACK are not for here; before WELCOME they are violations)."""
-        session = self._by_conn.get(conn)
+        """A client's HELLO, CHAT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are violations."""
+        session = self._register.by_conn.get(conn)
         if conn in self._greeting:
             if isinstance(message, Hello) and conn not in self._waiting:
                 self._greeted(conn, message, now_s, retried=False)
@@ -195,10 +176,10 @@ class Sessions:
 
     def lost(self, conn: int, now_s: float) -> list[Action]:
         """The connection is gone. Nothing if it was not known."""
-        self._forget_address(conn)
+        self._addresses.went(conn)
         self._greeting.pop(conn, None)
         self._waiting.pop(conn, None)
-        session = self._by_conn.get(conn)
+        session = self._register.by_conn.get(conn)
         if session is not None:
             self._drop(session, now_s)
         return self._take()
@@ -207,7 +188,7 @@ class Sessions:
         self, session: int, generation: int, body_id: int, row: int, row_generation: int, now_s: float
     ) -> list[Action]:
         """The shard gave a body. Older generations are ignored, but tell the body that an ask in flight has got."""
-        entry = self._sessions.get(session)
+        entry = self._register.by_id.get(session)
         if entry is not None and entry.state is State.ATTACHING:
             if entry.generation == generation:
                 self._welcome(entry, body_id, row, row_generation, now_s)
@@ -217,7 +198,7 @@ class Sessions:
 
     def refused(self, session: int, code: int, text: str) -> list[Action]:
         """The shard gave no body."""
-        entry = self._sessions.get(session)
+        entry = self._register.by_id.get(session)
         if entry is not None and entry.state is State.ATTACHING and entry.conn is not None:
             conn = entry.conn
             self._end(entry, Stimulus.DISMISSED)
@@ -230,7 +211,7 @@ class Sessions:
         if session is None:
             self._post(self.live_conns, event)
         else:
-            entry = self._sessions.get(session)
+            entry = self._register.by_id.get(session)
             if entry is not None and entry.state is State.LIVE:
                 self._tell(entry, event)
         return self._take()
@@ -249,7 +230,7 @@ class Sessions:
         """
         self._drain = (url, now_s + within_ms / 1000)
         for conn in self.live_conns.tolist():
-            session = self._by_conn[conn]
+            session = self._register.by_conn[conn]
             self._tell(session, Move(url, ticket(session.id), within_ms))
         return self._take()
 
@@ -266,15 +247,14 @@ class Sessions:
         while (conn := _expired(self._greeting, now_s)) is not None:
             self._close(conn, Close.HEARTBEAT, "hello_timeout", f"no HELLO within {limits.hello_timeout_s:g} s")
         while (session_id := _expired(self._attaching, now_s)) is not None:
-            session = self._sessions[session_id]
+            session = self._register.by_id[session_id]
             conn = session.conn
             assert conn is not None, "an attaching session has a connection"
             self._drop(session, now_s)
             self._close(conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
         while (session_id := _expired(self._grace, now_s)) is not None:
-            self._end(self._sessions[session_id], Stimulus.EXPIRED)
-        heard = np.maximum(heard_s, self._live_from_s)
-        for conn in np.flatnonzero(self._live & (heard < now_s - limits.heartbeat_timeout_s)).tolist():
+            self._end(self._register.by_id[session_id], Stimulus.EXPIRED)
+        for conn in self._register.silent_since(now_s - limits.heartbeat_timeout_s, heard_s):
             text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
             self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
         for _ in range(min(limits.joins_per_tick, len(self._queue))):
@@ -297,7 +277,7 @@ class Sessions:
         if self._drain is not None:
             self._close(conn, Close.FULL, "draining", "this gateway is being drained")
             return
-        held = self._by_ticket.get(_ticket_hash(hello.resume)) if hello.resume else None
+        held = self._register.of_ticket(hello.resume)
         if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
             self._take_over(held, conn, hello, now_s)
             return
@@ -316,7 +296,7 @@ class Sessions:
                     self._out.append(RefreshKeys())
                 self._waiting[conn] = hello
             return
-        held = self._by_key.get(key_of(identity, hello.profile))
+        held = self._register.of_key(key_of(identity, hello.profile))
         if held is not None:
             self._take_over(held, conn, hello, now_s)
         else:
@@ -324,7 +304,7 @@ class Sessions:
 
     def _join(self, conn: int, hello: Hello, identity: Identity, now_s: float) -> None:
         limits = self.limits
-        if len(self._sessions) >= limits.sessions_max or len(self._queue) >= limits.joins_queued_max:
+        if len(self._register.by_id) >= limits.sessions_max or len(self._queue) >= limits.joins_queued_max:
             self._close(conn, Close.FULL, "full", "the world is full")
             return
         if not self.headroom:
@@ -348,14 +328,12 @@ class Sessions:
             name=name,
             profile=hello.profile,
             state=after(State.GREETING, Stimulus.ACCEPTED),
-            conn=conn,
+            conn=None,
             schema_hash=hello.schema_hash,
             voice=Voice(limits, now_s),
         )
         self._next_id += 1
-        self._sessions[session.id] = session
-        self._by_conn[conn] = session
-        self._by_key[session.key] = session
+        self._register.add(session, conn)
         self._queue[session.id] = session
 
     def _take_over(self, session: Session, conn: int, hello: Hello, now_s: float) -> None:
@@ -367,10 +345,9 @@ class Sessions:
         if older is not None:
             self._leave_conn(session)
             self._close(older, Close.REPLACED, "replaced", "a newer session of yours has taken over")
-        session.conn = conn
+        self._register.bind(session, conn)
         session.profile = hello.profile
         session.schema_hash = hello.schema_hash
-        self._by_conn[conn] = session
         if state is State.ADMITTING:
             session.state = after(state, Stimulus.TAKEN_OVER)
         else:
@@ -400,13 +377,9 @@ class Sessions:
         if body is not None and session.profile != DEVICE and not session.present:
             session.present = True
             self._presence.joined(body, session.name)
-        self._live[conn] = True
-        self._live_from_s[conn] = now_s
-        self._live_stale = True
+        self._register.go_live(conn, now_s)
         ticket = self._random_bytes(RESUME_BYTES)
-        self._by_ticket.pop(session.ticket_hash, None)
-        session.ticket_hash = _ticket_hash(ticket)
-        self._by_ticket[session.ticket_hash] = session
+        self._register.give_ticket(session, ticket)
         facts = self._world.facts(conn, session.profile)
         self._tell(session, welcome(facts, VERSIONS[1], session, ticket))
         self._out.append(OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile))
@@ -415,16 +388,14 @@ class Sessions:
     def _own_body(self, session: Session, body: int) -> None:
         if session.body is not None and session.body != body:
             # The old body was lost with its shard: the session goes on in another one.
-            del self._by_body[session.body]
             if session.present:
                 self._presence.left(session.body)
                 session.present = False
-        session.body = body
-        self._by_body[body] = session
+        self._register.embody(session, body)
 
     # ------------------------------------------------------------------------------------------------------- leaving
     def _violated(self, conn: int, reason: str, code: Close, text: str, now_s: float) -> None:
-        session = self._by_conn.get(conn)
+        session = self._register.by_conn.get(conn)
         if session is None and conn not in self._greeting:
             return
         if session is not None:
@@ -452,25 +423,16 @@ class Sessions:
         self._queue.pop(session.id, None)
         self._attaching.pop(session.id, None)
         self._grace.pop(session.id, None)
-        del self._sessions[session.id]
-        del self._by_key[session.key]
-        self._by_ticket.pop(session.ticket_hash, None)
+        self._register.remove(session)
         self._names.release(session.name)
-        if session.body is not None:
-            del self._by_body[session.body]
-            if session.present:
-                self._presence.left(session.body)
+        if session.body is not None and session.present:
+            self._presence.left(session.body)
         if session.generation and session.profile != OBSERVER:
             self._out.append(DetachBody(session.id, session.generation, remove=True))
 
     def _leave_conn(self, session: Session) -> None:
-        conn, session.conn = session.conn, None
-        if conn is None:
-            return
-        del self._by_conn[conn]
-        if self._live[conn]:
-            self._live[conn] = False
-            self._live_stale = True
+        conn = self._register.unbind(session)
+        if conn is not None:
             self._out.append(CloseView(conn))
 
     def _close(self, conn: int, code: Close, reason: str, text: str) -> None:
@@ -485,15 +447,8 @@ class Sessions:
         self._out.append(CloseConn(conn, code, retry_ms, text))
 
     def _close_all(self, code: Close, reason: str, text: str, now_s: float) -> None:
-        for conn in list(self._by_conn):
+        for conn in list(self._register.by_conn):
             self._violated(conn, reason, code, text, now_s)
-
-    def _forget_address(self, conn: int) -> None:
-        address = self._addresses.pop(conn, None)
-        if address is not None:
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
 
     # ------------------------------------------------------------------------------------------------------- talking
     def _heard(self, session: Session, conn: int, say: Say, now_s: float) -> None:
@@ -509,19 +464,11 @@ class Sessions:
                 self._notice(session, refusal.code, str(refusal))
             return
         chat = Chat(say.scope, session.body, session.name, text)
-        if say.scope == SCOPE_WORLD:
-            self._post(self.live_conns, chat)
-        elif say.scope == SCOPE_NEAR:
-            # The speaker hears it too: that is how a client knows that a line was passed on.
-            near = self._world.near(conn, self.limits.chat_near_radius_m)
-            heard = np.union1d(near, np.array([conn], np.int32)).astype(np.int32)
-            self._post(heard[self._live[heard]], chat)
+        hearers = self._register.audience(say, conn, lambda: self._world.near(conn, self.limits.chat_near_radius_m))
+        if len(hearers):
+            self._post(hearers, chat)
         else:
-            other = self._by_body.get(say.to) if say.to is not None else None
-            if other is None or other.state is not State.LIVE or other.conn is None:
-                self._notice(session, NoticeCode.CHAT_NOBODY, "nobody is there to hear it")
-            else:
-                self._post(np.unique(np.array([conn, other.conn], np.int32)), chat)
+            self._notice(session, NoticeCode.CHAT_NOBODY, "nobody is there to hear it")
 
     def _notice(self, session: Session, code: NoticeCode, text: str) -> None:
         self.rejected[code.name.lower()] += 1
@@ -537,18 +484,6 @@ class Sessions:
     def _take(self) -> list[Action]:
         out, self._out = self._out, []
         return out
-
-
-def _ticket_hash(ticket: bytes) -> bytes:
-    # Looked up by digest: what can be timed or dumped does not let anybody in.
-    return hashlib.sha256(ticket).digest()
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return True  # a Unix socket's path
 
 
 def _expired(deadlines: dict[int, float], now_s: float) -> int | None:

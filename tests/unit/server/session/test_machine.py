@@ -200,12 +200,13 @@ class SessionMachine(RuleBasedStateMachine):
         assert set(sessions.count().values()) == {0}
         assert sessions.online == 0
         assert set(self.generations) == self.ended, "every body asked for was removed in the end"
-        for index in ("_sessions", "_by_conn", "_by_key", "_by_body", "_by_ticket", "_queue", "_grace", "_waiting"):
-            assert not getattr(sessions, index), f"{index} still holds something"
+        for index in ("by_id", "by_conn", "by_body", "_by_key", "_by_ticket"):
+            assert not getattr(sessions._register, index), f"{index} still holds something"
+        for waiting in ("_queue", "_grace", "_waiting"):
+            assert not getattr(sessions, waiting), f"{waiting} still holds something"
         for conn in range(CONNS):
             self.done(sessions.lost(conn, self.rig.now_s))
-        assert not sessions._addresses
-        assert not sessions._per_address
+        assert len(sessions._addresses) == 0
         assert len(sessions._names) == 0
 
 
