@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -77,9 +78,13 @@ class Operator:
 
 
 @asynccontextmanager
-async def operating(url: str) -> AsyncIterator[Operator]:
+async def operating(
+    url: str, *, ca: Path | None = None, cert: Path | None = None, key: Path | None = None
+) -> AsyncIterator[Operator]:
     """An operator of the server at this URL."""
-    async with aiohttp.ClientSession() as session:
+    files = EtcdConfig(endpoints=(url,), namespace="/operator/", ca=ca, cert=cert, key=key)
+    connector = aiohttp.TCPConnector(ssl=files.ssl_context() or True)
+    async with aiohttp.ClientSession(connector=connector) as session:
         yield Operator(url, session)
 
 
