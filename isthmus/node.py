@@ -21,7 +21,7 @@ from server.session.admission import Headroom
 from server.session.jwks import JwksKeeper
 from server.transport.carriers import Carriers
 from server.transport.inbound import Inbound
-from shard.core import ShardCore
+from shard.region import RegionCore
 from shard.ticker import Ticker
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Node:
 
     def __init__(
         self,
-        shard: ShardCore,
+        shard: RegionCore,
         gateway: GatewayCore,
         carriers: Carriers,
         metrics: Metrics,

@@ -20,7 +20,7 @@ from server.session.limits import SessionLimits
 from server.transport.inbound import Inbound, Opened
 from shard.behaviours.api import Body, Script
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 
 
 def _bytes(n: int) -> bytes:
@@ -37,7 +37,7 @@ def rehearse_world() -> None:
     def begin(world: object) -> None:
         world.spawn("ball", pos=np.array([[1.0, 0.0, 1.0]]))  # type: ignore[attr-defined]
 
-    shard = ShardCore(ShardConfig(), None, [script])
+    shard = RegionCore(ShardConfig(), None, [script])
     names = count()
     gateway = GatewayCore(
         GatewayFacts(1, "rehearsal", 20, 3, None, None, "", "isthmus"),

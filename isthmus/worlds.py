@@ -19,7 +19,7 @@ from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
 from shard.behaviours.api import Script
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 
 if TYPE_CHECKING:
     from shard.phases.replay import ReplayMotion
@@ -37,7 +37,7 @@ class Assembly:
     """What ``isthmus serve`` runs."""
 
     place: Place | None
-    shard: ShardCore
+    shard: RegionCore
     facts: GatewayFacts
 
 
@@ -119,7 +119,7 @@ def assemble(config: Config, version: str) -> Assembly:
         server=f"isthmus {version}",
         idle_ack_ms=config.limits.idle_ack_ms,
     )
-    return Assembly(place, ShardCore(shard_config, place, scripts, options=options, replay_motion=replay), facts)
+    return Assembly(place, RegionCore(shard_config, place, scripts, options=options, replay_motion=replay), facts)
 
 
 def make_gateway(

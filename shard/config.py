@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ShardConfig:
-    """What a :class:`shard.core.ShardCore` is told once. Raises ValueError with all mistakes at once."""
+    """What a :class:`shard.region.RegionCore` is told once. Raises ValueError with all mistakes at once."""
 
     seed: int = 1
     """The world's randomness (0 to 2**63 - 1)."""
@@ -16,7 +16,7 @@ class ShardConfig:
     region: int = 0
     epoch: int = 1
     first_id: int = 1
-    """First entity id of the first block; more blocks come with ``ShardCore.ids.add``."""
+    """First entity id of the first block; more blocks come with ``RegionCore.ids.add``."""
     id_count: int = 1 << 40
     rows: int = 1024
     """Rows to begin with; columns double when they are full."""

@@ -9,7 +9,7 @@ CALM_S of ease. Not responsible for: reading the clock, sleeping, stepping.
 from dataclasses import dataclass
 from math import floor
 
-from shard.core import TICKS_MAX
+from shard.region import TICKS_MAX
 
 STRAIN_S = 1.0
 """Being late for a shorter time is a hiccup (a burst of joins, a neighbour on the machine)."""

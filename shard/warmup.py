@@ -12,7 +12,7 @@ from protocol.link import Upward
 from shard.behaviours.api import Body, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 
 Step = tuple[str, Callable[[], object]]
 
@@ -36,7 +36,7 @@ def _small_world() -> None:
         world.near(ducks.pos[:, 0], ducks.pos[:, 2], 5.0)
         world.push([id_ for _, id_ in zip(range(1), world.all("person").id, strict=False)], [0.01, 0.0])
 
-    core = ShardCore(ShardConfig(rows=8, bounds_half_m=32.0), None, [script])
+    core = RegionCore(ShardConfig(rows=8, bounds_half_m=32.0), None, [script])
     given = core.step(1, [Upward(0, 1, 1, attach=[[1, 1, "a", "person", "desktop", 0]])]).delta.attached
     row, generation = np.array([given[0][3]], np.uint32), np.array([given[0][4]], np.uint32)
     for tick in range(2, 6):

@@ -1,1 +1,1 @@
-"""The phases of a tick, one file each; ``shard.core`` lists them in their order."""
+"""The phases of a tick, one file each; ``shard.region`` lists them in their order."""

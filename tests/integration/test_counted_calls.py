@@ -23,7 +23,7 @@ from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
 from server.transport.link import Link
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 from tests.counting import Work
 from tests.integration.wire import ws_frame
 from tests.unit.shard.worlds import boxes, place
@@ -60,7 +60,7 @@ class Crowd:
         middle = (side - 1) / 2
         points = [((k % side - middle) * APART_M, (k // side - middle) * APART_M) for k in range(people)]
         ground = boxes(half_m=side * APART_M / 2 + 50.0)
-        self.shard = ShardCore(ShardConfig(), place(ground, points))
+        self.shard = RegionCore(ShardConfig(), place(ground, points))
         facts = GatewayFacts(1, "test", RATE_HZ, 3, None, None, "", "test")
         self.carriers = Carriers(CarrierConfig(capacity=people))
         self.gateway = GatewayCore(facts, people, RULES, LIMITS, self._identity, np.random.default_rng(1).bytes)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from client import ClientCore
 from protocol.frames import Frame, Structure, decode
 from protocol.messages import T_SCHEMA
-from shard.core import ShardCore
+from shard.region import RegionCore
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster, Person
@@ -73,7 +73,7 @@ class NumberWatch:
 class Truth:
     """Where everything was at the last ticks, from the shard's own columns."""
 
-    def __init__(self, shard: ShardCore) -> None:
+    def __init__(self, shard: RegionCore) -> None:
         self._shard = shard
         self._ticks: deque[int] = deque(maxlen=HISTORY_TICKS)
         self._places: dict[int, dict[int, F64]] = {}

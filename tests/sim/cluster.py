@@ -27,7 +27,7 @@ from server.session.identity import Identity, TokenRefused
 from server.session.limits import SessionLimits
 from server.transport.inbound import Inbound
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 from tests.sim.checkers import NumberWatch, Truth
 from tests.sim.clock import Clock
 from tests.sim.network import Carrier, Datagrams, Faults
@@ -161,7 +161,7 @@ class Cluster:
         self.link_faults, self.carrier_faults = link, carrier
         self.up_faults = Faults(delay_ms=1.0, jitter_ms=2.0)
         self.digest = hashlib.blake2b(digest_size=16)
-        self.shard = ShardCore(ShardConfig(seed=seed), place(), [script()])
+        self.shard = RegionCore(ShardConfig(seed=seed), place(), [script()])
         self.truth = Truth(self.shard)
         self.ground: Ground = walk_ground()
         self._arrived: list[Upward] = []

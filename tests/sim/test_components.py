@@ -6,7 +6,7 @@ import pytest
 from protocol.frames import Structure, decode
 from protocol.link import Upward
 from protocol.messages import T_SCHEMA, Schema, decode_server, unpack
-from shard.core import StepResult
+from shard.region import RegionStep
 from tests.sim.checkers import check_components, check_visible
 from tests.sim.cluster import Cluster, Person
 from tests.sim.network import Faults
@@ -85,7 +85,7 @@ def test_a_changed_schema_is_told_and_everybody_enters_again(cluster: Cluster, m
     reload_at = cluster.tick + 1
     step = cluster.shard.step
 
-    def reloaded(tick: int, upward: list[Upward]) -> StepResult:
+    def reloaded(tick: int, upward: list[Upward]) -> RegionStep:
         result = step(tick, upward)
         if tick == reload_at:
             result.delta.schema = changed

@@ -10,7 +10,7 @@ from protocol.messages import unpack
 from shard.behaviours.api import DeclarationError, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 from shard.world.checks import broken
 from tests.unit.shard.worlds import attach, boxes, place
 
@@ -46,7 +46,7 @@ def test_changed_components_travel_as_changed_keys_and_in_full() -> None:
             ducks.mood[1] = 0.25
             ducks.mood[2] = 0.004  # less than a step of the scale
 
-    core = ShardCore(CONFIG, None, [script])
+    core = RegionCore(CONFIG, None, [script])
     first = core.step(1).delta
     key = core.state.registry.key
     assert [unpack(blob) for blob in _split(first.enter_blobs, first.enter_blob_bytes)] == [
@@ -86,12 +86,12 @@ def test_wrong_use_says_what_is_wrong() -> None:
                 call()
             errors.append(str(caught.value))
 
-    core = ShardCore(CONFIG, None, [script])
+    core = RegionCore(CONFIG, None, [script])
     assert core.step(1).faults == []
     assert len(errors) == 6
     script.every("dog")(lambda world, dogs: None)
     with pytest.raises(DeclarationError, match="no kind 'dog'"):
-        ShardCore(CONFIG, None, [script])
+        RegionCore(CONFIG, None, [script])
 
 
 def test_near_finds_what_a_loop_finds() -> None:
@@ -111,7 +111,7 @@ def test_near_finds_what_a_loop_finds() -> None:
         query, ids = world.near(points[:, 0], points[:, 1], 9.0, kind="duck")
         found.append(set(zip(query.tolist(), ids.tolist(), strict=True)))
 
-    core = ShardCore(CONFIG, None, [script])
+    core = RegionCore(CONFIG, None, [script])
     core.step(1)
     core.step(2)
     gap = np.hypot(points[:, :1] - where[:, 0], points[:, 1:] - where[:, 2])
@@ -130,7 +130,7 @@ def test_enter_and_leave_are_told_once() -> None:
     def went(world: World, ids: "np.ndarray") -> None:
         told.append(("went", world.tick, len(ids)))
 
-    core = ShardCore(CONFIG, None, [script])
+    core = RegionCore(CONFIG, None, [script])
     core.step(1, [attach(1, 5, 6)])
     message = attach(3)
     message.detach = [[5, 1, True]]
@@ -141,7 +141,7 @@ def test_enter_and_leave_are_told_once() -> None:
 
 
 def test_the_tutorial_world_runs() -> None:
-    core = ShardCore(CONFIG, None, [example("hello_behaviour")], options={"inhabitants_count": 12})
+    core = RegionCore(CONFIG, None, [example("hello_behaviour")], options={"inhabitants_count": 12})
     events = []
     for tick in range(1, 250):
         result = core.step(tick, [attach(tick, 1)] if tick == 5 else [])
@@ -153,5 +153,5 @@ def test_the_tutorial_world_runs() -> None:
 
 
 def test_helsinkis_script_needs_streets_and_says_so() -> None:
-    core = ShardCore(CONFIG, place(boxes()), [example("helsinki")])
+    core = RegionCore(CONFIG, place(boxes()), [example("helsinki")])
     assert "world.place" in core.step(1).faults[0].text

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from kernels.commands import QUEUE
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 from tests.unit.shard.worlds import attach, command, inputs
 
 CONFIG = ShardConfig(bounds_half_m=64.0)
 
 
-def joined() -> tuple[ShardCore, list[int]]:
-    core = ShardCore(CONFIG)
+def joined() -> tuple[RegionCore, list[int]]:
+    core = RegionCore(CONFIG)
     return core, core.step(1, [attach(1, 7)]).delta.attached[0]
 
 

@@ -12,7 +12,7 @@ from kernels.walk import fit_at
 from protocol.place import Place
 from shard.behaviours.api import Script
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 from shard.world.checks import broken
 from tests.counting import Work
 from tests.unit.shard.worlds import attach, command, inputs
@@ -25,7 +25,7 @@ def helsinki(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return load_place("helsinki", tmp_path_factory.mktemp("places"))
 
 
-def world(place: Place, inhabitants: int) -> ShardCore:
+def world(place: Place, inhabitants: int) -> RegionCore:
     spec = importlib.util.spec_from_file_location("example_helsinki", BEHAVIOURS)
     assert spec is not None
     assert spec.loader is not None
@@ -33,7 +33,7 @@ def world(place: Place, inhabitants: int) -> ShardCore:
     spec.loader.exec_module(module)
     script: Script = module.script
     options = {"inhabitants_count": inhabitants, "props_count": 30}
-    return ShardCore(ShardConfig(), place, [script], options=options)
+    return RegionCore(ShardConfig(), place, [script], options=options)
 
 
 def test_inhabitants_get_along_and_keep_out_of_walls(helsinki: Place) -> None:

@@ -9,7 +9,7 @@ from protocol.layouts import OWN_MOVED
 from shard.behaviours.api import Body, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
-from shard.core import ShardCore
+from shard.region import RegionCore
 from shard.world.checks import broken
 from tests.unit.shard.worlds import attach, boxes, command, inputs, place
 
@@ -27,7 +27,7 @@ def prop(pos: list[float], vel: list[float], body: Body) -> Script:
 
 def test_a_walker_pushes_a_ball_away() -> None:
     script = prop([2.0, 0, 0], [0, 0, 0], Body(radius_m=0.3, mass_kg=2, drag_per_s=0.3))
-    core = ShardCore(ShardConfig(), place(boxes()), [script])
+    core = RegionCore(ShardConfig(), place(boxes()), [script])
     given_ = core.step(1, [attach(1, 1)]).delta.attached[0]
     core.state.table.pos[given_[3]] = 0
     for tick in range(2, 60):
@@ -50,7 +50,7 @@ def test_a_heavy_crate_pushes_a_walker_and_never_into_a_wall() -> None:
     def drive(world: World, crates: Rows) -> None:
         crates.vel[:] = [2.0, 0, 0]
 
-    core = ShardCore(ShardConfig(), place(boxes((3, -5, 4, 5, 0, 5))), [script])
+    core = RegionCore(ShardConfig(), place(boxes((3, -5, 4, 5, 0, 5))), [script])
     row = core.step(1, [attach(1, 1)]).delta.attached[0][3]
     core.state.table.pos[row] = 0
     moved = 0
@@ -67,7 +67,7 @@ def test_a_heavy_crate_pushes_a_walker_and_never_into_a_wall() -> None:
 def test_bands_keep_heights_apart(y: float, passes: bool) -> None:
     """A ball on a roof's height passes over a low wall and over a person who stands below."""
     script = prop([-4.0, y, 0], [4.0, 0, 0], Body(radius_m=0.3, mass_kg=5))
-    core = ShardCore(ShardConfig(), place(boxes((2, -5, 3, 5, 0, 3))), [script])
+    core = RegionCore(ShardConfig(), place(boxes((2, -5, 3, 5, 0, 3))), [script])
     row = core.step(1, [attach(1, 1)]).delta.attached[0][3]
     core.state.table.pos[row] = 0
     for tick in range(2, 60):
@@ -79,7 +79,7 @@ def test_bands_keep_heights_apart(y: float, passes: bool) -> None:
 
 def test_nothing_fast_leaves_the_world_or_passes_a_wall() -> None:
     script = prop([0, 0, 0], [500.0, 0, 3.0], Body(radius_m=0.25, mass_kg=1, elasticity=1.0))
-    core = ShardCore(ShardConfig(), place(boxes((5, -60, 5.25, 60, 0, 3))), [script])
+    core = RegionCore(ShardConfig(), place(boxes((5, -60, 5.25, 60, 0, 3))), [script])
     for tick in range(1, 400, 4):
         core.step(tick + 3)
         assert (core.state.table.pos[core.state.table.rows(), 0] < 5).all()
@@ -104,7 +104,7 @@ def test_walkers_are_never_inside_walls(moves: list[tuple[int, int, int, int]], 
         ducks.vel[:, [0, 2]] = world.random.normal(0, 4, (len(ducks), 2))
         world.push(world.all("person").id, world.random.normal(0, 1, 2))
 
-    core = ShardCore(ShardConfig(seed=seed), place(walls, [(0, 0), (-4, -4)]), [script])
+    core = RegionCore(ShardConfig(seed=seed), place(walls, [(0, 0), (-4, -4)]), [script])
     given_ = core.step(1, [attach(1, 1, 2)]).delta.attached
     for tick, (x, z, buttons, steps) in enumerate(moves, 2):
         made = command(x, z, steps, buttons)
@@ -114,7 +114,7 @@ def test_walkers_are_never_inside_walls(moves: list[tuple[int, int, int, int]], 
 
 def test_scraping_along_walls_alone_is_never_corrected() -> None:
     """Own state is flagged as moved only by something else: walls are the walker's own rule."""
-    core = ShardCore(ShardConfig(), place(boxes((1, -50, 2, 50, 0, 4), (-50, 40, 1, 41, 0, 4))))
+    core = RegionCore(ShardConfig(), place(boxes((1, -50, 2, 50, 0, 4), (-50, 40, 1, 41, 0, 4))))
     given_ = core.step(1, [attach(1, 1)]).delta.attached[0]
     for tick in range(2, 300):
         own = core.step(tick, [inputs(tick, given_, [(tick, command(100, 80, buttons=1))])]).delta

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shard.core import TICKS_MAX
+from shard.region import TICKS_MAX
 from shard.ticker import LEVEL_MAX, Ticker
 
 

@@ -8,16 +8,16 @@ from protocol.link import RegionDelta, Upward
 from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
-from shard.core import ShardCore
 from shard.phases.replay import ReplayMotion
+from shard.region import RegionCore
 from shard.world.checks import broken
 from tests.unit.shard.worlds import attach, boxes, busy_script, command, inputs, place
 
 CONFIG = ShardConfig(rows=16, bounds_half_m=64.0, seed=5)
 
 
-def make() -> ShardCore:
-    return ShardCore(CONFIG, place(boxes((-10, 3, 10, 4, 0, 5))), [busy_script()])
+def make() -> RegionCore:
+    return RegionCore(CONFIG, place(boxes((-10, 3, 10, 4, 0, 5))), [busy_script()])
 
 
 def scripted(tick: int, given: list[list[int]]) -> list[Upward]:
@@ -34,7 +34,7 @@ def scripted(tick: int, given: list[list[int]]) -> list[Upward]:
     return said
 
 
-def run(core: ShardCore, first: int, end: int, given: list[list[int]], rebuild: int = 0) -> list[str]:
+def run(core: RegionCore, first: int, end: int, given: list[list[int]], rebuild: int = 0) -> list[str]:
     hashes = []
     for tick in range(first, end):
         result = core.step(tick, scripted(tick, given))
@@ -68,7 +68,7 @@ def test_a_world_dumped_and_rebuilt_every_50_ticks_goes_on_alike() -> None:
 
 def test_a_dump_of_another_world_is_refused() -> None:
     core = make()
-    other = ShardCore(ShardConfig(seed=6), None, [])
+    other = RegionCore(ShardConfig(seed=6), None, [])
     with pytest.raises(ValueError, match="another seed"):
         other.restore(core.dump())
     with pytest.raises(ValueError, match="not a dump"):
@@ -151,7 +151,7 @@ def test_schema_comes_with_the_first_delta_and_with_snapshots() -> None:
 
 
 def test_own_state_acknowledges_commands() -> None:
-    core = ShardCore(CONFIG)
+    core = RegionCore(CONFIG)
     given = core.step(1, [attach(1, 9)]).delta
     assert given.own_row.tolist() == [given.attached[0][3]]
     quiet = core.step(2).delta
@@ -164,7 +164,7 @@ def test_own_state_acknowledges_commands() -> None:
 
 
 def test_a_walker_that_is_no_longer_steered_comes_to_rest_and_says_so() -> None:
-    core = ShardCore(CONFIG)
+    core = RegionCore(CONFIG)
     given = core.step(1, [attach(1, 9)]).delta.attached[0]
     for tick in range(2, 12):
         core.step(tick, [inputs(tick, given, [(tick, command(127, buttons=1))])])
@@ -176,7 +176,7 @@ def test_a_walker_that_is_no_longer_steered_comes_to_rest_and_says_so() -> None:
 
 
 def test_a_body_returns_to_its_session_and_only_to_the_newest() -> None:
-    core = ShardCore(CONFIG)
+    core = RegionCore(CONFIG)
     first = core.step(1, [attach(1, 9)]).delta.attached[0]
     core.step(2, [Upward(1, 2, 2, detach=[[9, 1, False]])])
     again = core.step(3, [attach(3, 12, generation=2, body=first[2])]).delta.attached[0]
@@ -190,14 +190,14 @@ def test_a_body_returns_to_its_session_and_only_to_the_newest() -> None:
 
 
 def test_a_full_world_refuses() -> None:
-    core = ShardCore(ShardConfig(people_max=2))
+    core = RegionCore(ShardConfig(people_max=2))
     delta = core.step(1, [attach(1, 1, 2, 3)]).delta
     assert [entry[0] for entry in delta.attached] == [1, 2]
     assert delta.refused[0][:2] == [3, 4100]
 
 
 def test_a_thousand_people_spawn_apart() -> None:
-    core = ShardCore(CONFIG)
+    core = RegionCore(CONFIG)
     core.step(1, [attach(1, *range(1, 1001))])
     pos = core.state.table.pos[core.state.table.rows()]
     assert len(np.unique(np.round(pos[:, [0, 2]], 1), axis=0)) > 900
@@ -223,7 +223,7 @@ def test_a_behaviour_that_raises_is_switched_off_and_the_world_goes_on() -> None
         if world.tick == 4:
             ducks.pos[0, 0] = np.nan
 
-    core = ShardCore(CONFIG, None, [script])
+    core = RegionCore(CONFIG, None, [script])
     faults = core.step(1).faults
     assert [fault.behaviour for fault in faults] == ["bad.explode"]
     assert "boom" in faults[0].text
@@ -232,7 +232,7 @@ def test_a_behaviour_that_raises_is_switched_off_and_the_world_goes_on() -> None
     core.step(3)
     assert [fault.behaviour for fault in core.step(4).faults] == ["bad.drift"]
     assert core.state.table.pos[core.state.table.rows(), 0].tolist() == [3, 3, 3]
-    restored = ShardCore(CONFIG, None, [script])
+    restored = RegionCore(CONFIG, None, [script])
     restored.restore(core.dump())
     assert restored.step(5).faults == []
 
@@ -242,7 +242,7 @@ def test_replay_shows_the_arrays_and_acknowledges_commands() -> None:
     position = random.normal(size=(7, 5, 3)).astype(np.float32)
     velocity = random.normal(size=(7, 5, 3)).astype(np.float32)
     yaw = random.uniform(0, 6, (7, 5)).astype(np.float32)
-    core = ShardCore(CONFIG, replay_motion=ReplayMotion(position, velocity, yaw))
+    core = RegionCore(CONFIG, replay_motion=ReplayMotion(position, velocity, yaw))
     delta = core.step(1, [attach(1, 50, 51)]).delta
     assert [entry[3] for entry in delta.attached] == [0, 1]
     assert len(delta.enter_row) == 5
@@ -255,7 +255,7 @@ def test_replay_shows_the_arrays_and_acknowledges_commands() -> None:
 
 
 def test_ticks_never_go_back_and_never_leap() -> None:
-    core = ShardCore(CONFIG, tick=10)
+    core = RegionCore(CONFIG, tick=10)
     for wrong in (10, 9, 15):
         with pytest.raises(ValueError, match="1 to 4 ticks"):
             core.step(wrong)

@@ -1,4 +1,4 @@
-"""The shard: told what gateways said and the tick, it moves its region by one step and says what is to be published.
+"""A region: told what gateways said and the tick, it moves by one step and says what is to be published.
 
 Decides the order of a tick's phases. Invariants: ``step`` depends on its arguments and the state alone (no clock, no
 random source, no I/O), so equal histories give equal state hashes on one build; a step covers 1 to 4 ticks and ticks
@@ -25,16 +25,16 @@ PHASES = ("ingest", "behaviours", "physics", "index", "publish")
 
 
 @dataclass(slots=True)
-class StepResult:
+class RegionStep:
     """What a step obliges its shell to do: send ``delta`` to each subscribed gateway (to those in ``subscribe`` send
-    ``ShardCore.snapshot_delta(delta.seq)`` instead; they are subscribed from then on), and log ``faults``."""
+    ``RegionCore.snapshot_delta(delta.seq)`` instead; they are subscribed from then on), and log ``faults``."""
 
     delta: RegionDelta
     subscribe: list[int] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
-class ShardCore:
+class RegionCore:
     """One region's simulation. ``options`` are for behaviours (``World.options``); ``tick``: the world's tick that is
     over already; the first step is a later one.
 
@@ -79,7 +79,7 @@ class ShardCore:
         """The last tick that was stepped to."""
         return self.state.tick
 
-    def step(self, tick: int, upward: Sequence[Upward] = ()) -> StepResult:
+    def step(self, tick: int, upward: Sequence[Upward] = ()) -> RegionStep:
         """Take in ``upward``, go on to ``tick``, and tell what changed.
 
         Raises ValueError unless ``tick`` is 1 to TICKS_MAX after the last one.
@@ -109,7 +109,7 @@ class ShardCore:
         self._begin("")
         subscribe = sorted({message.gateway for message in upward if message.subscribe})
         faults, state.runner.faults = state.runner.faults, []
-        return StepResult(delta, subscribe, faults)
+        return RegionStep(delta, subscribe, faults)
 
     def _begin(self, phase: str) -> None:
         if self.on_phase is not None:
