@@ -10,7 +10,8 @@
 Decides nothing: ``core`` does. Not responsible for: what a program wants to do in a world.
 """
 
-from client.core import ClientConfig, ClientCore, ClientStats
+from client.config import ClientConfig, ClientStats
+from client.core import ClientCore
 from client.events import (
     Changed,
     ChatHeard,

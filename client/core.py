@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from client.clock import ServerClock
+from client.config import ClientConfig, ClientStats
 from client.events import (
     Changed,
     ChatHeard,
@@ -46,6 +47,7 @@ from client.events import (
 )
 from client.prediction import Predictor, Sent
 from client.retry import Retry
+from client.schema import KnownSchema
 from client.smoothing import Smoothing
 from client.walk import Ground
 from protocol.codes import Advice, Close, ProtocolViolation, advice_of
@@ -85,54 +87,6 @@ ANYWHERE = (-1e6, -1e6, 1e6, 1e6)
 """Bounds (metres) of the ground of a world that names no map."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientConfig:
-    """What a client wants. ``token``: as issued by the server or an identity provider; None where none is needed."""
-
-    url: str
-    name: str | None = None
-    token: str | None = None
-    profile: str = "desktop"
-    agent: str = "isthmus-python"
-    input_hz: float = 20.0
-    """Commands per second while moving; each lasts as many walk steps as have become due."""
-    ack_ms: float = 200.0
-    """Longest silence towards the server (it asks for at most ``idle_ack_ms`` in the welcome)."""
-    predict: bool = True
-    """Predict the own body. Without it, ``position`` is what the server said last: half the CPU of a bot."""
-    events: bool = True
-    """Report entities that enter, leave and change. Without it, look into ``records``."""
-    silence_ms: float = 5000.0
-    """A server says something each second; after this long a link counts as broken."""
-    connect_ms: float = 10_000.0
-    """A link that is not welcomed by then counts as broken."""
-
-    def __post_init__(self) -> None:
-        if not 1.0 <= self.input_hz <= 60.0:
-            raise ValueError(f"input_hz must be from 1 to 60, got {self.input_hz}")
-        if not 20.0 <= self.ack_ms <= 250.0:
-            raise ValueError(f"ack_ms must be from 20 to 250 (four times a second, STANDARD.md §2), got {self.ack_ms}")
-
-
-@dataclass(slots=True)
-class ClientStats:
-    """Counts since the start; ``correction_m_max`` leaves out what something else than commands moved."""
-
-    frames: int = 0
-    structures: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    inputs: int = 0
-    welcomes: int = 0
-    resumes: int = 0
-    losses: int = 0
-    violations: int = 0
-    corrections: int = 0
-    correction_m_sum: float = 0.0
-    correction_m_max: float = 0.0
-    pushes: int = 0
-
-
 @dataclass(slots=True)
 class _Link:
     number: int
@@ -166,9 +120,7 @@ class ClientCore:
         self._connect_at_ms: float | None = None
         self._url = config.url
         self._ticket: bytes | None = None
-        self._schema: dict[str, Any] | None = None
-        self._schema_hash: bytes | None = None
-        self._rows: dict[int, tuple[str, float | None]] = {}
+        self._schema = KnownSchema()
         self._wish = (0, 0, 0, 0, 0)
         self._resting = False
         self._repeat = False
@@ -249,7 +201,7 @@ class ClientCore:
 
     def components(self, number: int) -> dict[str, Any]:
         """Plain values of the components of the entity with ``number`` in ``records``."""
-        return self._plain(self.records.components.get(number, {}))
+        return self._schema.plain(self.records.components.get(number, {}))
 
     # ------------------------------------------------------------------------------------------- what a shell tells us
 
@@ -272,7 +224,7 @@ class ClientCore:
             name=c.name,
             profile=c.profile,
             resume=found.resume,
-            schema_hash=self._schema_hash,
+            schema_hash=self._schema.hash,
             agent=c.agent,
         )
         self._send(found, hello)
@@ -439,7 +391,7 @@ class ClientCore:
                 self._events.append(Told(message.entity, message.name, message.payload))
             case Schema():
                 self.records.clear()
-                self._learn(message.schema, message.schema_hash)
+                self._schema.learn(message.schema, message.schema_hash)
                 self._events.append(SchemaChanged(message.schema))
             case Move():
                 self._connect(now_ms, message.url or self._url, message.ticket)
@@ -451,7 +403,7 @@ class ClientCore:
         before = self.welcome
         self.welcome = welcome
         self._ticket = welcome.resume
-        self._learn(welcome.schema, welcome.schema_hash)
+        self._schema.learn(welcome.schema, welcome.schema_hash)
         self._url = link.url
         self._retry.succeeded()
         self.records = Records()
@@ -476,22 +428,6 @@ class ClientCore:
         if self._ground is None and self.welcome.map is None:
             return Ground(ANYWHERE)  # a world without a map: the plane y = 0
         return self._ground
-
-    def _learn(self, schema: Any, schema_hash: bytes) -> None:
-        if schema is not None:
-            rows = schema.get("components") if isinstance(schema, dict) else None
-            if not isinstance(rows, list) or not all(map(_is_component, rows)):
-                raise ProtocolViolation("wrong_type", "schema: components must be [key, name, dtype, unit, scale]")
-            self._schema = schema
-            self._schema_hash = schema_hash
-            self._rows = {row[0]: (str(row[1]), row[4]) for row in rows}
-
-    def _plain(self, held: dict[int, Any]) -> dict[str, Any]:
-        out = {}
-        for key, value in held.items():
-            name, scale = self._rows.get(key, (str(key), None))
-            out[name] = value * scale if scale is not None and isinstance(value, int) else value
-        return out
 
     def _apply(self, block: Structure | Frame, now_ms: float) -> None:
         clock = self.clock
@@ -525,9 +461,9 @@ class ClientCore:
         for number, entity, kind in zip(
             s.enter_number.tolist(), s.enter_id.tolist(), s.enter_kind.tolist(), strict=True
         ):
-            self._events.append(Entered(entity, kind, self._plain(held[number])))
+            self._events.append(Entered(entity, kind, self._schema.plain(held[number])))
         for number, blob in zip(s.state_number.tolist(), s.state_blobs, strict=True):
-            self._events.append(Changed(int(self.records.id[number]), self._plain(unpack(blob))))
+            self._events.append(Changed(int(self.records.id[number]), self._schema.plain(unpack(blob))))
 
     # --------------------------------------------------------------------------------------------------------- own body
 
@@ -581,16 +517,6 @@ class ClientCore:
         self.stats.inputs += 1
         data = np.array(rows, COMMAND).tobytes()
         self._send(self._active, Input(commands[-1].seq, self.records.frame, int(now_ms) & U32, data))
-
-
-def _is_component(row: object) -> bool:
-    return (
-        isinstance(row, list)
-        and len(row) >= 5
-        and isinstance(row[0], int)
-        and isinstance(row[1], str)
-        and (row[4] is None or isinstance(row[4], float))
-    )
 
 
 def _check_welcome(w: Welcome) -> None:

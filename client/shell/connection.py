@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from client.core import ClientConfig, ClientCore
+from client.config import ClientConfig
+from client.core import ClientCore
 from client.events import ClientEvent, Closed, Connect, Disconnect, Send, Welcomed
 from client.tiles import MapError, MapIndex, add_tile, decode_index
 from client.walk import Ground

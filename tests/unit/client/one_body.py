@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from client.core import ClientConfig, ClientCore
+from client.config import ClientConfig
+from client.core import ClientCore
 from client.events import ClientEvent, Connect, Disconnect, Send
 from client.walk import Ground, Walker, walk_step
 from protocol.frames import Frame, encode_frame
