@@ -35,7 +35,7 @@ from kernels.wsparse import (
 )
 from protocol.codes import Close, ProtocolViolation
 from protocol.messages import SSEQ_OFFSET, Ack, Input, decode_client
-from server.transport import syscalls
+from server.transport import syscalls, tls
 from server.transport.config import CarrierConfig
 from server.transport.inbound import Inbound, Lost, Opened, Outputs
 from server.transport.link import Link
@@ -43,8 +43,6 @@ from server.transport.outbox import as_array, closing_frames, enqueue, frame
 
 _CODES = {End.OVERSIZED: Close.TOO_LARGE, End.TOO_MANY_MESSAGES: Close.TOO_MANY_MESSAGES}
 _SWEEP_S = 0.05
-_TLS_BUFFER_BYTES = 16_384
-"""What may wait in asyncio's own write buffer of a TLS connection; the rest waits in our area and shows as blocked."""
 _NO_SSEQ = np.zeros(0, np.uint32)
 
 
@@ -237,8 +235,11 @@ class Carriers:
         for conn in self._early:
             self._mark_ready(conn)
         self._early.clear()
-        if self._tls:
-            self._take_tls()
+        for conn, link in self._tls.items():
+            if link.pending:
+                counts[N_RX_BYTES] += tls.take(link, self.columns[conn], self._rx[conn])
+                if self.columns["state"][conn] == STATE_OPEN:
+                    self._mark_ready(conn)
         done = syscalls.receive_and_parse(
             self._epoll.fileno(),
             self._events,
@@ -356,8 +357,8 @@ class Carriers:
             self._overflow_out,
             counts,
         )
-        if self._tls:
-            self._send_tls()
+        for secured, link in self._tls.items():
+            tls.send(secured, link, self.columns, self._tx, self.blocked, counts)
         for broken in self._lost_out[: counts[syscalls.S_LOST]].tolist():
             self._broke(broken, 1006, "reset")
         for slow in self._overflow_out[: counts[syscalls.S_OVERFLOW]].tolist():
@@ -488,46 +489,10 @@ class Carriers:
         else:
             self._broke(conn, 1006, "eof")
 
-    def _take_tls(self) -> None:
-        """Copy decrypted bytes into the receive areas; what has no room waits for the next poll."""
-        counts = self._outputs.counts
-        for conn, link in self._tls.items():
-            if not link.pending:
-                continue
-            row = self.columns[conn]
-            if row["state"] != STATE_OPEN:
-                link.pending.clear()
-                continue
-            fill = int(row["rx_fill"])
-            taken = link.take(self.config.rx_bytes - fill)
-            self._rx[conn, fill : fill + len(taken)] = np.frombuffer(taken, np.uint8)
-            row["rx_fill"] = fill + len(taken)
-            row["rx_bytes"] += len(taken)
-            counts[N_RX_BYTES] += len(taken)
-            self._mark_ready(conn)
-
     def _mark_ready(self, conn: int) -> None:
         counts = self._outputs.counts
         self._ready[counts[N_READY]] = conn
         counts[N_READY] += 1
-
-    def _send_tls(self) -> None:
-        counts = self._send_counts
-        for conn in np.flatnonzero((self.columns["tls"] == 1) & (self.columns["tx_fill"] > 0)).tolist():
-            link, row = self._links[conn], self.columns[conn]
-            if link is None or link.aborted:
-                continue
-            if link.waiting_bytes() > _TLS_BUFFER_BYTES:
-                self.blocked[conn] = 1
-                counts[syscalls.S_AGAIN] += 1
-                continue
-            fill = int(row["tx_fill"])
-            link.write(self._tx[conn, :fill].tobytes())
-            row["tx_fill"] = 0
-            row["tx_bytes"] += fill
-            self.blocked[conn] = 0
-            counts[syscalls.S_BYTES] += fill
-            counts[syscalls.S_CALLS] += 1
 
 
 def _now_ms() -> int:
