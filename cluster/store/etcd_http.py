@@ -118,7 +118,7 @@ class EtcdHttp:
                 raise StoreUnavailable(f"no answer ({problem.text}); it may have been done", unknown=True)
             failures += 1
             if failures % len(self._endpoints) == 0:
-                await self.pause(failures // len(self._endpoints))
+                await self.pause(failures // len(self._endpoints), deadline_s - self._loop.time())
             if self._loop.time() >= deadline_s:
                 raise StoreUnavailable(f"no endpoint of etcd serves us; the last one: {problem.text}")
 
@@ -162,11 +162,11 @@ class EtcdHttp:
         """The next request fetches a new one."""
         self._token = None
 
-    async def pause(self, round_: int) -> None:
+    async def pause(self, round_: int, at_most_s: float = float("inf")) -> None:
         """Wait before round 1, 2, … of trying again: doubled each time, jittered, cut short by StoreClosed."""
-        longest_s = min(self._config.retry_min_s * 2.0 ** min(round_, 16), self._config.retry_max_s)
+        longest_s = min(self._config.retry_min_s * 2.0 ** min(round_ - 1, 16), self._config.retry_max_s)
         try:
-            async with asyncio.timeout(longest_s * (0.5 + 0.5 * self._jitter())):
+            async with asyncio.timeout(min(longest_s * (0.5 + 0.5 * self._jitter()), at_most_s)):
                 await self._closing.wait()
         except TimeoutError:
             return
@@ -202,19 +202,25 @@ class EtcdHttp:
         user, password = self._config.user, self._config.password
         if user is None or password is None:
             return None
-        async with self._token_lock:
-            if self._token is None:
-                body = wire.encode_authenticate(user, password)
-                try:
-                    status, answer = await self._post(endpoint, "/v3/auth/authenticate", body, None, timeout_s)
-                except EtcdProblem as error:
-                    raise EtcdProblem(Problem(ProblemKind.NOT_NOW, error.problem.text)) from error
-                if status != 200:
-                    problem = wire.judge(status, answer)
-                    final = problem.kind is ProblemKind.REFUSED
-                    raise EtcdProblem(problem if final else Problem(ProblemKind.NOT_NOW, problem.text))
-                self._token = wire.decode(wire.TOKEN, answer).token
-            return self._token
+        try:
+            async with asyncio.timeout(timeout_s), self._token_lock:  # who waits for another one's try waits no longer
+                if self._token is None:
+                    self._token = await self._authenticate(endpoint, user, password, timeout_s)
+                return self._token
+        except TimeoutError as error:
+            raise EtcdProblem(Problem(ProblemKind.NOT_NOW, f"{endpoint}: no token in {timeout_s:.1f} s")) from error
+
+    async def _authenticate(self, endpoint: str, user: str, password: str, timeout_s: float) -> str:
+        body = wire.encode_authenticate(user, password)
+        try:
+            status, answer = await self._post(endpoint, "/v3/auth/authenticate", body, None, timeout_s)
+        except EtcdProblem as error:
+            raise EtcdProblem(Problem(ProblemKind.NOT_NOW, error.problem.text)) from error
+        if status != 200:
+            problem = wire.judge(status, answer)
+            final = problem.kind is ProblemKind.REFUSED
+            raise EtcdProblem(problem if final else Problem(ProblemKind.NOT_NOW, problem.text))
+        return wire.decode(wire.TOKEN, answer).token
 
     async def _post(
         self, endpoint: str, path: str, body: bytes, token: str | None, timeout_s: float

@@ -47,20 +47,27 @@ class Cable:
         for writer in self._writers:
             writer.transport.abort()
 
+    def _is_cut(self) -> bool:
+        return self.mode is Mode.CUT
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.mode is Mode.CUT:
+        if self._is_cut():
             writer.transport.abort()
             return
         self.relayed += 1
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        self._writers |= {writer, there_writer}
+        self._writers.add(writer)
         self._idle.clear()
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers.add(there_writer)
         try:
-            await asyncio.gather(
-                self._relay(reader, there_writer, answers=False), self._relay(there_reader, writer, answers=True)
-            )
+            if not self._is_cut():  # it may have been cut meanwhile
+                await asyncio.gather(
+                    self._relay(reader, there_writer, answers=False), self._relay(there_reader, writer, answers=True)
+                )
         finally:
-            self._writers -= {writer, there_writer}
+            for end in (writer, there_writer):
+                end.transport.abort()
+                self._writers.remove(end)
             if not self._writers:
                 self._idle.set()
 

@@ -217,3 +217,15 @@ async def test_namespaces_do_not_see_each_other(member: Member) -> None:
             await two.transact(Transaction(operations=(DeletePrefix("a"),)))
             assert (await upcoming_batch(watch)).changes == (Change("a", None),)
         assert await one.get("a") is not None
+
+
+async def test_many_calls_to_a_silent_server_end_together(member: Member) -> None:
+    """Also while they all wait for one token: each call's time has an end, not each in turn."""
+    limits = {"attempt_timeout_s": 0.2, "operation_timeout_s": 0.3}
+    async with (
+        Cable(member.client_port, Mode.SILENT) as cable,
+        opened(cable.url, user="shard", password="secret", **limits) as store,
+        asyncio.timeout(10),
+    ):
+        results = await asyncio.gather(*(store.get(f"k{n}") for n in range(200)), return_exceptions=True)
+    assert {type(result) for result in results} == {StoreUnavailable}
