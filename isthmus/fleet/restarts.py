@@ -1,8 +1,9 @@
 """When a child that ended is started again: a pure rule, told what happened and when.
 
 Invariants: the first restart comes at once, so that a crash costs as little as it can; a child that keeps dying waits
-longer each time, up to PAUSE_MAX_S; GIVE_UP of them within WINDOW_S end the whole fleet, because then it is not bad luck.
-An exit with a status that says "trying again does not help" ends it at the first. Not responsible for: starting processes.
+longer each time, up to PAUSE_MAX_S; GIVE_UP of them within WINDOW_S end the whole fleet, because then it is not bad
+luck. An exit with a status that says "trying again does not help" ends it at the first. Not responsible for: starting
+processes.
 """
 
 from collections import deque
