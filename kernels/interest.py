@@ -205,7 +205,7 @@ def mark_known(slots: Records, high: Int, next_frame: Int, hot: Records, s: Scra
     if s_stamp[0] == 0:  # wrapped: old stamps must not look new
         s_mark[:] = 0
         s_stamp[0] = 1
-    stamp = s_stamp[0]
+    stamp: Int = s_stamp[0]
     for i in range(high):
         slot = slots[i]
         told = slot.status == LIVE or (slot.status == LEAVING and slot.leave_frame == next_frame)
@@ -375,7 +375,7 @@ def select(
         dx = np.int64(hot[body].x) - x
         dz = np.int64(hot[body].z) - z
         known += np.int64(dx * dx + dz * dz <= enter_radius2)
-    found = np.int64(0)
+    found: Int = np.int64(0)
     if room > 0 and present != known:  # most views in most ticks know all who are in range
         found = strangers(x, z, enter_radius2, lines, mark_known(slots, high, next_frame, hot, s), grid, s)
     for phase in range(2):  # the near ones first

@@ -1,0 +1,69 @@
+"""How a region goes from one owner to the next: the words between the two shards (docs/CLUSTER.md, "Moving a region").
+
+Invariant: ``decode`` raises :class:`ProtocolViolation` and nothing else. Not responsible for: the order of these words
+and what the store is asked (``cluster.moving``), what is in a dump (``shard``).
+"""
+
+import msgspec
+
+from protocol.codes import ProtocolViolation
+from protocol.link import LINK_BYTES_MAX
+
+
+class Offer(msgspec.Struct, array_like=True, tag=1, frozen=True):
+    """The owner of ``epoch`` has frozen ``region`` and gives all of it. ``move`` names this attempt and no other."""
+
+    move: int
+    region: int
+    epoch: int
+    dump: bytes
+
+
+class Loaded(msgspec.Struct, array_like=True, tag=2, frozen=True):
+    """The target holds the region and could step it at once."""
+
+    move: int
+    region: int
+
+
+class Declined(msgspec.Struct, array_like=True, tag=3, frozen=True):
+    """The target does not take it; ``reason`` is for people."""
+
+    move: int
+    region: int
+    reason: str
+
+
+class Withdrawn(msgspec.Struct, array_like=True, tag=4, frozen=True):
+    """The owner goes on itself: what was loaded is worth nothing."""
+
+    move: int
+    region: int
+
+
+class Yours(msgspec.Struct, array_like=True, tag=5, frozen=True):
+    """The record is written: the target owns ``region`` under ``epoch``. The store says the same, a little later."""
+
+    move: int
+    region: int
+    epoch: int
+
+
+Word = Offer | Loaded | Declined | Withdrawn | Yours
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
+
+
+def encode(word: Word) -> bytes:
+    """Msgpack."""
+    return _encoder.encode(word)
+
+
+def decode(data: bytes | memoryview) -> Word:
+    """Inverse of :func:`encode`. Raises ProtocolViolation."""
+    if len(data) > LINK_BYTES_MAX:
+        raise ProtocolViolation("link", f"moving: {len(data)} bytes, at most {LINK_BYTES_MAX} are allowed")
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ProtocolViolation("link", f"moving: {error}") from None
