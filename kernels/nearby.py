@@ -6,9 +6,13 @@ Decides nothing. Not responsible for: interest of views (``kernels.interest``), 
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from kernels.jit import jit_allocating
-from kernels.layout import F64, I64
+from kernels.jit import jit, jit_allocating
+from kernels.layout import F64, I64, U8
+
+U16 = npt.NDArray[np.uint16]
+Bools = npt.NDArray[np.bool_]
 
 
 class Cells(NamedTuple):
@@ -98,3 +102,69 @@ def near(cells: Cells, pos: F64, x: F64, z: F64, radius_m: float) -> tuple[I64, 
             query = np.empty(total, np.int64)
             found = np.empty(total, np.int64)
     return query, found
+
+
+@jit
+def first_hit(
+    cells: Cells,
+    pos: F64,
+    kind: U16,
+    live: Bools,
+    wanted: U8,
+    radius_m: F64,
+    x: F64,
+    z: F64,
+    yaw: F64,
+    length_m: float,
+    out_row: I64,
+    out_m: F64,
+) -> None:
+    """The first circle that each ray meets on the ground plane: ``out_row`` int64[q] (-1: none), ``out_m`` float64[q].
+
+    Rays begin at ``x, z`` float64[q] and go along (-sin yaw, -cos yaw) for ``length_m``; one that begins inside a
+    circle does not meet it. ``kind`` uint16[n] and ``live`` bool[n] by row; ``wanted`` uint8[kinds + 1] and
+    ``radius_m`` float64[kinds + 1] by kind. Cost: the rows in the cells along the ray. Writes to: ``out_row``,
+    ``out_m``.
+    """
+    widest = 0.0
+    for k in range(len(radius_m)):
+        widest = max(widest, radius_m[k] * wanted[k])
+    reach = 0.7072 * cells.size_m + widest
+    for q in range(len(x)):
+        out_row[q] = -1
+        out_m[q] = np.inf
+        if not np.isfinite(x[q] + z[q] + yaw[q] + length_m):
+            continue
+        dx = -np.sin(yaw[q])
+        dz = -np.cos(yaw[q])
+        end_x = x[q] + dx * length_m
+        end_z = z[q] + dz * length_m
+        low_x = max(np.floor((min(x[q], end_x) - widest - cells.origin_m[0]) / cells.size_m), 0.0)
+        low_z = max(np.floor((min(z[q], end_z) - widest - cells.origin_m[1]) / cells.size_m), 0.0)
+        high_x = min(np.floor((max(x[q], end_x) + widest - cells.origin_m[0]) / cells.size_m), cells.shape[0] - 1.0)
+        high_z = min(np.floor((max(z[q], end_z) + widest - cells.origin_m[1]) / cells.size_m), cells.shape[1] - 1.0)
+        for ix in range(int(low_x), int(high_x) + 1):
+            for iz in range(int(low_z), int(high_z) + 1):
+                across = (cells.origin_m[0] + (ix + 0.5) * cells.size_m - x[q]) * dz - (
+                    cells.origin_m[1] + (iz + 0.5) * cells.size_m - z[q]
+                ) * dx
+                if abs(across) > reach:
+                    continue
+                c = ix * cells.shape[1] + iz
+                for i in range(cells.start[c], cells.start[c + 1]):
+                    row = cells.row[i]
+                    if not live[row] or wanted[kind[row]] == 0:
+                        continue
+                    r = radius_m[kind[row]]
+                    px = pos[row, 0] - x[q]
+                    pz = pos[row, 2] - z[q]
+                    if px * px + pz * pz <= r * r:
+                        continue
+                    along = px * dx + pz * dz
+                    side2 = px * px + pz * pz - along * along
+                    if along < 0.0 or side2 > r * r:
+                        continue
+                    at = along - np.sqrt(r * r - side2)
+                    if at <= length_m and at < out_m[q]:
+                        out_m[q] = at
+                        out_row[q] = row

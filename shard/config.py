@@ -15,6 +15,12 @@ class ShardConfig:
     """Walk steps in a tick: at 20 Hz a step lasts 1/60 s, a browser's frame."""
     region: int = 0
     epoch: int = 1
+    square_m: tuple[float, float, float, float] | None = None
+    """min_x, min_z, max_x, max_z of the region; None: it is the whole world."""
+    neighbours: tuple[tuple[int, tuple[float, float, float, float]], ...] = ()
+    """Number and square of each region that touches it, corners too."""
+    start: bool = True
+    """Whether the scripts' ``start`` runs here: in one region of a new world alone, and never again."""
     first_id: int = 1
     """First entity id of the first block; more blocks come with ``RegionCore.ids.add``."""
     id_count: int = 1 << 40
@@ -52,6 +58,11 @@ class ShardConfig:
                 (not 1 <= self.rows <= self.rows_max, f"rows: 1 to rows_max, got {self.rows}"),
                 (self.bounds_half_m <= 0, f"bounds_half_m: above 0, got {self.bounds_half_m}"),
                 (not 0 < self.tolerance_near_m <= self.tolerance_far_m, "tolerances: 0 < near <= far"),
+                (
+                    bool(self.neighbours) and self.square_m is None,
+                    "neighbours: a region with neighbours needs square_m",
+                ),
+                (self.region in dict(self.neighbours), f"neighbours: {self.region} cannot be its own"),
                 (not 0 < self.age_max_s * self.rate_hz <= 255, f"age_max_s: at most 255 ticks, got {self.age_max_s} s"),
             )
             if bad

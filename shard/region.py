@@ -5,33 +5,40 @@ random source, no I/O), so equal histories give equal state hashes on one build;
 never go back. Not responsible for: when to step (``ticker``), links to gateways (the shell), who sees what (gateways).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from protocol.border import Border
 from protocol.link import RegionDelta, Upward
 from protocol.place import Place
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
 from shard.config import ShardConfig
-from shard.phases import behaviours, index, ingest, physics, publish, replay
+from shard.phases import behaviours, borders, index, ingest, physics, publish, replay
 from shard.phases.replay import ReplayMotion
 from shard.state import ShardState
 from shard.world.table import IdBlocks
 
 TICKS_MAX = 4
 """A late shard makes one step over several ticks, at most so many."""
-PHASES = ("ingest", "behaviours", "physics", "index", "publish")
+PHASES = ("ingest", "behaviours", "physics", "index", "border", "publish")
 
 
 @dataclass(slots=True)
 class RegionStep:
-    """What a step obliges its shell to do: send ``delta`` to each subscribed gateway (to those in ``subscribe`` send
-    ``RegionCore.snapshot_delta(delta.seq)`` instead; they are subscribed from then on), and log ``faults``."""
+    """What a step obliges its shell to do: send ``delta`` to each of ``gateways`` (to those in ``subscribe`` send
+    ``RegionCore.snapshot_delta(delta.seq)`` instead), ``borders`` to the owners of the regions that they name, and log
+    ``faults``. ``lost``: somebody knows a newer owner of this region: look into the store, and step it no more if that
+    is so."""
 
     delta: RegionDelta
     subscribe: list[int] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    gateways: list[int] = field(default_factory=list)
+    borders: list[Border] = field(default_factory=list)
+    lost: bool = False
 
 
 class RegionCore:
@@ -75,12 +82,19 @@ class RegionCore:
         return self.state.registry.schema_hash
 
     @property
+    def counts(self) -> Counter[str]:
+        """What happened at the borders since this core was made: transitions of hand-overs, entities that came and
+        went, and odd events."""
+        return self.state.links.counts
+
+    @property
     def tick(self) -> int:
         """The last tick that was stepped to."""
         return self.state.tick
 
-    def step(self, tick: int, upward: Sequence[Upward] = ()) -> RegionStep:
-        """Take in ``upward``, go on to ``tick``, and tell what changed.
+    def step(self, tick: int, upward: Sequence[Upward] = (), border: Sequence[Border] = ()) -> RegionStep:
+        """Take in what gateways and neighbours told, go on to ``tick``, and tell what changed. Messages may come in any
+        order and repeatedly; those that are not for this region, or come from the past, are dropped.
 
         Raises ValueError unless ``tick`` is 1 to TICKS_MAX after the last one.
         """
@@ -92,24 +106,42 @@ class RegionCore:
         state.tick, state.ticks = tick, ticks
         state.seq += 1
         self._begin("ingest")
-        ingest.run(state, upward)
+        borders.take_in(state, border)
+        if state.links.neighbours:  # what neighbours told is as of the end of the last tick, like all that is here
+            index.run(state)
+        fresh = self._fresh(upward)
+        ingest.run(state, fresh)
         if state.replay is None:
             self._begin("behaviours")
             behaviours.run(state)
             self._begin("physics")
             physics.run(state)
             self._begin("index")
-            index.run(state)
+            if not state.links.neighbours:
+                index.run(state)
         else:
             self._begin("physics")
             replay.run(state, state.replay)
+        self._begin("border")
+        told = borders.hand_out(state)
         self._begin("publish")
         delta = publish.run(state, self._schema_due)
         self._schema_due = False
         self._begin("")
-        subscribe = sorted({message.gateway for message in upward if message.subscribe})
+        subscribe = state.gateways.subscribe(fresh)
         faults, state.runner.faults = state.runner.faults, []
-        return RegionStep(delta, subscribe, faults)
+        return RegionStep(delta, subscribe, faults, state.gateways.subscribed, told, state.lost)
+
+    def _fresh(self, upward: Sequence[Upward]) -> list[Upward]:
+        state = self.state
+        config = state.config
+        mine: list[Upward] = []
+        for message in upward:
+            if message.epoch > config.epoch:
+                state.lost = True
+            elif message.region == config.region:
+                mine.append(message)
+        return state.gateways.fresh(mine)
 
     def _begin(self, phase: str) -> None:
         if self.on_phase is not None:
@@ -137,11 +169,17 @@ class RegionCore:
         return self.state.dump()
 
     def restore(self, data: bytes) -> None:
-        """Take the state of a dump of the same scripts and seed. Raises ValueError. Subscribers need a snapshot
-        afterwards."""
+        """Take the state of a dump of the same scripts, seed and region; the epoch stays this core's. Subscribers go on
+        where they were. Raises ValueError."""
         self.state.load(data)
         index.run(self.state)
         self._schema_due = True
+
+    def set_epoch(self, epoch: int) -> None:
+        """This owner's epoch, when the store has it. Raises ValueError if it goes back."""
+        if epoch < self.state.config.epoch:
+            raise ValueError(f"epoch {epoch} after {self.state.config.epoch}: epochs only grow")
+        self.state.config = replace(self.state.config, epoch=epoch)
 
     def state_hash(self) -> str:
         """Equal for equal worlds (128 bits, hex)."""

@@ -20,17 +20,22 @@ from protocol.messages import pack, unpack
 from protocol.place import Place, StaticMap
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Pending, Runner
-from shard.behaviours.world import Asked, World
+from shard.behaviours.world import World
+from shard.border.links import Links
 from shard.config import ShardConfig
+from shard.gateways import Gateways
 from shard.physics.exchange import Exchange
+from shard.world.attachments import Attachments
 from shard.world.components import Registry
-from shard.world.table import IdBlocks, OutOfIdsError, Table, TableFullError
+from shard.world.table import IdBlocks, Table
 
 if TYPE_CHECKING:
     from shard.phases.replay import ReplayMotion
 
-DUMP_FORMAT = 1
+DUMP_FORMAT = 2
 DUMP_BYTES_MAX = 1 << 31
+FAR_AWAY = 1 << 30
+"""A published place that is surely wrong, so that a state is renewed at once."""
 
 _COLUMNS: tuple[tuple[str, str, int], ...] = (
     # queues of walk commands (kernels.commands)
@@ -69,6 +74,20 @@ _COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("w.far_v", "<i2", 3),
     ("w.far_yaw", "u1", 0),
     ("w.state_version", "<u4", 0),
+    # to what it is attached (0: nothing), where in that one's frame (metres), and how it is turned there (radians)
+    ("h.parent", "<u8", 0),
+    ("h.offset", "<f8", 3),
+    ("h.turn", "<f8", 0),
+    # crossings: first tick at which it may cross from near the border, and at all; the hand-over under way; the item
+    # of the channel (region, born, number) that it came with, until that region knows that it arrived
+    ("h.rest", "<i8", 0),
+    ("h.pause", "<i8", 0),
+    ("h.handover", "<i8", 0),
+    ("h.from", "<i8", 0),
+    ("h.born", "<i8", 0),
+    ("h.number", "<i8", 0),
+    # of a ghost: the region that tells of it
+    ("g.from", "<i8", 0),
 )
 
 
@@ -105,9 +124,13 @@ class ShardState:
         self.ids = IdBlocks([(config.first_id, config.id_count)])
         self.exchange = Exchange(self.table, self.ground, config.rate_hz)
         self.world = World(
-            self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz
+            self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz, config.region
         )
         self.runner = Runner(scripts, self.registry, self.table, self.world)
+        self.runner.pending.started = not config.start
+        self.links = Links(config.epoch, config.neighbours)
+        self.gateways = Gateways()
+        self.attachments = Attachments(self.table)
         self.tick = tick
         self.ticks = 1
         """Ticks that the present step covers."""
@@ -120,7 +143,14 @@ class ShardState:
         """Commands: taken, of a wrong row, repeated, dropped."""
         self.far_slack = 1.0
         self.replay: ReplayMotion | None = None
+        self.doomed: list[int] = []
+        """Ids of those who came in this step and are to leave: they leave in the next one, after they were told of."""
         self._kinds_walking = [number for number, kind in enumerate(self.registry.kinds, 1) if kind.walker]
+        kinds = self.registry.kinds
+        self.kind_walks = np.array([False, *(kind.walker for kind in kinds)])
+        """By number of a kind."""
+        self.kind_is_loose = np.array([False, *(kind.walker or kind.body is None for kind in kinds)])
+        """By number of a kind: whether something else than physics moves it."""
         self._kinds_free = [
             number for number, kind in enumerate(self.registry.kinds, 1) if not kind.walker and kind.body is None
         ]
@@ -135,6 +165,12 @@ class ShardState:
         self.pushed_rows: list[npt.NDArray[np.int64]] = []
         self.pushed_by: list[npt.NDArray[np.float64]] = []
         self.leave_row: list[int] = []
+        self.moved_row: list[int] = []
+        self.moved_to: list[int] = []
+        self.arrived: list[int] = []
+        """Rows that came from a neighbour in this step."""
+        self.lost = False
+        """Whether somebody knows a newer epoch of this region: then it is another process's."""
 
     def queues(self) -> Queues:
         """Command queues as the kernels want them; valid until the table grows."""
@@ -171,38 +207,30 @@ class ShardState:
         if not len(rows):
             return
         table = self.table
+        if self.arrived:
+            early = np.isin(rows, self.arrived)
+            self.doomed.extend(table.id[rows[early]].tolist())
+            rows = rows[~early]
         known = rows[table.columns["w.version"][rows] != 0]
         self.leave_row.extend(known.tolist())
         for kind in np.unique(table.kind[rows]).tolist():
             self.runner.pending.leave.append((kind, table.id[rows[table.kind[rows] == kind]].tolist()))
         table.end(rows)
 
-    def apply(self, asked: Asked, touched: set[str]) -> None:
-        """Carry out what a behaviour asked for. Spawns that find no room are refused as a whole and reported as an
-        event."""
-        self.touched |= touched
+    def end_body(self, row: int) -> None:
+        """An entity leaves, and its session, if it has one, has no body any more."""
+        session = int(self.table.columns["o.session"][row])
+        if session:
+            del self.row_of_session[session]
+            for name in ("o.session", "o.attached"):
+                self.table.columns[name][row] = 0
+        self.end(np.array([row], np.int64))
+
+    def told_attached(self, row: int) -> None:
+        """The session of a body is told where it is."""
         table = self.table
-        for kind, ids, values in asked.spawn:
-            try:
-                self.begin(kind, ids, values)
-            except (TableFullError, OutOfIdsError) as error:
-                self.runner.complain(f"spawn of {len(ids)} {self.registry.kind(kind).name}", error)
-        for ids in asked.despawn:
-            rows = np.unique(table.rows_of(ids.tolist()))
-            self.end(rows[table.columns["o.session"][rows] == 0])
-        for due, topic, ids, numbers in asked.timers:
-            self.runner.timers.add(due, topic, ids, numbers)
-        self.runner.pending.messages.extend(asked.messages)
-        for entity, name, payload in asked.tell:
-            row = -1 if entity is None else table.row(entity)
-            session = int(table.columns["o.session"][row]) if row >= 0 else 0
-            self.events.append([session or None, entity, name, payload])
-        for ids, metres in asked.push:
-            rows = np.array([table.row(id_) for id_ in ids.tolist()], np.int64)
-            good = rows >= 0
-            good[good] = np.isin(table.kind[rows[good]], self._kinds_walking)
-            self.pushed_rows.append(rows[good])
-            self.pushed_by.append(metres[good])
+        who = [int(table.columns[name][row]) for name in ("o.session", "o.generation")]
+        self.attached.append([*who, int(table.id[row]), row, int(table.generation[row])])
 
     def dump(self) -> bytes:
         """Everything, as bytes (msgpack). Equal worlds have equal dumps."""
@@ -219,6 +247,9 @@ class ShardState:
             "timers": self.runner.timers.state(),
             "pending": [pending.started, pending.enter, pending.leave, pending.messages],
             "disabled": [b.name for b in self.runner.behaviours if not b.enabled],
+            "doomed": self.doomed,
+            "links": self.links.state(),
+            "gateways": self.gateways.state(),
         }
         return pack(state)
 
@@ -241,6 +272,9 @@ class ShardState:
         )
         for behaviour in self.runner.behaviours:
             behaviour.enabled = behaviour.name not in state["disabled"]
+        self.doomed = list(state["doomed"])
+        self.links.load(state["links"])
+        self.gateways.load(state["gateways"])
         self.row_of_session = {
             int(self.table.columns["o.session"][row]): int(row)
             for row in self.table.rows()

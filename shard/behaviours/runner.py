@@ -111,7 +111,7 @@ class Runner:
         table = self._table
         rows = np.array([table.row(id_) for id_ in ids.tolist()], np.int64)
         keep = rows >= 0
-        keep[keep] = table.kind[rows[keep]] == self._registry.kind_number[behaviour.kind]
+        keep[keep] = ~table.ghost[rows[keep]] & (table.kind[rows[keep]] == self._registry.kind_number[behaviour.kind])
         if not keep.any():
             return
         if values is None:

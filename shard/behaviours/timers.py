@@ -42,6 +42,19 @@ class Timers:
         self._set(self.rows[~due])
         return out[np.argsort(out["due"], kind="stable")]
 
+    def take(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
+        """Remove and return all timers of some entities, TIMER[k], in the order of setting."""
+        mine = np.isin(self.rows["id"], ids)
+        out = self.rows[mine]
+        if len(out):
+            self._set(self.rows[~mine])
+        return out
+
+    def append(self, rows: npt.NDArray[np.void]) -> None:
+        """Timers as :meth:`take` returned them."""
+        if len(rows):
+            self._set(np.concatenate([self.rows, rows]))
+
     def _set(self, rows: npt.NDArray[Any]) -> None:
         self.rows = rows
         self._next = int(rows["due"].min()) if len(rows) else np.iinfo(np.int64).max

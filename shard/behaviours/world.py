@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.nearby import Cells, near
+from kernels.nearby import Cells, first_hit, near
 from kernels.walk import fit_at
 from protocol.place import Place, StaticMap
 from shard.world.components import Registry
@@ -26,10 +26,11 @@ U64 = npt.NDArray[np.uint64]
 MOTION = ("pos", "vel", "yaw", "spin")
 
 
-def philox(seed: int, name: str, tick: int) -> np.random.Generator:
-    """Random numbers from (seed, name, tick) alone: Philox-4x64 (Salmon et al., 2011), a counter-based generator."""
+def philox(seed: int, name: str, tick: int, region: int = 0) -> np.random.Generator:
+    """Random numbers from (seed, name, tick, region) alone: Philox-4x64 (Salmon et al., 2011), a counter-based
+    generator."""
     key = np.array([seed, zlib.crc32(name.encode())], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, tick]))
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, region, tick]))
 
 
 class Rows:
@@ -37,7 +38,9 @@ class Rows:
     by its name.
 
     Columns are arrays of k values, written back when the behaviour returns; write into them in place (``rows.mood[:] =
-    1``) or assign (``rows.mood = values``). ``id`` uint64[k] cannot be changed. ``len(rows)`` is k.
+    1``) or assign (``rows.mood = values``). ``id`` uint64[k] cannot be changed. ``len(rows)`` is k. ``ghost`` bool[k]
+    marks copies of entities that another region simulates: they can be read, and what is written into them is lost; use
+    push, send, despawn, after.
     """
 
     _table: Table
@@ -63,6 +66,12 @@ class Rows:
         ids: U64 = self._table.id[self._rows]
         ids.flags.writeable = False
         return ids
+
+    @property
+    def ghost(self) -> npt.NDArray[np.bool_]:
+        """Which of them another region simulates, bool[k]; only ``World.some`` gives such."""
+        marked: npt.NDArray[np.bool_] = self._table.ghost[self._rows]
+        return marked
 
     def __getattr__(self, name: str) -> Array:
         column: Array | None = self._open.get(name)
@@ -107,6 +116,8 @@ class Asked:
         self.messages: list[tuple[str, list[int], Any]] = []
         self.tell: list[tuple[int | None, str, Any]] = []
         self.push: list[tuple[U64, npt.NDArray[np.float64]]] = []
+        self.attach: list[tuple[list[int], list[int]]] = []
+        """(children, parents); no parents: they are let go."""
 
 
 class World:
@@ -123,6 +134,7 @@ class World:
         options: Mapping[str, Any],
         seed: int,
         rate_hz: int,
+        region: int = 0,
     ) -> None:
         self.tick = 0
         self.last_tick = 0
@@ -137,6 +149,7 @@ class World:
         self._registry = registry
         self.ids = ids
         self._seed = seed
+        self._region = region
         self._name = ""
         self._generator: np.random.Generator | None = None
         self._asked = Asked()
@@ -145,19 +158,19 @@ class World:
 
     @property
     def random(self) -> np.random.Generator:
-        """Random numbers that depend on the world's seed, the tick and the behaviour's name alone (Philox,
+        """Random numbers that depend on the world's seed, the region, the tick and the behaviour's name alone (Philox,
         counter-based)."""
         if self._generator is None:
-            self._generator = philox(self._seed, self._name, self.tick)
+            self._generator = philox(self._seed, self._name, self.tick, self._region)
         return self._generator
 
     def all(self, kind: str) -> Rows:
-        """All entities of a kind. Raises KeyError for an unknown kind."""
+        """All entities of a kind that this region simulates. Raises KeyError for an unknown kind."""
         number = self._registry.kind_number[kind]
         return self.open(number, self._table.rows(number))
 
     def some(self, kind: str, ids: Iterable[int]) -> Rows:
-        """Those entities of a kind among ``ids`` that live, in order, each once."""
+        """Those entities of a kind among ``ids`` that live here or nearby across a border, in order, each once."""
         number = self._registry.kind_number[kind]
         rows = self._table.rows_of(dict.fromkeys(int(id_) for id_ in ids))
         return self.open(number, rows[self._table.kind[rows] == number])
@@ -176,6 +189,27 @@ class World:
         if kind:
             keep = keep & (self._table.kind[rows] == self._registry.kind_number[kind])
         return query[keep], self._table.id[rows[keep]]
+
+    def ray(
+        self, x: npt.ArrayLike, z: npt.ArrayLike, yaw: npt.ArrayLike, length_m: float, kind: str = ""
+    ) -> tuple[U64, npt.NDArray[np.float64]]:
+        """The first entity that each ray meets on the ground plane, as of the end of the last tick. A ray begins at
+        (x[q], z[q]) and looks like a body with this yaw (at 0 along -z); whoever it begins in is passed over.
+
+        Returns uint64[q] ids (0: nothing within ``length_m``) and float64[q] distances in metres (inf: nothing).
+        Entities are circles of their body's radius (0.25 m without one); walls do not stop a ray.
+        """
+        xs, zs, yaws = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, np.float64)) for a in (x, z, yaw)))
+        row, distance = np.full(len(xs), -1, np.int64), np.full(len(xs), np.inf)
+        if self._cells is not None:
+            wanted = np.zeros(len(self._registry.kinds) + 1, np.uint8)
+            wanted[self._registry.kind_number[kind] if kind else slice(1, None)] = 1
+            radii = np.array([0.0, *(k.body.radius_m if k.body is not None else 0.25 for k in self._registry.kinds)])
+            first_hit(
+                self._cells, self._table.pos, self._table.kind, self._table.live, wanted, radii,
+                xs.copy(), zs.copy(), yaws.copy(), float(length_m), row, distance,
+            )  # fmt: skip
+        return np.where(row >= 0, self._table.id[row], np.uint64(0)), distance
 
     def fits(self, x: npt.ArrayLike, z: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether a person could stand at each point on the ground: within bounds and clear of walls. bool[q]."""
@@ -231,6 +265,20 @@ class World:
         """Move people's bodies by (x, z) metres [k, 2], at most 0.5 m each, never into walls."""
         who = np.array([int(id_) for id_ in ids], np.uint64)
         self._asked.push.append((who, np.array(np.broadcast_to(np.asarray(metres, np.float64), (len(who), 2)))))
+
+    def attach(self, children: Iterable[int], parents: int | Iterable[int]) -> None:
+        """Hold children where they are on their parents (one for each, or one for all): they follow its motion, and
+        cross borders with it. Refused, as a whole and with a fault, unless all are in this region, without circles,
+        and at most 64 hang together."""
+        who = [int(id_) for id_ in children]
+        on = [int(parents)] * len(who) if isinstance(parents, int | np.integer) else [int(id_) for id_ in parents]
+        if len(on) != len(who):
+            raise ValueError(f"{len(who)} children, but {len(on)} parents")
+        self._asked.attach.append((who, on))
+
+    def detach(self, children: Iterable[int]) -> None:
+        """Let these go; unknown ids are passed over."""
+        self._asked.attach.append(([int(id_) for id_ in children], []))
 
     # What follows is for the runner, not for authors.
 

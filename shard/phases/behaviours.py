@@ -1,9 +1,45 @@
-"""Phase 2: world authors' behaviours. Not responsible for: what they see (``shard.behaviours.world``)."""
+"""Phase 2: world authors' behaviours, and what they asked for. Not responsible for: what they see
+(``shard.behaviours.world``), what happens to those elsewhere (``shard.border.acts``)."""
 
+from shard.behaviours.world import Asked
+from shard.border import acts
 from shard.state import ShardState
+from shard.world.attachments import AttachError
+from shard.world.table import OutOfIdsError, TableFullError
 
 
 def run(state: ShardState) -> None:
     """Call what is due, and carry out what was asked for."""
     state.world.advance(state.tick, state.tick - state.ticks, state.cells)
-    state.runner.run(state.apply)
+    state.runner.run(lambda asked, touched: apply(state, asked, touched))
+
+
+def apply(state: ShardState, asked: Asked, touched: set[str]) -> None:
+    """Carry out what a behaviour asked for. Spawns that find no room are refused as a whole and reported."""
+    state.touched |= touched
+    for kind, ids, values in asked.spawn:
+        try:
+            state.begin(kind, ids, values)
+        except (TableFullError, OutOfIdsError) as error:
+            state.runner.complain(f"spawn of {len(ids)} {state.registry.kind(kind).name}", error)
+    for children, parents in asked.attach:
+        try:
+            if parents:
+                state.attachments.attach(children, parents)
+            else:
+                state.attachments.detach(children)
+        except AttachError as error:
+            state.runner.complain(f"attach of {len(children)} entities", error)
+    for ids in asked.despawn:
+        acts.despawn(state, ids)
+    for due, topic, ids, numbers in asked.timers:
+        acts.timers(state, due, topic, ids, numbers)
+    for topic, to, payload in asked.messages:
+        acts.message(state, topic, to, payload)
+    for entity, name, payload in asked.tell:
+        if entity is None:
+            state.events.append([None, None, name, payload])
+        else:
+            acts.tell(state, entity, name, payload)
+    for ids, metres in asked.push:
+        acts.push(state, ids, metres)

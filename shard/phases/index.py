@@ -9,6 +9,6 @@ CELL_M = 8.0
 
 
 def run(state: ShardState) -> None:
-    """Sort all live rows into cells."""
-    rows = state.table.rows()
+    """Sort own entities and ghosts into cells."""
+    rows = state.table.present()
     state.cells = sort_into_cells(rows, state.table.pos, CELL_M) if len(rows) else None

@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from kernels.commands import feed
 from kernels.walk import fit_at
+from protocol.border import AttachBody, DetachBody, Item
 from protocol.codes import Close
 from protocol.link import Upward
 from protocol.walking import FLAG_ON_GROUND
 from shard.behaviours.world import philox
+from shard.border import acts
 from shard.state import ShardState
 from shard.world.components import NAME
 from shard.world.table import OutOfIdsError, TableFullError
@@ -32,11 +34,13 @@ _SPREAD_M = 3.0
 def run(state: ShardState, upward: Sequence[Upward]) -> None:
     """Take in all messages, in the order given."""
     for message in upward:
+        acts.forward_inputs(state, message)
         for entry in message.detach:
             _detach(state, *entry[:3])
         for entry in message.attach:
             _attach(state, *entry[:6])
-    counted = [message for message in upward if len(message.input_row)]
+    # A gateway that has seen only the region's former lives names rows of those: they are others' now.
+    counted = [m for m in upward if len(m.input_row) and not 0 < m.epoch < state.links.born]
     if not counted:
         return
     columns = state.table.columns
@@ -58,9 +62,14 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
 def _attach(
     state: ShardState, session: int, generation: int, name: str, kind: str | int | None, profile: str, body: int
 ) -> None:
-    """Give a session its old body, or a new one at the next spawn point."""
+    """Give a session its old body, or a new one at the next spawn point. A body that is across a border gets the
+    session there."""
     table = state.table
     columns = table.columns
+    if away := _elsewhere(state, session, body):
+        entity, region = away
+        acts.send(state, region, AttachBody(session, generation, name, kind, profile, entity))
+        return
     row = table.row(body) if body else -1
     if row >= 0 and columns["o.session"][row] == 0:
         row = -1  # an entity that is nobody's body
@@ -84,10 +93,34 @@ def _attach(
     for column in ("q.queued", "q.done", "q.heard"):
         columns[column][row] = 0
     state.row_of_session[session] = row
-    state.attached.append([session, generation, int(table.id[row]), row, int(table.generation[row])])
+    state.told_attached(row)
+
+
+def _elsewhere(state: ShardState, session: int, body: int) -> tuple[int, int] | None:
+    """(entity, region) of a session's body that left from here or is a ghost here; None if it is not elsewhere."""
+    if not state.links.neighbours or session in state.row_of_session:
+        return None
+    body = body or next((e for e, stone in state.links.tombstones.items() if stone.session == session), 0)
+    home = int(acts.homes(state, np.array([body], np.uint64))[0]) if body else acts.NOWHERE
+    return (body, home) if home >= 0 else None
+
+
+def take(state: ShardState, item: Item) -> bool:
+    """What a gateway told a neighbour about a session whose body is here now; False if the item is of another sort."""
+    match item:
+        case AttachBody():
+            _attach(state, item.session, item.generation, item.name or "", item.kind, item.profile, item.body)
+        case DetachBody():
+            _detach(state, item.session, item.generation, item.remove)
+        case _:
+            return False
+    return True
 
 
 def _detach(state: ShardState, session: int, generation: int, remove: bool) -> None:
+    if away := _elsewhere(state, session, 0):
+        acts.send(state, away[1], DetachBody(session, generation, remove, away[0]))
+        return
     row = state.row_of_session.get(session, -1)
     columns = state.table.columns
     if row < 0 or columns["o.generation"][row] > generation:
@@ -96,8 +129,7 @@ def _detach(state: ShardState, session: int, generation: int, remove: bool) -> N
     columns["q.queued"][row] = 0
     columns["q.done"][row] = 0
     if remove:
-        del state.row_of_session[session]
-        state.end(np.array([row], np.int64))
+        state.end_body(row)
 
 
 def _spawn(state: ShardState, name: str, kind: str | int | None) -> int | str:
@@ -131,11 +163,15 @@ def spawn_point(state: ShardState) -> F64:
     state.spawned += 1
     random = philox(state.config.seed, "spawn", count)
     points = state.place.spawn_m if state.place is not None else np.zeros((0, 2))
+    x0, z0, x1, z1 = state.config.square_m or (-np.inf, -np.inf, np.inf, np.inf)
+    here = (points[:, 0] >= x0) & (points[:, 0] < x1) & (points[:, 1] >= z0) & (points[:, 1] < z1)
+    if here.any():
+        points = points[here]
     if len(points):
         centre = points[count % len(points)]
         spread = _SPREAD_M if count >= len(points) else 0.5
     else:
-        centre = np.zeros(2)
+        centre = np.array([min(max(x0, 0.0), x1), min(max(z0, 0.0), z1)])
         spread = min(0.9 * state.config.bounds_half_m, 2.0 * np.sqrt(1.0 + count))
     tries = np.zeros((_TRIES, 3))
     tries[:, [0, 2]] = centre + random.uniform(-spread, spread, (_TRIES, 2))

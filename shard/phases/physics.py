@@ -16,6 +16,7 @@ import numpy.typing as npt
 from kernels.commands import plan, take
 from kernels.walk import push_walkers, walk_commands
 from protocol.walking import FLAG_ON_GROUND
+from shard.border.ghosts import predict
 from shard.state import ShardState
 
 I64 = npt.NDArray[np.int64]
@@ -29,10 +30,14 @@ def run(state: ShardState) -> None:
     for rows in state.free_movers():
         if len(rows):
             state.table.pos[rows] += state.table.vel[rows] * dt
+    if state.links.neighbours:
+        predict(state, dt)
+    state.attachments.levels()  # who is free again gets a body
     rows, by = state.exchange.step(before, state.ticks)
     _push(state, rows, by)
     for rows, by in zip(state.pushed_rows, state.pushed_by, strict=True):
         _push(state, rows, by)
+    state.attachments.follow(state.kind_walks)
 
 
 def _walk(state: ShardState) -> None:

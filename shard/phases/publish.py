@@ -1,8 +1,8 @@
 """Phase 5: what changed, as one delta in columns, encoded once for all gateways.
 
-Invariants: an entity that enters is among the renewals of the same delta (its published version was 0); a row that
-leaves was told of before; ``own_*`` goes out when a command was applied, in part or wholly, or the body was moved by
-something else. Not responsible for: who sees what, sending.
+Invariants: an entity that enters is among the renewals of the same delta (its published version was 0, or it came from
+a neighbour, and then its versions go on); a row that leaves was told of before; ``own_*`` goes out when a command was
+applied, in part or wholly, or the body was moved by something else. Not responsible for: who sees what, sending.
 """
 
 import numpy as np
@@ -24,13 +24,19 @@ def run(state: ShardState, schema: bool) -> RegionDelta:
     config = state.config
     live = table.rows()
     columns = table.columns
-    entering = live[columns["w.version"][live] == 0]
+    new = columns["w.version"][live] == 0
+    if state.arrived:
+        came = np.array(state.arrived, np.int64)
+        columns["w.state_version"][came] += np.uint32(1)
+        new |= np.isin(live, came)
+    entering = live[new]
     delta = RegionDelta(region=config.region, epoch=config.epoch, seq=state.seq, tick=state.tick)
     delta.leave_row = np.array(state.leave_row, np.uint32)
-    standing = live[columns["w.version"][live] != 0]
+    delta.moved_row, delta.moved_to = np.array(state.moved_row, np.uint32), np.array(state.moved_to, np.int64)
+    standing = live[~new]
     _states(state, delta, standing)
     if len(entering):
-        columns["w.state_version"][entering] = 1
+        columns["w.state_version"][live[columns["w.version"][live] == 0]] = 1
         blobs.remember(table, entering)
         _enters(state, delta, entering)
     _renewals(state, delta, live)
@@ -66,7 +72,10 @@ def snapshot(state: ShardState, seq: int) -> RegionDelta:
     delta.far_age = _age(state.tick - published.far_tick[live])
     bodies = live[columns["o.attached"][live] != 0]
     _own_columns(state, delta, bodies)
-    delta.attached = list(state.attached)
+    state.attached = []  # whoever begins anew is told of all bodies
+    for row in live[columns["o.session"][live] != 0].tolist():
+        state.told_attached(row)
+    delta.attached = state.attached
     delta.refused = list(state.refused)
     delta.events = list(state.events)
     delta.schema = state.registry.schema

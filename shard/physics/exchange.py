@@ -1,8 +1,9 @@
 """Bodies and columns: who has a body, one step of physics, and what it did to walkers.
 
 Invariants: columns are the truth, bodies are written from them before each step; after a step the set of bodies is that
-of the live rows whose kind has one. Not responsible for: shapes and filters (``space``), walls for walkers
-(``kernels.walk``).
+of the live rows, ghosts too, whose kind has one and which are not attached to anything. A ghost has its true mass: its
+home solves the same contact from the same states, and each region keeps what happens to its own. Not responsible for:
+shapes and filters (``space``), walls for walkers (``kernels.walk``).
 """
 
 import numpy as np
@@ -53,8 +54,8 @@ class Exchange:
         if table.changes == self._changes:
             return
         self._changes = table.changes
-        live = table.rows()
-        live = live[self._bodied[table.kind[live]]]
+        live = table.present()
+        live = live[self._bodied[table.kind[live]] & (table.columns["h.parent"][live] == 0)]
         generation = table.generation[live]
         known = np.full(table.high, 0, np.uint32)
         known[self._known] = self._known_generation
@@ -82,6 +83,10 @@ class Exchange:
             columns["p.speed_max"][row] = 0.9 * body.radius_m * self._rate_hz
             position = (float(table.pos[row, 0]), float(table.pos[row, 2]))
             self._space.add(row, body, kind.walker, band, position, -float(table.yaw[row]))
+
+    def contacts(self) -> I64:
+        """Pairs of rows of things (not of people) that touched in the last step, int64[k, 2]."""
+        return self._space.contacts()
 
     def step(self, before: F64, ticks: int) -> tuple[I64, F64]:
         """One step over ``ticks`` ticks, in substeps of one tick. ``before`` float64[n, 3]: where walkers were, by row.

@@ -6,8 +6,8 @@ one by one in the steady state. Not responsible for: columns (``exchange``), the
 
 Heights are bands of BAND_M: a shape has for its class (static, walker, prop) the category bits of the bands it is in,
 and for the classes it meets the mask bits of the same bands; so "same band, and meant to meet" is one test of bits
-(Chipmunk's ShapeFilter compares any bit). Walkers meet props only: walls are the walker's rule's, and people do not
-block each other in doors. Axes: the space's (x, y) is our (x, z), its angle is -yaw.
+(Chipmunk's ShapeFilter compares any bit). Walkers meet props and each other; walls are the walker's rule's. Axes: the
+space's (x, y) is our (x, z), its angle is -yaw.
 """
 
 from math import inf
@@ -32,7 +32,7 @@ _FIELDS = (
     batch.BodyFields.POSITION | batch.BodyFields.ANGLE | batch.BodyFields.VELOCITY | batch.BodyFields.ANGULAR_VELOCITY
 )
 _STATIC, _WALKER, _PROP = 0, BANDS, 2 * BANDS
-_MEETS = {_STATIC: (_PROP,), _WALKER: (_PROP,), _PROP: (_STATIC, _WALKER, _PROP)}
+_MEETS = {_STATIC: (_PROP,), _WALKER: (_WALKER, _PROP), _PROP: (_STATIC, _WALKER, _PROP)}
 _SLOP_M = 0.005
 """Overlap that contacts leave standing: half of the error that a viewer may have."""
 
@@ -140,6 +140,15 @@ class Space:
             row_of = {rigid.id: row for row, (rigid, _, _) in self._bodies.items()}
             self._order = np.array([row_of.get(int(id_), -1) for id_ in held], np.int64)
         return self._order
+
+    def contacts(self) -> I64:
+        """Pairs of rows of props that touched in the last step, int64[k, 2]."""
+        held = batch.Buffer()
+        batch.get_space_arbiters(self._space, batch.ArbiterFields.BODY_A_ID | batch.ArbiterFields.BODY_B_ID, held)
+        pairs = np.frombuffer(held.int_buf(), np.uintp).reshape(-1, 2)
+        row_of = {rigid.id: row for row, (rigid, _, of) in self._bodies.items() if of == _PROP}
+        rows = [(row_of.get(int(a), -1), row_of.get(int(b), -1)) for a, b in pairs]
+        return np.array([pair for pair in rows if min(pair) >= 0], np.int64).reshape(-1, 2)
 
     def step(self, states: F64, dt_s: float, steps: int) -> F64:
         """Write all bodies from ``states`` float64[b, 6] (x, y, angle, vx, vy, turning), take ``steps`` steps of

@@ -27,7 +27,8 @@ def broken(state: ShardState) -> list[str]:
             (bool(table.live[table.high :].any()), "a row above high lives"),
             (len(np.unique(ids)) != len(ids), "an id is there twice"),
             (any(table.row(int(id_)) != row for id_, row in zip(ids, live, strict=True)), "an id leads to another row"),
-            (not np.array_equal(table.rows(), live), "the kept list of rows is old"),
+            (not np.array_equal(table.present(), live), "the kept list of rows is old"),
+            (not np.array_equal(table.rows(), live[~table.ghost[live]]), "a ghost is among the own rows"),
             (bool((table.generation[live] == 0).any()), "a live row has generation 0"),
             (not np.isfinite(table.pos[live]).all(), "a position is not finite"),
             (not np.isfinite(table.vel[live]).all(), "a velocity is not finite"),
@@ -38,6 +39,7 @@ def broken(state: ShardState) -> list[str]:
         )
         if bad
     ]
+    live = live[~table.ghost[live]]
     sessions = columns["o.session"][live]
     owned = live[sessions != 0]
     if len(np.unique(columns["o.session"][owned])) != len(owned):

@@ -141,5 +141,10 @@ class Registry:
         }
         self.schema_hash: bytes = hashlib.sha256(pack(self.schema)).digest()[:8]
 
+    def of_kinds(self, numbers: Iterable[int]) -> list[Component]:
+        """Components that entities of these kinds have, in the order of declaration."""
+        names = {component.name for number in numbers for component in self.kind(number).components}
+        return [component for name, component in self.components.items() if name in names]
+
     def kind(self, number: int) -> Kind:
         return self.kinds[number - 1]

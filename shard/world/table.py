@@ -2,10 +2,12 @@
 
 Decides which row an entity has. Invariants (``checks``): a row is live or in the free list, never both; a row's
 generation goes up at each new occupant; ids are unique and never used again; the set of live rows below ``high`` is all
-there is. A column array is replaced when the table grows: nobody keeps one beyond a phase. Not responsible for: what
-columns mean.
+there is. Ghosts (copies of a neighbour's entities) are live rows too, found by id and by queries, yet not among
+``rows`` and not in a dump. A column array is replaced when the table grows: nobody keeps one beyond a phase. Not
+responsible for: what columns mean.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +23,10 @@ U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
 U16 = npt.NDArray[np.uint16]
 U8 = npt.NDArray[np.uint8]
+
+
+_PRESENT, _GHOSTS = -1, -2
+"""Keys of kept lists of rows, beside numbers of kinds (0: all own)."""
 
 
 class OutOfIdsError(RuntimeError):
@@ -75,10 +81,11 @@ class Table:
     """Columns by row. Core columns are attributes; all are in ``columns``, components as ``c.<name>``.
 
     ``pos`` float64[n, 3] m, ``vel`` float64[n, 3] m/s, ``yaw`` float64[n] rad, ``spin`` float64[n] rad/s
-    (counter-clockwise seen from above), ``flags`` uint8[n] (protocol.walking), ``live`` bool[n].
+    (counter-clockwise seen from above), ``flags`` uint8[n] (protocol.walking), ``live`` and ``ghost`` bool[n].
     """
 
     live: npt.NDArray[np.bool_]
+    ghost: npt.NDArray[np.bool_]
     generation: U32
     id: U64
     kind: U16
@@ -97,14 +104,17 @@ class Table:
         """Rows at and above were never used."""
         self.count = 0
         self.changes = 0
-        """Counts up whenever a row began or ended, so that lists of rows can be kept until then."""
+        """Counts up whenever a row began or ended, or came to be attached, so that lists of rows can be kept until
+        then."""
         self.columns: dict[str, Array] = {}
         self._free: list[int] = []
         self._defaults: dict[str, Any] = {}
         self._row_of: dict[int, int] = {}
         self._rows: dict[int, tuple[int, Rows]] = {}
+        self._by_id: tuple[int, U64, Rows] = (-1, np.zeros(0, np.uint64), np.zeros(0, np.int64))
         for name, dtype, width in (
             ("live", "?", 0),
+            ("ghost", "?", 0),
             ("generation", "<u4", 0),
             ("id", "<u8", 0),
             ("kind", "<u2", 0),
@@ -131,18 +141,19 @@ class Table:
         if "." not in name:
             setattr(self, name, column)
 
-    def _grow(self, rows: int) -> None:
-        if rows > self.rows_max:
+    def _grow(self, rows: int, over: bool = False) -> None:
+        if rows > self.rows_max and not over:
             raise TableFullError(f"{rows} rows are needed, at most {self.rows_max} are allowed (rows_max)")
-        capacity = min(self.rows_max, max(rows, 2 * self.capacity))
+        capacity = max(rows, min(self.rows_max, 2 * self.capacity))
         for name, old in self.columns.items():
             new = np.full((capacity, *old.shape[1:]), self._defaults[name], old.dtype)
             new[: self.capacity] = old
             self._set(name, new)
         self.capacity = capacity
 
-    def begin(self, kind: int, ids: U64) -> Rows:
-        """New entities of one kind with these ids; all columns get their defaults. Returns their rows, int64[k].
+    def begin(self, kind: int | U16, ids: U64, *, ghost: bool = False, over: bool = False) -> Rows:
+        """New entities of one kind (or one each) with these ids; all columns get their defaults. Returns their rows,
+        int64[k]. ``over``: beyond ``rows_max`` if need be, for those who have no other place.
 
         Raises TableFullError (and changes nothing) if there is no room.
         """
@@ -150,7 +161,7 @@ class Table:
         reused = min(count, len(self._free))
         fresh = count - reused
         if self.high + fresh > self.capacity:
-            self._grow(self.high + fresh)
+            self._grow(self.high + fresh, over)
         rows = np.empty(count, np.int64)
         if reused:
             rows[:reused] = self._free[: -reused - 1 : -1]
@@ -162,6 +173,7 @@ class Table:
             column[rows] = self._defaults[name]
         self.generation[rows] = generation
         self.live[rows] = True
+        self.ghost[rows] = ghost
         self.id[rows] = ids
         self.kind[rows] = kind
         self._row_of.update(zip(ids.tolist(), rows.tolist(), strict=True))
@@ -190,14 +202,41 @@ class Table:
         found = (self._row_of.get(int(id_), -1) for id_ in ids)
         return np.array([row for row in found if row >= 0], np.int64)
 
+    def find(self, ids: U64) -> Rows:
+        """The row of each id, int64[k]; -1 where there is none."""
+        if self._by_id[0] != self.changes:
+            rows = self.present()
+            order = np.argsort(self.id[rows], kind="stable")
+            self._by_id = (self.changes, self.id[rows][order], rows[order])
+        _, known, rows = self._by_id
+        if not len(known):
+            return np.full(len(ids), -1, np.int64)
+        at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        return np.where(known[at] == ids, rows[at], -1)
+
     def rows(self, kind: int = 0) -> Rows:
-        """Live rows of a kind (0: of all), ascending; kept until a row begins or ends, so treat it as read-only."""
+        """Rows of the region's own entities of a kind (0: of all), ascending; kept until a row begins or ends, so treat
+        it as read-only."""
         kept = self._rows.get(kind)
         if kept is None or kept[0] != self.changes:
-            mask = self.live[: self.high]
+            mask = self.live[: self.high] & ~self.ghost[: self.high]
             if kind:
-                mask = mask & (self.kind[: self.high] == kind)
+                mask &= self.kind[: self.high] == kind
             kept = self._rows[kind] = (self.changes, np.flatnonzero(mask))
+        return kept[1]
+
+    def present(self) -> Rows:
+        """Rows of own entities and of ghosts, ascending; as read-only as :meth:`rows`."""
+        return self._kept(_PRESENT, self.live[: self.high])
+
+    def ghosts(self) -> Rows:
+        """Rows of ghosts, ascending; as read-only as :meth:`rows`."""
+        return self._kept(_GHOSTS, self.ghost[: self.high])
+
+    def _kept(self, key: int, mask: npt.NDArray[np.bool_]) -> Rows:
+        kept = self._rows.get(key)
+        if kept is None or kept[0] != self.changes:
+            kept = self._rows[key] = (self.changes, np.flatnonzero(mask & self.live[: self.high]))
         return kept[1]
 
     @property
@@ -205,13 +244,43 @@ class Table:
         """The free list, last one used first (for checks and dumps)."""
         return self._free
 
+    def pack(self, rows: Rows) -> list[tuple[str, str, bytes]]:
+        """All columns of some rows, [name, dtype, data], for another table with the same columns (``layout``)."""
+        return [(name, column.dtype.str, column[rows].tobytes()) for name, column in self.columns.items()]
+
+    def unpack(self, count: int, packed: Iterable[tuple[str, str, bytes]]) -> dict[str, Array]:
+        """Inverse of :meth:`pack`: columns of ``count`` rows. Raises ValueError if columns differ from ours."""
+        out: dict[str, Array] = {}
+        for name, dtype, data in packed:
+            own = self.columns.get(name)
+            if own is None or own.dtype.str != dtype:
+                raise ValueError(f"there is no column {name} of dtype {dtype}")
+            out[name] = np.frombuffer(data, own.dtype).reshape(count, *own.shape[1:])
+        if missing := set(self.columns) - set(out):
+            raise ValueError(f"columns are missing: {', '.join(sorted(missing))}")
+        return out
+
+    @property
+    def layout(self) -> bytes:
+        """8 bytes that are equal for tables whose rows can be exchanged."""
+        names = [(name, column.dtype.str, column.shape[1:]) for name, column in self.columns.items()]
+        kinds = [(kind.name, [component.name for component in kind.components]) for kind in self.registry.kinds]
+        return hashlib.sha256(repr((sorted(names), kinds)).encode()).digest()[:8]
+
     def state(self) -> dict[str, Any]:
-        """For a dump: everything, as plain values and bytes."""
+        """For a dump: everything but ghosts, as plain values and bytes."""
+        ghosts = self.ghosts()
+        kept: dict[str, Array] = {name: column[: self.high] for name, column in self.columns.items()}
+        if len(ghosts):
+            for name in kept:
+                if name != "generation":
+                    kept[name] = kept[name].copy()
+                    kept[name][ghosts] = self._defaults[name]
         columns = {
-            name: [column.dtype.str, list(column.shape[1:]), np.ascontiguousarray(column[: self.high]).tobytes()]
-            for name, column in self.columns.items()
+            name: [column.dtype.str, list(column.shape[1:]), np.ascontiguousarray(column).tobytes()]
+            for name, column in kept.items()
         }
-        return {"high": self.high, "free": list(self._free), "columns": columns}
+        return {"high": self.high, "free": [*self._free, *ghosts.tolist()], "columns": columns}
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state`, into a table with the same columns. Raises ValueError if columns differ."""

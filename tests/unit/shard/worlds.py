@@ -36,7 +36,7 @@ def place(ground: StaticMap, spawn_m: Sequence[tuple[float, float]] = ((0.0, 0.0
 
 def attach(tick: int, *sessions: int, generation: int = 1, body: int = 0) -> Upward:
     """These sessions ask for bodies."""
-    return Upward(1, tick, tick, attach=[[s, generation, f"P{s}", "person", "desktop", body] for s in sessions])
+    return Upward(1, tick * 64, tick, attach=[[s, generation, f"P{s}", "person", "desktop", body] for s in sessions])
 
 
 def command(move_x: int = 0, move_z: int = 0, steps: int = 3, buttons: int = 0, yaw: int = 0) -> "np.ndarray":
@@ -50,8 +50,8 @@ def inputs(tick: int, given: Sequence[int], entries: Sequence[tuple[int, "np.nda
     """Commands (seq, command) for the body of an ``attached`` entry."""
     count = len(entries)
     return Upward(
-        1,
-        tick,
+        1000 + given[0],  # each session has a gateway of its own, whose messages are numbered by tick and row
+        tick * 64 + 1 + given[3] % 63,
         tick,
         input_row=np.full(count, given[3], np.uint32),
         input_generation=np.full(count, given[4], np.uint32),

@@ -1,0 +1,180 @@
+"""Acts: what is done here to entities that are simulated elsewhere travels there, and is applied in the next tick.
+
+Invariants: an act that cannot be sent is reported as a fault, never dropped in silence; what arrives here for an entity
+that has moved on goes after it by its tombstone. Not responsible for: what behaviours may ask for
+(``behaviours.world``), hand-overs (``crossing``).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.commands import feed
+from protocol.border import (
+    ChannelFullError,
+    Despawn,
+    Inputs,
+    Item,
+    Message,
+    Push,
+    SetTimers,
+    Tell,
+    encode_item,
+)
+from protocol.layouts import COMMAND
+from protocol.link import Upward
+from shard.state import ShardState
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+HERE = -1
+NOWHERE = -2
+
+
+def send(state: ShardState, region: int, item: Item) -> None:
+    """Queue an act for a neighbour; one that cannot be carried is reported."""
+    neighbour = state.links.neighbours.get(region)
+    what = f"{type(item).__name__.lower()} across the border to region {region}"
+    if neighbour is None:
+        state.runner.complain(what, LookupError("it is not a neighbour any more"))
+        return
+    try:
+        neighbour.channel.put(encode_item(item))
+    except (ChannelFullError, TypeError, ValueError) as error:
+        state.links.counts["acts refused"] += 1
+        state.runner.complain(what, error)
+
+
+def homes(state: ShardState, ids: U64, *, ghosts: bool = True) -> I64:
+    """The region where each entity is simulated, int64[k]: HERE, a neighbour's number, or NOWHERE. ``ghosts``: whether
+    a ghost tells; what came from a neighbour follows tombstones alone, lest it go to and fro."""
+    table = state.table
+    rows = table.find(ids)
+    out = np.where(rows >= 0, HERE, NOWHERE)
+    away = (rows >= 0) & table.ghost[rows]
+    out[away] = table.columns["g.from"][rows[away]] if ghosts else NOWHERE
+    if state.links.tombstones:
+        for k in np.flatnonzero(out == NOWHERE).tolist():
+            stone = state.links.tombstones.get(int(ids[k]))
+            if stone is not None:
+                out[k] = stone.to
+    return out
+
+
+def route(state: ShardState, ids: U64, make: Callable[[list[int], I64], Item], *, ghosts: bool = True) -> I64:
+    """Send what concerns entities elsewhere: ``make(ids, places)`` gives the item for those at ``places`` of ``ids``.
+
+    Returns the places of those that are here, int64[k].
+    """
+    if not state.links.neighbours:
+        return np.arange(len(ids))
+    home = homes(state, ids, ghosts=ghosts)
+    for region in np.unique(home[home >= 0]).tolist():
+        at = np.flatnonzero(home == region)
+        send(state, region, make(ids[at].tolist(), at))
+    return np.flatnonzero(home == HERE)
+
+
+def push(state: ShardState, ids: U64, metres: npt.NDArray[np.float64], *, ghosts: bool = True) -> None:
+    """Move bodies of people by (x, z) metres in this tick's motion phase."""
+    pairs = [(float(x), float(z)) for x, z in metres] if state.links.neighbours else []
+    here = route(state, ids, lambda to, at: Push(to, [pairs[k] for k in at.tolist()]), ghosts=ghosts)
+    rows = state.table.find(ids[here])
+    good = (rows >= 0) & state.kind_walks[state.table.kind[rows]]
+    state.pushed_rows.append(rows[good])
+    state.pushed_by.append(metres[here][good])
+
+
+def message(state: ShardState, topic: str, ids: Sequence[int], payload: object, *, ghosts: bool = True) -> None:
+    """Deliver a message to entities when behaviours run next."""
+    who = np.array(ids, np.uint64)
+    here = route(state, who, lambda to, at: Message(topic, to, payload), ghosts=ghosts)
+    if len(here):
+        state.runner.pending.messages.append((topic, who[here].tolist(), payload))
+
+
+def despawn(state: ShardState, ids: U64, *, ghosts: bool = True) -> None:
+    """These leave, unless they are bodies of sessions."""
+    here = route(state, ids, lambda to, at: Despawn(to), ghosts=ghosts)
+    rows = np.unique(state.table.find(ids[here]))
+    rows = rows[rows >= 0]
+    state.end(rows[state.table.columns["o.session"][rows] == 0])
+
+
+def timers(state: ShardState, due: int, topic: str, ids: U64, values: I64, *, ghosts: bool = True) -> None:
+    """A timer for each entity."""
+    here = route(state, ids, lambda to, at: SetTimers(due, topic, to, values[at].tolist()), ghosts=ghosts)
+    state.runner.timers.add(due, topic, ids[here], values[here])
+
+
+def tell(state: ShardState, entity: int, name: str, payload: object, *, ghosts: bool = True) -> None:
+    """An event for the session of body ``entity``, or about ``entity`` for everybody."""
+    who = np.array([entity], np.uint64)
+    if state.links.neighbours and int(home := homes(state, who, ghosts=ghosts)[0]) >= 0:
+        send(state, home, Tell(entity, name, payload))
+        return
+    row = state.table.row(entity)
+    session = int(state.table.columns["o.session"][row]) if row >= 0 else 0
+    state.events.append([session or None, entity, name, payload])
+
+
+def inputs(state: ShardState, item: Inputs) -> None:
+    """Commands that were said where the bodies were before; late ones are told by their numbers, as always."""
+    commands = np.frombuffer(item.commands, COMMAND)
+    seqs = np.array(item.seqs, np.uint32)
+    ids = np.array(item.ids, np.uint64)
+    if len(commands) != len(ids) or len(seqs) != len(ids):
+        raise ValueError("forwarded commands: lengths differ")
+    here = route(
+        state, ids, lambda to, at: Inputs(to, seqs[at].tolist(), commands[at].tobytes()), ghosts=False
+    )  # fmt: skip
+    rows = state.table.find(ids[here])
+    columns = state.table.columns
+    feed(
+        state.queues(), rows.astype(np.uint32), state.table.generation[rows], seqs[here], commands[here],
+        columns["o.attached"], state.table.generation, columns["o.seq"], columns["o.moved"], state.counted,
+    )  # fmt: skip
+
+
+def forward_inputs(state: ShardState, upward: Upward) -> None:
+    """Commands for rows whose entities left go after them."""
+    gone = state.links.gone_rows
+    if not gone or not len(upward.input_row):
+        return
+    found: dict[int, list[int]] = {}
+    names = zip(upward.input_row.tolist(), upward.input_generation.tolist(), strict=True)
+    ids = [gone.get(name, 0) for name in names]
+    for k, entity in enumerate(ids):
+        if entity:
+            found.setdefault(state.links.tombstones[entity].to, []).append(k)
+    for region, at in found.items():
+        seqs, commands = upward.input_seq[at].tolist(), np.ascontiguousarray(upward.input_command[at]).tobytes()
+        state.links.counts["commands forwarded"] += len(at)
+        send(state, region, Inputs([ids[k] for k in at], seqs, commands))
+
+
+def take(state: ShardState, item: Item) -> None:
+    """Apply an act of a neighbour. Raises ValueError if it contradicts itself."""
+    match item:
+        case Push():
+            metres = np.array(item.metres, np.float64).reshape(-1, 2)
+            if len(metres) != len(item.ids):
+                raise ValueError("push: lengths differ")
+            push(state, np.array(item.ids, np.uint64), metres, ghosts=False)
+        case Message():
+            message(state, item.topic, item.ids, item.payload, ghosts=False)
+        case Despawn():
+            despawn(state, np.array(item.ids, np.uint64), ghosts=False)
+        case SetTimers():
+            who, values = np.array(item.ids, np.uint64), np.array(item.values, np.int64)
+            if len(who) != len(values):
+                raise ValueError("timers: lengths differ")
+            timers(state, item.due, item.topic, who, values, ghosts=False)
+        case Tell():
+            tell(state, item.entity, item.name, item.payload, ghosts=False)
+        case Inputs():
+            inputs(state, item)
+        case _:
+            raise ValueError(f"{type(item).__name__} is not an act")

@@ -1,0 +1,132 @@
+"""Ghosts: what lies near a neighbour's square is told to it each tick, and what it tells stands here as marked rows.
+
+Invariants: a ghost is never published, dumped, given to behaviours' ``every`` or counted as a person; it goes on by its
+last velocity, and by contacts here, until its home tells it anew. An entity of which two neighbours tell is that of
+the higher hop. Not responsible for: acts on ghosts (``acts``), the moment at which a ghost becomes an own entity
+(``crossing``).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.border import Border
+from shard.border.links import GHOSTS_KEPT_S, MARGIN_M, Neighbour, Square
+from shard.state import ShardState
+from shard.world.table import TableFullError
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+MOTION = ("pos", "vel", "yaw", "spin", "flags")
+
+
+def outside_m(pos: F64, square: Square) -> F64:
+    """How far places ``pos`` float64[k, 3] are outside of a square, float64[k] metres (0: inside)."""
+    x0, z0, x1, z1 = square
+    dx = np.maximum(np.maximum(x0 - pos[:, 0], pos[:, 0] - x1), 0.0)
+    dz = np.maximum(np.maximum(z0 - pos[:, 2], pos[:, 2] - z1), 0.0)
+    distance: F64 = np.hypot(dx, dz)
+    return distance
+
+
+def near_border(state: ShardState, square: Square) -> I64:
+    """Own rows that some neighbour may have to be told of, int64[k]."""
+    rows = state.table.rows()
+    x0, z0, x1, z1 = square
+    x, z = state.table.pos[rows, 0], state.table.pos[rows, 2]
+    inner = (x > x0 + MARGIN_M) & (x < x1 - MARGIN_M) & (z > z0 + MARGIN_M) & (z < z1 - MARGIN_M)
+    near: I64 = rows[~inner]
+    return near
+
+
+def departed(state: ShardState) -> I64:
+    """Rows of ghosts that left from here and may not have begun over there yet, int64[k]."""
+    links = state.links
+    ids = [entity for entity, stone in links.tombstones.items() if not links.acknowledged(stone)]
+    rows = state.table.rows_of(ids)
+    return rows[state.table.ghost[rows]]
+
+
+def tell(state: ShardState, neighbour: Neighbour, rows: I64, gone: I64, message: Border) -> None:
+    """Put the ghosts for one neighbour into ``message``: those of ``rows`` (own) that are near it, and of ``gone``
+    those that another neighbour is about to take over."""
+    table = state.table
+    gone = gone[table.columns["g.from"][gone] != neighbour.region]
+    both = np.concatenate([rows, gone])
+    both = both[outside_m(table.pos[both], neighbour.square_m) <= MARGIN_M]
+    message.ghost_id = table.id[both]
+    # As long as the new owner has not told of it, the copy that was left here counts less than what that will tell.
+    message.ghost_hop = table.hop[both] - table.ghost[both].astype(np.uint32)
+    message.ghost_kind = table.kind[both]
+    message.ghost_pos, message.ghost_vel = table.pos[both], table.vel[both]
+    message.ghost_yaw, message.ghost_spin = table.yaw[both], table.spin[both]
+    message.ghost_flags = table.flags[both]
+    if len(both):
+        for component in state.registry.of_kinds(np.unique(table.kind[both]).tolist()):
+            column = table.columns[f"c.{component.name}"]
+            message.components.append([component.name, column.dtype.str, column[both].tobytes()])
+
+
+def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
+    """The ghosts of one neighbour are those of ``message``, and no others."""
+    table = state.table
+    links = state.links
+    known = (message.ghost_kind >= 1) & (message.ghost_kind <= len(state.registry.kinds))
+    finite = np.isfinite(message.ghost_pos).all(axis=1) & np.isfinite(message.ghost_vel).all(axis=1)
+    finite &= np.isfinite(message.ghost_yaw) & np.isfinite(message.ghost_spin)
+    told = np.flatnonzero(known & finite)
+    told = told[np.unique(message.ghost_id[told], return_index=True)[1]]
+    ids, hops = message.ghost_id[told], message.ghost_hop[told]
+    rows = table.find(ids)
+    own = (rows >= 0) & ~table.ghost[rows]
+    for k in np.flatnonzero(own & (hops > table.hop[rows])).tolist():
+        # Somebody over there has it with a newer hop: ours is a double that a crash left behind.
+        links.counts["superseded by a ghost"] += 1
+        state.end(rows[k : k + 1])
+    keep = ~own & ((rows < 0) | (table.hop[rows] <= hops))
+    for k in np.flatnonzero(keep & (rows < 0)).tolist() if links.tombstones else ():
+        stone = links.tombstones.get(int(ids[k]))
+        keep[k] = stone is None or stone.hop <= hops[k]  # else it is told from where it was before it came here
+    fresh = np.flatnonzero(keep & (rows < 0))
+    if len(fresh):
+        try:
+            rows[fresh] = table.begin(message.ghost_kind[told][fresh], ids[fresh], ghost=True)
+        except TableFullError:
+            links.counts["ghosts without room"] += len(fresh)
+            keep[fresh] = False
+    at, rows = told[keep], rows[keep]
+    columns = table.columns
+    columns["g.from"][rows] = neighbour.region
+    table.hop[rows] = hops[keep]
+    for name in MOTION:
+        columns[name][rows] = getattr(message, f"ghost_{name}")[at]
+    for name, dtype, data in message.components:
+        column = columns.get(f"c.{name}")
+        if column is not None and column.dtype.str == dtype and len(data) == column.itemsize * len(message.ghost_id):
+            column[rows] = np.frombuffer(data, column.dtype)[at]
+    _end_others(state, neighbour.region, rows)
+
+
+def _end_others(state: ShardState, region: int, rows: I64) -> None:
+    """Ghosts of a region that are not among ``rows`` end, but for those that are on their way to it."""
+    table = state.table
+    ghosts = table.ghosts()
+    old = np.setdiff1d(ghosts[table.columns["g.from"][ghosts] == region], rows)
+    if len(old):
+        table.end(np.setdiff1d(old, departed(state)))
+
+
+def expire(state: ShardState) -> None:
+    """Ghosts of neighbours that are silent for too long end."""
+    for neighbour in state.links.neighbours.values():
+        if 0 <= neighbour.heard_tick < state.tick - GHOSTS_KEPT_S * state.config.rate_hz:
+            neighbour.heard_tick = -1
+            _end_others(state, neighbour.region, np.zeros(0, np.int64))
+
+
+def predict(state: ShardState, dt_s: float) -> None:
+    """Move ghosts that physics does not move by their velocities."""
+    table = state.table
+    ghosts = table.ghosts()
+    if len(ghosts):
+        loose = ghosts[state.kind_is_loose[table.kind[ghosts]]]
+        table.pos[loose] += table.vel[loose] * dt_s

@@ -1,0 +1,96 @@
+"""What a region knows of the gateways that talk to it: who is subscribed, and which messages it has had.
+
+Invariants: each ``Upward`` (gateway, seq) is taken once, in whatever order they come; a subscription is decided by the
+newest message that spoke of it. A gateway's number names one life of it: a gateway that is started anew takes another
+number (its member's generation). Not responsible for: sending.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.link import Upward
+
+WINDOW = 64
+"""A message that is later than so many newer ones is dropped: a gateway says again what was not acknowledged."""
+GATEWAYS_MAX = 1024
+"""Known at a time; of those who are not subscribed, the one that was heard of first is forgotten."""
+
+
+@dataclass(slots=True)
+class Known:
+    """One gateway."""
+
+    newest: int = 0
+    seen: int = 0
+    """Bit k: message ``newest - k`` was taken."""
+    subscribed: bool = False
+    spoke: int = 0
+    """Number of the newest message about the subscription."""
+    heard_seq: int = 0
+    """Newest delta of the region that it has applied."""
+
+
+class Gateways:
+    """All gateways of a region."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Known] = {}
+
+    @property
+    def subscribed(self) -> list[int]:
+        """Numbers of the gateways that get deltas, ascending."""
+        return sorted(number for number, known in self._known.items() if known.subscribed)
+
+    def heard_seq(self, gateway: int) -> int:
+        """The newest delta that a gateway said it has applied (0: none)."""
+        known = self._known.get(gateway)
+        return 0 if known is None else known.heard_seq
+
+    def fresh(self, upward: Iterable[Upward]) -> list[Upward]:
+        """Those messages that were not had yet, by gateway and number."""
+        return [m for m in sorted(upward, key=lambda m: (m.gateway, m.seq)) if self._is_fresh(m)]
+
+    def _is_fresh(self, message: Upward) -> bool:
+        known = self._known.get(message.gateway)
+        if known is None:
+            known = self._known[message.gateway] = Known()
+            self._forget()
+        ahead = message.seq - known.newest
+        if ahead > 0:
+            known.seen = (known.seen << min(ahead, WINDOW) | 1) & ((1 << WINDOW) - 1)
+            known.newest = message.seq
+            known.heard_seq = max(known.heard_seq, message.heard_seq)
+        elif -ahead >= WINDOW or known.seen >> -ahead & 1:
+            return False
+        else:
+            known.seen |= 1 << -ahead
+        return True
+
+    def _forget(self) -> None:
+        if len(self._known) > GATEWAYS_MAX:
+            for number, known in self._known.items():
+                if not known.subscribed:
+                    del self._known[number]
+                    return
+
+    def subscribe(self, messages: Iterable[Upward]) -> list[int]:
+        """Who wants to begin anew, ascending; ``messages`` are fresh ones."""
+        anew: set[int] = set()
+        for message in messages:
+            known = self._known[message.gateway]
+            if (message.subscribe or message.unsubscribe) and message.seq > known.spoke:
+                known.spoke = message.seq
+                known.subscribed = message.subscribe
+                (anew.add if message.subscribe else anew.discard)(message.gateway)
+        return sorted(anew)
+
+    def state(self) -> list[Any]:
+        """For a dump."""
+        return [
+            [number, k.newest, k.seen, k.subscribed, k.spoke, k.heard_seq] for number, k in sorted(self._known.items())
+        ]
+
+    def load(self, state: list[Any]) -> None:
+        """Inverse of :meth:`state`."""
+        self._known = {number: Known(*rest) for number, *rest in state}
