@@ -21,7 +21,7 @@ from server.session.admission import Headroom
 from server.session.jwks import JwksKeeper
 from server.transport.carriers import Carriers
 from server.transport.inbound import Inbound
-from shard.region import RegionCore
+from shard.core import ShardCore
 from shard.ticker import Ticker
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Node:
 
     def __init__(
         self,
-        shard: RegionCore,
+        shard: ShardCore,
         gateway: GatewayCore,
         carriers: Carriers,
         metrics: Metrics,
@@ -74,9 +74,9 @@ class Node:
         self._headroom = Headroom(1.0 / rate_hz, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
         self._tick_s = 1.0 / rate_hz
         self._stopping = False
-        self._region = shard.state.config.region
         shard.on_phase = self.phases.begin
-        gateway.subscribe(self._region)
+        for region in shard.regions:
+            gateway.subscribe(region)
 
     async def run(self) -> None:
         """Run the world until it is stopped."""
@@ -114,11 +114,12 @@ class Node:
         upward = Upward.decode(self.gateway.upward(tick))
         self.phases.begin("step")
         result = self.shard.step(tick, [upward])
-        for fault in result.faults:
-            _log.error("behaviour_quarantined", behaviour=fault.behaviour, text=fault.text)
+        for region, fault in result.faults:
+            _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
         self.phases.begin("mirror")
-        delta = self.shard.snapshot_delta(result.delta.seq) if result.subscribe else result.delta
-        self.gateway.receive(delta.encode(), begun)
+        for published in result.published:
+            delta = published.snapshot() if published.subscribe else published.delta
+            self.gateway.receive(delta.encode(), begun)
         self.gateway.tick(tick, begun, self._headroom.admits)
         self.phases.begin("deliver")
         self._deliver()

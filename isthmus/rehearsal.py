@@ -20,7 +20,7 @@ from server.session.limits import SessionLimits
 from server.transport.inbound import Inbound, Opened
 from shard.behaviours.api import Body, Script
 from shard.config import ShardConfig
-from shard.region import RegionCore
+from shard.core import ShardCore
 
 
 def _bytes(n: int) -> bytes:
@@ -37,7 +37,8 @@ def rehearse_world() -> None:
     def begin(world: object) -> None:
         world.spawn("ball", pos=np.array([[1.0, 0.0, 1.0]]))  # type: ignore[attr-defined]
 
-    shard = RegionCore(ShardConfig(), None, [script])
+    shard = ShardCore(ShardConfig(), None, [script])
+    shard.add_region(0, 1, start=True)
     names = count()
     gateway = GatewayCore(
         GatewayFacts(1, "rehearsal", 20, 3, None, None, "", "isthmus"),
@@ -64,8 +65,9 @@ def rehearse_world() -> None:
         inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp = two, frame, two
         gateway.take_inbound(inbound, now_s)
         result = shard.step(tick, [Upward.decode(gateway.upward(tick))])
-        delta = shard.snapshot_delta(result.delta.seq) if result.subscribe else result.delta
-        gateway.receive(delta.encode(), now_s)
+        for published in result.published:
+            delta = published.snapshot() if published.subscribe else published.delta
+            gateway.receive(delta.encode(), now_s)
         gateway.tick(tick, now_s)
         gateway.take()
         for _ in gateway.frames(tick, now_s, blocked):

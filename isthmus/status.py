@@ -45,7 +45,10 @@ def status(node: Node, config: Config) -> dict[str, Any]:
         "lag_ticks": node.ticker.lag(time.monotonic(), node.shard.tick),
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
-        "regions": [{"region": 0, "epoch": node.shard.state.config.epoch, "entities": node.gateway.mirror.count}],
+        "regions": [
+            {"region": number, "epoch": core.epoch, "entities": core.entities}
+            for number, core in node.shard.regions.items()
+        ],
     }
 
 

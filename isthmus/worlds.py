@@ -19,7 +19,7 @@ from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
 from shard.behaviours.api import Script
 from shard.config import ShardConfig
-from shard.region import RegionCore
+from shard.core import ShardCore
 
 if TYPE_CHECKING:
     from shard.phases.replay import ReplayMotion
@@ -37,7 +37,7 @@ class Assembly:
     """What ``isthmus serve`` runs."""
 
     place: Place | None
-    shard: RegionCore
+    shard: ShardCore
     facts: GatewayFacts
 
 
@@ -119,7 +119,9 @@ def assemble(config: Config, version: str) -> Assembly:
         server=f"isthmus {version}",
         idle_ack_ms=config.limits.idle_ack_ms,
     )
-    return Assembly(place, RegionCore(shard_config, place, scripts, options=options, replay_motion=replay), facts)
+    shard = ShardCore(shard_config, place, scripts, options=options)
+    shard.add_region(0, 1, start=True, replay_motion=replay)
+    return Assembly(place, shard, facts)
 
 
 def make_gateway(

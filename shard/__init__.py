@@ -1,2 +1,2 @@
-"""The shard: simulates the regions it owns. ``shard.region.RegionCore`` is one of them; shells only feed and
-publish."""
+"""The shard: simulates the regions it owns. ``shard.core.ShardCore`` is the whole of it, ``shard.region.RegionCore``
+one region; shells only feed and publish."""

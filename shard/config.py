@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ShardConfig:
-    """What a :class:`shard.region.RegionCore` is told once. Raises ValueError with all mistakes at once."""
+    """What a :class:`shard.core.ShardCore` is told once, and each of its regions. Raises ValueError with
+    all mistakes at once."""
 
     seed: int = 1
     """The world's randomness (0 to 2**63 - 1)."""

@@ -88,6 +88,16 @@ class RegionCore:
         return self.state.links.counts
 
     @property
+    def epoch(self) -> int:
+        """Of the owner that this is."""
+        return self.state.config.epoch
+
+    @property
+    def entities(self) -> int:
+        """How many entities are simulated here."""
+        return len(self.state.table.rows())
+
+    @property
     def tick(self) -> int:
         """The last tick that was stepped to."""
         return self.state.tick

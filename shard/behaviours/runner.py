@@ -7,6 +7,7 @@ declarations. Invariants: a behaviour that raises is switched off, what it asked
 
 import traceback
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,8 @@ class Runner:
     """The behaviours of all scripts, in order."""
 
     def __init__(self, scripts: Sequence[Script], registry: Registry, table: Table, world: World) -> None:
-        self.behaviours = [behaviour for script in scripts for behaviour in script.behaviours]
+        # Copies: one that fails here is switched off here, not in every region that runs the same scripts.
+        self.behaviours = [copy(behaviour) for script in scripts for behaviour in script.behaviours]
         self.timers = Timers()
         self.pending = Pending()
         self.faults: list[Fault] = []

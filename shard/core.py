@@ -1,0 +1,211 @@
+"""The core of a shard process: the regions that it owns, stepped together; they speak to each other as to strangers.
+
+Decides which message is for which region, and the order of regions (by number). Invariants: a region is stepped only
+while it is not frozen; what a region tells a neighbour in this process is taken in by that one's next step, as if it
+had come over a link; equal inputs give equal results. Not responsible for: who owns a region (``cluster``), sending.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from protocol.border import Border
+from protocol.link import RegionDelta, Upward
+from protocol.place import Place
+from shard.behaviours.api import Script
+from shard.behaviours.runner import Fault
+from shard.border.links import Square
+from shard.config import ShardConfig
+from shard.phases.replay import ReplayMotion
+from shard.region import TICKS_MAX, RegionCore
+
+CATCH_UP_STEPS = 2
+"""Steps of a region in one step of the process: one that was on its way between processes catches up with the rest."""
+
+
+@dataclass(slots=True)
+class Published:
+    """What one step of a region is for its gateways: ``delta`` for each of ``gateways``, and for those in ``subscribe``
+    ``snapshot()`` instead of it."""
+
+    delta: RegionDelta
+    gateways: list[int]
+    subscribe: list[int]
+    snapshot: Callable[[], RegionDelta]
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What a step obliges its shell to do: send ``published``, in this order; send each of ``borders`` to the owner of
+    the region that it names; log ``faults``; look up the owners of ``lost`` regions in the store, and drop those that
+    are another's now."""
+
+    published: list[Published] = field(default_factory=list)
+    borders: list[Border] = field(default_factory=list)
+    faults: list[tuple[int, Fault]] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+
+
+class ShardCore:
+    """All regions of one process. Regions are added by ``add_region`` (fresh) or ``take_region`` (moved here).
+
+    ``config``: of all regions; number, epoch, square, neighbours and ids are told for each.
+    """
+
+    def __init__(
+        self,
+        config: ShardConfig,
+        place: Place | None = None,
+        scripts: Sequence[Script] = (),
+        *,
+        options: Mapping[str, Any] | None = None,
+        tick: int = 0,
+    ) -> None:
+        self.config = config
+        self.place = place
+        self.tick = tick
+        """The last tick that was stepped to."""
+        self.regions: dict[int, RegionCore] = {}
+        self.frozen: set[int] = set()
+        self.on_phase: Callable[[str], None] | None = None
+        """Called with the name of each phase as it begins, and with "" after a region's last."""
+        self._scripts = scripts
+        self._options = options or {}
+        self._far_slack = 1.0
+        self._inbox: list[Border] = []
+
+    # ------------------------------------------------------------------------------------------------------- regions
+    def add_region(
+        self,
+        region: int,
+        epoch: int,
+        square_m: Square | None = None,
+        neighbours: Sequence[tuple[int, Square]] = (),
+        *,
+        first_id: int = 1,
+        id_count: int = 1 << 40,
+        start: bool = False,
+        replay_motion: ReplayMotion | None = None,
+    ) -> RegionCore:
+        """Own a region that begins empty: of a new world, or because its owner died. ``start``: run the scripts'
+        ``start`` in it (in one region of a new world). Raises ValueError if it is owned already."""
+        config = self._config(region, epoch, square_m, neighbours, start, first_id, id_count)
+        core = RegionCore(
+            config, self.place, self._scripts, options=self._options, tick=self.tick, replay_motion=replay_motion
+        )
+        return self._own(core)
+
+    def take_region(
+        self, region: int, dump: bytes, epoch: int, square_m: Square, neighbours: Sequence[tuple[int, Square]]
+    ) -> RegionCore:
+        """Load a region that moves here. It stays frozen until ``thaw_region``: its former owner writes the record
+        first. Raises ValueError for another world's dump, or if it is owned already."""
+        config = self._config(region, epoch, square_m, neighbours, False, 1, 1)
+        core = RegionCore(config, self.place, self._scripts, options=self._options)
+        core.restore(dump)
+        self.frozen.add(region)
+        return self._own(core)
+
+    def freeze_region(self, region: int) -> bytes:
+        """Step a region no more, and return its dump for the new owner."""
+        self.frozen.add(region)
+        return self.regions[region].dump()
+
+    def thaw_region(self, region: int, epoch: int | None = None) -> None:
+        """Go on with a frozen region: the new owner after the record was written (``epoch``: what it says, if that is
+        not what was foreseen), the old one if the move failed. Raises ValueError if the epoch would go back."""
+        if epoch is not None:
+            self.regions[region].set_epoch(epoch)
+        self.frozen.discard(region)
+
+    def drop_region(self, region: int) -> None:
+        """Forget a region: it is another's."""
+        del self.regions[region]
+        self.frozen.discard(region)
+        self._inbox = [message for message in self._inbox if message.target != region]
+
+    def _config(
+        self,
+        region: int,
+        epoch: int,
+        square_m: Square | None,
+        neighbours: Sequence[tuple[int, Square]],
+        start: bool,
+        first_id: int,
+        id_count: int,
+    ) -> ShardConfig:
+        if region in self.regions:
+            raise ValueError(f"region {region} is owned already")
+        return replace(
+            self.config,
+            region=region,
+            epoch=epoch,
+            square_m=square_m,
+            neighbours=tuple(neighbours),
+            start=start,
+            first_id=first_id,
+            id_count=id_count,
+        )
+
+    def _own(self, core: RegionCore) -> RegionCore:
+        self.regions[core.state.config.region] = core
+        self.regions = dict(sorted(self.regions.items()))
+        core.shed(self._far_slack)
+        return core
+
+    # --------------------------------------------------------------------------------------------------------- steps
+    def step(self, tick: int, upward: Sequence[Upward] = (), border: Sequence[Border] = ()) -> StepResult:
+        """Take in what came, in any order and however often, and step all regions that are not frozen to ``tick``.
+
+        A region that is further behind makes up to CATCH_UP_STEPS steps. Raises ValueError unless ``tick`` is 1 to
+        TICKS_MAX after the last one.
+        """
+        if not 1 <= tick - self.tick <= TICKS_MAX:
+            raise ValueError(f"step to tick {tick} after {self.tick}: a step covers 1 to {TICKS_MAX} ticks")
+        self.tick = tick
+        result = StepResult()
+        inbox, self._inbox = [*self._inbox, *border], []
+        for number, core in self.regions.items():
+            if number not in self.frozen:
+                said = [message for message in upward if message.region == number]
+                told = [message for message in inbox if message.target == number]
+                self._step(number, core, said, told, result)
+        return result
+
+    def _step(
+        self, number: int, core: RegionCore, said: Sequence[Upward], told: Sequence[Border], result: StepResult
+    ) -> None:
+        core.on_phase = self.on_phase
+        anew: list[int] = []
+        for left in reversed(range(CATCH_UP_STEPS)):
+            if core.tick >= self.tick:
+                return
+            step = core.step(min(self.tick, core.tick + TICKS_MAX), said, told)
+            said, told = (), ()
+            anew += step.subscribe
+            if left and core.tick < self.tick:  # a snapshot is as of the last step
+                gateways, subscribe = [g for g in step.gateways if g not in anew], []
+            else:
+                gateways, subscribe = step.gateways, anew
+            snapshot = partial(core.snapshot_delta, step.delta.seq)
+            result.published.append(Published(step.delta, gateways, subscribe, snapshot))
+            result.faults += [(number, fault) for fault in step.faults]
+            if step.lost:
+                result.lost.append(number)
+            for message in step.borders:
+                (self._inbox if message.target in self.regions else result.borders).append(message)
+
+    def shed(self, far_slack: float) -> None:
+        """Let far levels be off by ``far_slack`` times their tolerance, to save work when overloaded."""
+        self._far_slack = far_slack
+        for core in self.regions.values():
+            core.shed(far_slack)
+
+    # ---------------------------------------------------------------------------------------------------------- facts
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Kinds and components for WELCOME (STANDARD.md §3). Raises LookupError while there is no region."""
+        for core in self.regions.values():
+            return core.schema
+        raise LookupError("no region is here")
