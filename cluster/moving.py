@@ -20,7 +20,7 @@ Not responsible for: who should own what (``cluster.placer``), stepping and dump
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from protocol.moving import Declined, Loaded, Offer, Withdrawn, Word, Yours
+from protocol.moving import Declined, Loaded, Offer, Please, Withdrawn, Word, Yours
 
 PATIENCE_S = 1.0
 """Silence of the target after which the owner goes on itself: people stand still meanwhile."""
@@ -284,6 +284,8 @@ class Moving:
                     return []
                 coming.owned_epoch = word.epoch
                 return self._begin(word.region, coming)
+            case Please():
+                return []  # whoever composes the shard decides about it, and calls ``ask``
 
     def _offered(self, member: str, offer: Offer, owns: bool, now_s: float) -> list[Action]:
         if owns or offer.region in self.departures:

@@ -49,7 +49,16 @@ class Yours(msgspec.Struct, array_like=True, tag=5, frozen=True):
     epoch: int
 
 
-Word = Offer | Loaded | Declined | Withdrawn | Yours
+class Please(msgspec.Struct, array_like=True, tag=6, frozen=True):
+    """The placer asks the owner of ``epoch`` to move ``region`` to the member ``to``. It may be said again, and too
+    late."""
+
+    region: int
+    epoch: int
+    to: str
+
+
+Word = Offer | Loaded | Declined | Withdrawn | Yours | Please
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
 

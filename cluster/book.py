@@ -1,0 +1,127 @@
+"""What a process knows of the others from its watch of the store: members, regions, who places.
+
+Invariants: the newest epoch that was ever seen of a region is never forgotten, whatever the store says later (a store
+restored from a backup, a peer that knows more); what the store says replaces everything else. Not responsible for:
+acting on it.
+"""
+
+from dataclasses import dataclass, field
+
+from cluster.records import (
+    GATEWAY,
+    MEMBERS,
+    PLACER,
+    REGIONS,
+    SHARD,
+    WORLD,
+    MemberRecord,
+    RecordError,
+    RegionRecord,
+    WorldRecord,
+    read,
+    region_of,
+)
+from cluster.store.contract import Record, Relisted, WatchItem
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A living member. ``lease`` tells its lives apart."""
+
+    name: str
+    lease: int
+    record: MemberRecord
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A region's record, and the revision to compare with when it is changed."""
+
+    record: RegionRecord
+    revision: int
+
+
+@dataclass(slots=True)
+class Book:
+    """``problems``: records that could not be read, for the log; taken and emptied by whoever logs."""
+
+    world: WorldRecord | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    regions: dict[int, Owner] = field(default_factory=dict)
+    placer: str | None = None
+    epochs: dict[int, int] = field(default_factory=dict)
+    revision: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def watched(self, item: WatchItem) -> set[int]:
+        """Take over what the watch told; returns the regions whose record changed."""
+        before = dict(self.regions)
+        if isinstance(item, Relisted):
+            self.world, self.placer = None, None
+            self.members, self.regions = {}, {}
+            for record in item.records:
+                self._put(record.key, record)
+        else:
+            for change in item.changes:
+                self._put(change.key, change.record)
+        self.revision = item.revision
+        both = before.keys() | self.regions.keys()
+        return {region for region in both if before.get(region) != self.regions.get(region)}
+
+    def _put(self, key: str, record: Record | None) -> None:
+        try:
+            if key.startswith(MEMBERS):
+                self._member(key, record)
+            elif key.startswith(REGIONS):
+                self._region(key, record)
+            elif key == WORLD:
+                self.world = None if record is None else read(key, record.value, WorldRecord)
+            elif key == PLACER:
+                self.placer = None if record is None else record.value.decode(errors="replace")
+        except RecordError as error:
+            self.problems.append(str(error))
+
+    def _member(self, key: str, record: Record | None) -> None:
+        name = key.removeprefix(MEMBERS)
+        self.members.pop(name, None)
+        if record is not None and record.lease is not None:
+            told = read(key, record.value, MemberRecord)
+            self.members[name] = Member(name, record.lease, told, record.mod_revision)
+
+    def _region(self, key: str, record: Record | None) -> None:
+        region = region_of(key)
+        self.regions.pop(region, None)
+        if record is not None:
+            told = read(key, record.value, RegionRecord)
+            self.regions[region] = Owner(told, record.mod_revision)
+            self.saw(region, told.epoch)
+
+    def saw(self, region: int, epoch: int) -> None:
+        """An epoch was seen, in the store or in a message."""
+        if epoch > self.epochs.get(region, 0):
+            self.epochs[region] = epoch
+
+    def is_stale(self, region: int, epoch: int) -> bool:
+        """Whether a newer epoch of the region is known: nothing of this one counts any more."""
+        return epoch < self.epochs.get(region, 0)
+
+    def is_alive(self, name: str, lease: int) -> bool:
+        """Whether this life of a member goes on, as far as the store has told."""
+        member = self.members.get(name)
+        return member is not None and member.lease == lease
+
+    def owner(self, region: int) -> Member | None:
+        """The living owner of a region."""
+        owner = self.regions.get(region)
+        if owner is None or not self.is_alive(owner.record.owner, owner.record.lease):
+            return None
+        return self.members[owner.record.owner]
+
+    def shards(self) -> list[Member]:
+        """Living shards by name."""
+        return [m for _, m in sorted(self.members.items()) if m.record.kind == SHARD]
+
+    def gateways(self) -> list[Member]:
+        """Living gateways by name."""
+        return [m for _, m in sorted(self.members.items()) if m.record.kind == GATEWAY]

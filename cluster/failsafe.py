@@ -1,0 +1,93 @@
+"""The failsafe: a world that goes on while the store answers nobody, as Patroni's failsafe mode lets a primary go on.
+
+Rule: once the store has not answered for AWAY_S, a member asks every member that it last knew, each PERIOD_S. If all
+consent within the period, it may act for GRANT_S from when it *sent* the question. One objection, or one silence,
+gives nothing, and the member stops when what it has runs out. A member consents if the store does not answer it
+either, and it knows of no newer epoch of the asker's regions.
+
+Why this is safe: the placer is asked like everybody; it could give a region away only while the store answers it, and
+then it objects. A member that is cut off from some others hears silence. A member alone in the world is asked by
+nobody and has nobody to ask: it goes on, for nobody else can act.
+Invariant: a consent counts for its own round alone. Not responsible for: who is asked through which link.
+"""
+
+from dataclasses import dataclass, field
+
+from cluster.book import Book
+from protocol.failsafe import Consent, Objection, Question, Word
+
+AWAY_S = 1.2
+"""A little over a keep-alive's interval: one lost answer is no emergency."""
+PERIOD_S = 0.5
+GRANT_S = 1.5
+"""Three periods: one lost round does not stop the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a word to a member."""
+
+    member: str
+    word: Word
+
+
+@dataclass(slots=True)
+class FailsafeCore:
+    """One member's failsafe. ``until_s``: until when it may act because all consented; give it to ``MemberCore``."""
+
+    name: str
+    until_s: float = -1.0
+    rounds: int = 0
+    objections: int = 0
+    _asked_s: float = -1.0e9
+    _missing: set[str] = field(default_factory=set)
+    _objected: bool = False
+
+    def is_away(self, answered_s: float, now_s: float) -> bool:
+        """Whether the store counts as not answering. ``answered_s``: when it last did."""
+        return now_s - answered_s >= AWAY_S
+
+    def tick(self, book: Book, claims: dict[int, int], answered_s: float, now_s: float) -> list[Tell]:
+        """Time passed. ``claims``: regions and epochs that this member owns."""
+        if not claims or not self.is_away(answered_s, now_s):
+            self._missing.clear()
+            self._asked_s = -1.0e9
+            return []
+        if now_s - self._asked_s < PERIOD_S:
+            return []
+        self.rounds += 1
+        self._asked_s, self._objected = now_s, False
+        self._missing = {member for member in book.members if member != self.name}
+        self._grant()
+        return [Tell(member, Question(self.rounds, claims)) for member in sorted(self._missing)]
+
+    def heard(self, member: str, word: Word, book: Book, answered_s: float, now_s: float) -> list[Tell]:
+        """A member asked or answered."""
+        match word:
+            case Question():
+                return [Tell(member, self._answer(word, book, answered_s, now_s))]
+            case Consent():
+                if word.round == self.rounds and member in self._missing:
+                    self._missing.discard(member)
+                    self._grant()
+            case Objection():
+                for region, epoch in word.epochs.items():
+                    book.saw(region, epoch)
+                if word.round == self.rounds and member in self._missing:
+                    self._objected = True
+                    self.objections += 1
+        return []
+
+    def _grant(self) -> None:
+        if not self._missing and not self._objected:
+            self.until_s = max(self.until_s, self._asked_s + GRANT_S)
+
+    def _answer(self, question: Question, book: Book, answered_s: float, now_s: float) -> Consent | Objection:
+        newer = {
+            region: book.epochs[region] for region, epoch in question.claims.items() if book.is_stale(region, epoch)
+        }
+        if newer:
+            return Objection(question.round, "newer epochs are known here", newer)
+        if not self.is_away(answered_s, now_s):
+            return Objection(question.round, "the store answers here", {})
+        return Consent(question.round)

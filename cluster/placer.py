@@ -1,0 +1,167 @@
+"""The one elected placer: gives away regions that nobody owns, and asks owners to move regions for balance or a drain.
+
+Theory of operation. The key ``placer`` is put if it is absent, with the lease of this process's membership; its value
+names that life, and every record that a placer writes is written only while the key has that value, so a placer that
+has been replaced writes nothing. Orphans are regions without a record, or whose record names a life of a member that
+the store has ended. Planned moves are only asked for: owners carry them out (``moving``).
+
+Waiting: a placer that is new, or that could not reach the store lately, first waits SETTLE_S, so that members which
+the failsafe let go on can take up their leases and their regions again, and so that nobody acts on a consent any more.
+Invariant: epochs of records only grow, and stay above every epoch that this process has seen. Not responsible for: how
+load is measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster import plan
+from cluster.asks import Answer, Ask, Asking
+from cluster.book import Book
+from cluster.failsafe import AWAY_S, GRANT_S
+from cluster.member import MemberCore, State
+from cluster.plan import Host
+from cluster.records import PLACER, RegionRecord, region_key, write
+from cluster.regions import Layout
+from cluster.store.contract import KeyAbsent, Put, RevisionIs, Transaction, ValueIs
+
+SETTLE_S = 3.0
+PLACE_EVERY_S = 0.25
+BALANCE_EVERY_S = 5.0
+REST_S = 30.0
+"""A region that was moved stays for so long at least."""
+MOVES_MAX = 2
+"""Planned moves that are asked for at once."""
+ASK_AGAIN_S = 3.0
+RECORDS_MAX = 100
+"""Records written in one transaction; the store takes 128 items."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskMove:
+    """Ask the member ``owner``, who owns ``region`` under ``epoch``, to move it to ``to``."""
+
+    owner: str
+    region: int
+    epoch: int
+    to: str
+
+
+Action = Ask | AskMove
+
+
+class PlacerCore:
+    """A candidate, and the placer once elected. It lives beside the ``MemberCore`` of its process."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.placed = 0
+        """Records written for orphans."""
+        self.elections = 0
+        self._asking: Asking[Action] = Asking()
+        self._busy = False
+        self._settled_s = -1.0e9
+        self._elected: str | None = None
+        self._place_s = -1.0e9
+        self._balance_s = -1.0e9
+        self._moved_s: dict[int, float] = {}
+        self._asked_s: dict[int, float] = {}
+
+    def is_placer(self, member: MemberCore, now_s: float) -> bool:
+        """Whether this process places now."""
+        return member.owned_lease(now_s) and member.book.placer is not None and member.book.placer == self._life(member)
+
+    @staticmethod
+    def _life(member: MemberCore) -> str | None:
+        return None if member.lease is None else f"{member.name}/{member.lease.id:x}"
+
+    def answered(self, number: int, answer: Answer, now_s: float) -> list[Action]:
+        """The store answered a question of this core."""
+        return list(self._asking.answered(number, answer, now_s))
+
+    def _asked(self, answer: Answer, now_s: float) -> Sequence[Action]:
+        self._busy = False  # the watch tells what became of it
+        return ()
+
+    def tick(self, member: MemberCore, now_s: float) -> list[Action]:
+        """Time passed."""
+        if now_s - member.answered_s >= AWAY_S:
+            self._settled_s = now_s + SETTLE_S
+        if member.state is not State.IN or not member.owned_lease(now_s):
+            self._elected, self._busy = None, False
+            self._asking.forget()
+            return []
+        book, life = member.book, self._life(member)
+        assert life is not None
+        assert member.lease is not None
+        if book.placer is None:
+            if self._busy:
+                return []
+            self._busy = True
+            candidacy = Transaction((KeyAbsent(PLACER),), (Put(PLACER, life.encode(), member.lease.id),))
+            return [self._asking.ask(candidacy, self._asked)]
+        if book.placer != life:
+            return []
+        if self._elected != life:
+            self._elected, self._busy = life, False
+            self.elections += 1
+            self._settled_s = max(self._settled_s, now_s + SETTLE_S if book.regions else now_s)
+        if self._busy or now_s < self._settled_s or now_s - self._place_s < PLACE_EVERY_S:
+            return []
+        self._place_s = now_s
+        orphans = [region for region in self.layout.all() if book.owner(region) is None]
+        if orphans:
+            return self._place(orphans, book, life)
+        return self._move(book, now_s)
+
+    def _hosts(self, book: Book) -> list[Host]:
+        owned: dict[str, dict[int, float]] = {}
+        for region in book.regions:
+            owner = book.owner(region)
+            if owner is not None:
+                weight = owner.record.regions.get(region, plan.WEIGHT_LEAST)
+                owned.setdefault(owner.name, {})[region] = weight
+        return [
+            Host(m.name, m.record.load, owned.get(m.name, {}), m.record.draining) for m in book.shards()
+        ]  # fmt: skip
+
+    def _place(self, orphans: list[int], book: Book, life: str) -> list[Action]:
+        given = plan.assign(orphans[:RECORDS_MAX], self._hosts(book), self.layout)
+        compares: list[ValueIs | RevisionIs | KeyAbsent] = [ValueIs(PLACER, life.encode())]
+        puts = []
+        for region, name in given.items():
+            entry, key = book.regions.get(region), region_key(region)
+            compares.append(KeyAbsent(key) if entry is None else RevisionIs(key, entry.revision))
+            epoch = max(book.epochs.get(region, 0), 0 if entry is None else entry.record.epoch) + 1
+            puts.append(Put(key, write(RegionRecord(name, book.members[name].lease, epoch))))
+        if not puts:
+            return []
+        self._busy = True
+        self.placed += len(puts)
+        return [self._asking.ask(Transaction(tuple(compares), tuple(puts)), self._asked)]
+
+    def _move(self, book: Book, now_s: float) -> list[Action]:
+        hosts = self._hosts(book)
+        wanted = plan.drain(hosts, self.layout)
+        if not wanted and now_s - self._balance_s >= BALANCE_EVERY_S:
+            self._balance_s = now_s
+            movable = frozenset(r for r in book.regions if now_s - self._moved_s.get(r, -1.0e9) >= REST_S)
+            best = plan.balance(hosts, self.layout, movable)
+            wanted = [] if best is None else [best]
+        under_way = sum(now_s - at_s < ASK_AGAIN_S for at_s in self._asked_s.values())
+        actions: list[Action] = []
+        for move in wanted:
+            if under_way >= MOVES_MAX:
+                break
+            if now_s - self._asked_s.get(move.region, -1.0e9) < ASK_AGAIN_S:
+                continue
+            under_way += 1
+            self._asked_s[move.region] = self._moved_s[move.region] = now_s
+            actions.append(AskMove(move.source, move.region, book.regions[move.region].record.epoch, move.target))
+        for region, at_s in list(self._asked_s.items()):
+            owner = book.regions.get(region)
+            if now_s - at_s >= ASK_AGAIN_S or owner is None:
+                del self._asked_s[region]
+        return actions
+
+
+assert SETTLE_S > GRANT_S

@@ -1,0 +1,119 @@
+"""Who should own what: pure functions from what is known to what should be.
+
+Measure: a shard's load is the part of a tick that it works; a region's weight its part of that. Neighbouring regions
+belong together, because what crosses between two shards costs both. Invariants: same arguments, same plan; a plan never
+names a draining shard as a target; nothing moves unless it gains HYSTERESIS. Not responsible for: carrying it out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cluster.regions import Layout
+
+HYSTERESIS = 0.15
+"""Part of a tick that a move must take off the busiest shard: less is within what measurements swing by."""
+BUSY = 0.35
+"""A shard below this part of a tick is nobody's worry: everything stays where it is."""
+AFFINITY = 0.05
+"""What a neighbour on the same shard is worth, as part of a tick."""
+WEIGHT_LEAST = 0.01
+"""Weight of a region that nobody has measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One shard: its load, its regions with their weights, whether it drains."""
+
+    name: str
+    load: float
+    regions: Mapping[int, float]
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """``region`` should go from ``source`` to ``target``."""
+
+    region: int
+    source: str
+    target: str
+
+
+def assign(orphans: Sequence[int], hosts: Sequence[Host], layout: Layout) -> dict[int, str]:
+    """A host for each orphan: the least loaded, neighbours together. Empty if no host takes any.
+
+    With equal hosts and nothing owned the regions are cut into runs of the quadtree's order, which keeps squares whole.
+    """
+    takers = [host for host in hosts if not host.draining]
+    if not takers or not orphans:
+        return {}
+    load = {host.name: host.load for host in takers}
+    held = {host.name: set(host.regions) for host in takers}
+    fair = (len(orphans) + sum(map(len, held.values()))) / len(takers)
+    given: dict[int, str] = {}
+    for region in sorted(orphans):
+        near = layout.neighbours(region)
+
+        def cost(name: str, near: Sequence[int] = near) -> tuple[float, str]:
+            crowded = max(0.0, len(held[name]) + 1 - fair) / fair
+            together = sum(other in held[name] for other in near)
+            return load[name] + crowded - AFFINITY * together, name
+
+        best = min(load, key=cost)
+        given[region] = best
+        held[best].add(region)
+        load[best] += WEIGHT_LEAST
+    return given
+
+
+def drain(hosts: Sequence[Host], layout: Layout) -> list[Move]:
+    """Moves that empty the draining hosts."""
+    moves = []
+    for host in hosts:
+        if host.draining:
+            targets = assign(sorted(host.regions), hosts, layout)
+            moves += [Move(region, host.name, target) for region, target in targets.items()]
+    return moves
+
+
+def balance(hosts: Sequence[Host], layout: Layout, movable: frozenset[int]) -> Move | None:
+    """The one move that helps the busiest host most, or None. ``movable``: regions that have not moved lately."""
+    takers = [host for host in hosts if not host.draining]
+    if len(takers) < 2:
+        return None
+    busiest = max(takers, key=lambda host: (host.load, host.name))
+    if busiest.load < BUSY or len(busiest.regions) < 2:
+        return None
+    best: tuple[float, int, str] | None = None
+    for region, weight in sorted(busiest.regions.items()):
+        if region not in movable or weight <= 0:
+            continue
+        near = layout.neighbours(region)
+        left_behind = sum(other in busiest.regions for other in near)
+        for host in takers:
+            if host.name == busiest.name:
+                continue
+            peak = max(busiest.load - weight, host.load + weight)
+            joined = sum(other in host.regions for other in near)
+            gain = busiest.load - peak
+            score = gain + AFFINITY * (joined - left_behind)
+            if gain >= HYSTERESIS and (best is None or score > best[0]):
+                best = (score, region, host.name)
+    return None if best is None else Move(best[1], busiest.name, best[2])
+
+
+def gateway_for(region: int, gateways: Mapping[str, tuple[int, Mapping[int, float]]], layout: Layout) -> str | None:
+    """The gateway for a newcomer in ``region``. ``gateways``: name to (sessions, sessions by region).
+
+    The one that mirrors the region or its neighbours already, unless it has a quarter more sessions than the emptiest.
+    """
+    if not gateways:
+        return None
+    least = min(sessions for sessions, _ in gateways.values())
+    near = {region, *(layout.neighbours(region) if layout.holds(region) else ())}
+
+    def cost(name: str) -> tuple[float, int, str]:
+        sessions, regions = gateways[name]
+        return -sum(count for other, count in regions.items() if other in near), sessions, name
+
+    return min((name for name, (sessions, _) in gateways.items() if sessions <= 1.25 * least + 10), key=cost)

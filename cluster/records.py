@@ -1,0 +1,93 @@
+"""What the store holds for a world: keys and typed values (docs/CLUSTER.md, "Who owns what").
+
+Values are msgpack maps, so that a newer process may add a field. Invariant: ``read_*`` raises :class:`RecordError` and
+nothing else, and names the key. Not responsible for: who writes what when.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+WORLD = "world"
+MEMBERS = "member/"
+REGIONS = "region/"
+PLACER = "placer"
+IDS = "ids"
+KIND_PLACER, SHARD, GATEWAY = "placer", "shard", "gateway"
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class RecordError(Exception):
+    """A value in the store is not what its key promises; the text names the key."""
+
+
+class WorldRecord(msgspec.Struct, frozen=True):
+    """What all processes of a world must agree on. ``start_unix_ms``: the time of tick 0; ``side_m``, ``level``: the
+    regions (``regions.Layout``)."""
+
+    name: str
+    start_unix_ms: int
+    rate_hz: int
+    seed: int
+    side_m: float
+    level: int
+
+
+class MemberRecord(msgspec.Struct, frozen=True):
+    """A living process. ``kind``: SHARD, GATEWAY or KIND_PLACER; ``link``: where its links listen; ``url``: a gateway's
+    address for clients; ``load``: part of a tick that it works; ``regions``: that part by region."""
+
+    kind: str
+    link: str
+    url: str = ""
+    draining: bool = False
+    load: float = 0.0
+    sessions: int = 0
+    regions: dict[int, float] = {}
+
+
+class RegionRecord(msgspec.Struct, frozen=True):
+    """Who owns a region. ``lease``: of the owner's membership, so that a process that came back under the same name
+    is not taken for the one that had the region; ``move``: the planned move that made it so, or 0."""
+
+    owner: str
+    lease: int
+    epoch: int
+    move: int = 0
+
+
+def member_key(name: str) -> str:
+    """The key of a member."""
+    return MEMBERS + name
+
+
+def region_key(region: int) -> str:
+    """The key of a region."""
+    return f"{REGIONS}{region}"
+
+
+def region_of(key: str) -> int:
+    """The region of a key. Raises RecordError."""
+    tail = key.removeprefix(REGIONS)
+    if key == tail or not tail.isdecimal():
+        raise RecordError(f"{key}: not the key of a region")
+    return int(tail)
+
+
+def write(record: msgspec.Struct) -> bytes:
+    """A record's bytes."""
+    return msgspec.msgpack.encode(record)
+
+
+def read(key: str, value: bytes, kind: type[_T]) -> _T:
+    """A record from its bytes. Raises RecordError."""
+    try:
+        return msgspec.msgpack.decode(value, type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise RecordError(f"{key}: {kind.__name__} was expected: {error}") from None
+
+
+def plain(record: msgspec.Struct) -> dict[str, Any]:
+    """For people: the fields by name."""
+    return msgspec.structs.asdict(record)

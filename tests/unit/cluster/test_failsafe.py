@@ -1,0 +1,84 @@
+"""The failsafe's words, and its rule in the small; the rule in the large is tested with ownership."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.book import Book, Member
+from cluster.failsafe import AWAY_S, GRANT_S, PERIOD_S, FailsafeCore, Tell
+from cluster.records import SHARD, MemberRecord
+from protocol.codes import ProtocolViolation
+from protocol.failsafe import Consent, Objection, Question, decode, encode
+
+CLAIMS = {4: 2}
+
+
+def book(*names: str) -> Book:
+    made = Book()
+    made.members = {name: Member(name, 7, MemberRecord(SHARD, name), 1) for name in names}
+    return made
+
+
+def test_all_must_consent_and_the_grant_counts_from_the_question() -> None:
+    core, known = FailsafeCore("a"), book("a", "b", "c")
+    assert core.tick(known, CLAIMS, 0.0, AWAY_S - 0.01) == []
+    told = core.tick(known, CLAIMS, 0.0, AWAY_S)
+    assert told == [Tell("b", Question(1, CLAIMS)), Tell("c", Question(1, CLAIMS))]
+    core.heard("b", Consent(1), known, 0.0, AWAY_S + 0.1)
+    assert core.until_s < 0
+    core.heard("c", Consent(1), known, 0.0, AWAY_S + 0.3)
+    assert core.until_s == AWAY_S + GRANT_S
+
+
+def test_a_late_consent_a_repeated_one_and_a_strangers_change_nothing() -> None:
+    core, known = FailsafeCore("a"), book("a", "b", "c")
+    core.tick(known, CLAIMS, 0.0, AWAY_S)
+    core.tick(known, CLAIMS, 0.0, AWAY_S + PERIOD_S)
+    for member, number in (("b", 1), ("c", 1), ("b", 2), ("b", 2), ("x", 2)):
+        core.heard(member, Consent(number), known, 0.0, AWAY_S + PERIOD_S)
+    assert core.until_s < 0
+
+
+def test_one_objection_is_enough_and_teaches_epochs() -> None:
+    core, known = FailsafeCore("a"), book("a", "b", "c")
+    core.tick(known, CLAIMS, 0.0, AWAY_S)
+    core.heard("b", Objection(1, "newer", {4: 9}), known, 0.0, AWAY_S)
+    core.heard("b", Consent(1), known, 0.0, AWAY_S)
+    core.heard("c", Consent(1), known, 0.0, AWAY_S)
+    assert core.until_s < 0
+    assert known.is_stale(4, 8)
+
+
+def test_who_reaches_the_store_or_knows_better_objects() -> None:
+    core, known = FailsafeCore("b"), book("a", "b")
+    question = Question(3, CLAIMS)
+    assert core.heard("a", question, known, 10.0, 20.0) == [Tell("a", Consent(3))]
+    refused = core.heard("a", question, known, 10.0, 10.1)
+    assert isinstance(refused[0].word, Objection)
+    known.saw(4, 3)
+    refused = core.heard("a", question, known, 10.0, 20.0)
+    assert isinstance(refused[0].word, Objection)
+    assert refused[0].word.epochs == {4: 3}
+
+
+def test_a_member_alone_goes_on() -> None:
+    core = FailsafeCore("a")
+    assert core.tick(book("a"), CLAIMS, 0.0, AWAY_S) == []
+    assert core.until_s == AWAY_S + GRANT_S
+
+
+@given(st.binary(max_size=200))
+def test_bytes_from_anywhere_raise_one_error(data: bytes) -> None:
+    try:
+        decode(data)
+    except ProtocolViolation:
+        return
+
+
+def test_words_survive_the_way() -> None:
+    for word in (Question(1, CLAIMS), Consent(2), Objection(3, "no", {1: 2})):
+        assert decode(encode(word)) == word
+        with pytest.raises(ProtocolViolation):
+            decode(encode(word)[:-1])
+    with pytest.raises(ProtocolViolation, match="claims"):
+        decode(encode(Question(1, dict.fromkeys(range(5000), 1))))

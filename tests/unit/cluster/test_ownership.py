@@ -1,0 +1,243 @@
+"""One owner for each region, whatever happens to members, links and store; and all regions owned when it is over."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from cluster.asks import Answer
+from cluster.book import Book
+from cluster.failsafe import FailsafeCore
+from cluster.member import MemberCore
+from cluster.placer import PlacerCore
+from cluster.records import SHARD, region_key
+from cluster.store.contract import Lease, Put, Transaction
+from protocol.failsafe import Consent, Objection, Question
+from tests.unit.cluster.fleet import STEP_S, Faults, Fleet
+
+
+def settled(seed: int = 1, **how: object) -> Fleet:
+    """A fleet in which every region has an owner."""
+    fleet = Fleet(seed, **how)  # type: ignore[arg-type]
+    fleet.run(5.0)
+    assert fleet.all_owned()
+    return fleet
+
+
+def test_a_new_world_is_given_to_all_shards_evenly() -> None:
+    fleet = settled(level=2)
+    share = Counter(names[0] for names in fleet.acting().values())
+    assert set(share) == {"s0", "s1", "s2"}
+    assert max(share.values()) - min(share.values()) <= 2
+    assert {int(e.record.epoch) for e in fleet.processes["s0"].member.book.regions.values()} == {1}
+
+
+def test_regions_of_a_dead_member_go_to_the_living_under_higher_epochs() -> None:
+    fleet = settled()
+    victim = fleet.acting()[fleet.layout.all()[0]][0]
+    before = {region: entry.record.epoch for region, entry in fleet.processes["p0"].member.book.regions.items()}
+    fleet.kill(victim)
+    fleet.run(4.5)
+    assert fleet.all_owned()
+    after = fleet.processes["p0"].member.book.regions
+    for region, entry in after.items():
+        assert entry.record.owner != victim
+        assert entry.record.epoch >= before[region]
+
+
+def test_a_member_that_leaves_gives_its_regions_away_at_once() -> None:
+    fleet = settled()
+    leaver = fleet.processes["s0"]
+    fleet.do(leaver, leaver.member.leave())
+    fleet.run(1.0)
+    assert fleet.all_owned()
+
+
+def test_a_process_that_comes_back_under_its_name_owns_nothing_of_its_former_life() -> None:
+    fleet = settled()
+    held = set(fleet.processes["s0"].member.claims)
+    assert held
+    fleet.kill("s0")
+    fleet.begin("s0", SHARD)
+    fleet.run(1.0)
+    assert not set(fleet.processes["s0"].member.claims) & held
+    fleet.run(8.0)
+    assert fleet.all_owned()
+
+
+def test_a_paused_member_stops_by_itself_when_it_wakes_up() -> None:
+    fleet = settled()
+    sleeper = fleet.processes["s0"]
+    assert sleeper.member.claims
+    sleeper.paused = True
+    fleet.run(6.0)
+    assert fleet.all_owned(), "the others took over meanwhile"
+    sleeper.paused = False
+    fleet.step()
+    assert not sleeper.stepped.keys() & {r for r, names in fleet.acting().items() if names != ["s0"]}
+    fleet.run(8.0)
+    assert fleet.all_owned()
+
+
+def test_without_a_store_the_world_goes_on_as_long_as_all_agree() -> None:
+    fleet = settled()
+    before = fleet.acting()
+    everyone = list(fleet.processes)
+    fleet.isolate("store", everyone)
+    for _ in range(round(20 / STEP_S)):
+        fleet.step()
+        assert fleet.acting() == before
+    fleet.cut.clear()
+    fleet.run(6.0)
+    after = fleet.acting()
+    assert after == before, "leases were taken up again before anything was placed"
+    assert fleet.counts["owned again"] >= len(before)
+    fleet.run(10.0)
+    assert fleet.acting() == before
+
+
+def test_one_silent_member_stops_everybody_while_the_store_is_away() -> None:
+    fleet = settled()
+    everyone = list(fleet.processes)
+    fleet.isolate("store", everyone)
+    fleet.run(5.0)
+    assert fleet.all_owned()
+    fleet.kill("s2")
+    fleet.run(4.0)
+    assert fleet.acting() == {}
+    fleet.cut.clear()
+    fleet.run(15.0)
+    assert fleet.all_owned()
+
+
+def test_a_member_cut_off_from_the_store_alone_is_refused_and_replaced() -> None:
+    fleet = settled()
+    assert fleet.processes["s0"].member.claims
+    fleet.isolate("s0", ["store"])
+    fleet.run(2.75)
+    assert not fleet.processes["s0"].member.owned(fleet.now_s + fleet.processes["s0"].offset_s)
+    assert fleet.processes["s0"].failsafe is not None
+    assert fleet.processes["s0"].failsafe.objections > 0
+    fleet.run(2.0)
+    assert fleet.all_owned()
+
+
+def storm(fleet: Fleet, seconds: float) -> None:
+    """Everything goes wrong at random for a while."""
+    rng = fleet.rng
+    for _ in range(round(seconds)):
+        fleet.faults = Faults(float(rng.choice([0.0, 0.2, 0.5])), float(rng.choice([0.01, 0.3])), 0.2)
+        names = list(fleet.processes)
+        name = str(rng.choice(names))
+        process = fleet.processes[name]
+        match int(rng.integers(9)):
+            case 0:
+                process.paused = True
+                fleet.counts["paused"] += 1
+            case 1:
+                for other in fleet.processes.values():
+                    other.paused = False
+            case 2:
+                fleet.isolate(name, ["store"])
+                fleet.counts["cut from the store"] += 1
+            case 3:
+                fleet.cut.add(("store", name))
+                fleet.counts["cut one way"] += 1
+            case 4:
+                fleet.cut.clear()
+                fleet.faults = Faults()
+                for other in fleet.processes.values():
+                    other.paused = False
+                fleet.run(5.0)
+                fleet.isolate("store", names)
+                fleet.run(4.0)
+                fleet.counts["store away"] += 1
+                fleet.cut.clear()
+                fleet.faults = Faults(slow_s=0.5)
+            case 5:
+                fleet.isolate(name, [other for other in names if other != name])
+                fleet.counts["cut from members"] += 1
+            case 6 | 7:
+                fleet.cut.clear()
+            case 8:
+                if name.startswith("s"):
+                    fleet.kill(name)
+                    fleet.begin(name, SHARD)
+        fleet.run(float(rng.uniform(0.5, 4.0)))
+    fleet.cut.clear()
+    fleet.faults = Faults()
+    for process in fleet.processes.values():
+        process.paused = False
+
+
+def test_one_owner_in_every_storm() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(25):
+        fleet = Fleet(seed)
+        storm(fleet, 25)
+        fleet.run(20.0)
+        assert fleet.all_owned(), f"seed {seed}: {fleet.acting()}"
+        counts += fleet.counts
+    never = [what for what in ("killed", "paused", "cut from the store", "cut one way", "store away", "answer lost",
+             "question lost", "cut from members", "owned", "owned again", "lost") if not counts[what]]  # fmt: skip
+    assert not never, f"these never happened: {never}"
+
+
+class CountsFromTheReply(MemberCore):
+    """Mutant: the lease begins when its answer comes."""
+
+    def answered(self, number: int, answer: Answer, now_s: float) -> list[object]:  # type: ignore[override]
+        if isinstance(answer, Lease):
+            answer = Lease(answer.id, answer.ttl_s, now_s + 0.5)
+        return list(MemberCore.answered(self, number, answer, now_s))
+
+
+class NeverStops(MemberCore):
+    """Mutant: forgets that leases end."""
+
+    def owned_lease(self, now_s: float) -> bool:
+        return self.lease is not None
+
+
+class BlindConsent(FailsafeCore):
+    """Mutant: consents although the store answers it."""
+
+    def _answer(self, question: Question, book: Book, answered_s: float, now_s: float) -> Consent | Objection:
+        return Consent(question.round)
+
+
+class Impatient(PlacerCore):
+    """Mutant: takes a member that it has not heard of lately for dead, and does not wait when the store is back."""
+
+    def tick(self, member: MemberCore, now_s: float) -> list[object]:  # type: ignore[override]
+        self._settled_s = -1.0e9
+        return list(PlacerCore.tick(self, member, now_s))
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [{"member": CountsFromTheReply}, {"member": NeverStops}, {"failsafe": BlindConsent}, {"placer": Impatient}],
+    ids=lambda mutant: next(iter(mutant.values())).__name__,
+)
+def test_mutants_are_found_within_fifty_seeds(mutant: dict[str, Any]) -> None:
+    for seed in range(50):
+        fleet = Fleet(seed, **mutant)
+        try:
+            storm(fleet, 25)
+            fleet.run(20.0)
+        except AssertionError:
+            return
+    pytest.fail("the mutant was not found")
+
+
+def test_records_that_cannot_be_read_are_told_and_change_nothing() -> None:
+    fleet = settled()
+    book = fleet.processes["s0"].member.book
+    before = dict(book.regions)
+    region = fleet.layout.all()[0]
+    fleet.store.transact(Transaction((), (Put(region_key(region), b"\xc1 nonsense"),)))
+    fleet.step()
+    assert book.problems
+    assert region_key(region) in book.problems[0]
+    del before[region]
+    assert {r: entry for r, entry in book.regions.items() if r != region} == before
