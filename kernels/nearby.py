@@ -1,4 +1,5 @@
-"""Who is near: rows sorted into square cells of the ground plane, and queries by radius.
+"""Who is near: rows sorted into square cells of the ground plane, and queries by radius, rays, and who
+stands in whose way.
 
 Decides nothing. Not responsible for: interest of views (``kernels.interest``), which has its own grid in grid units.
 """
@@ -12,6 +13,7 @@ from kernels.jit import jit, jit_allocating
 from kernels.layout import F64, I64, U8
 
 U16 = npt.NDArray[np.uint16]
+U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -168,3 +170,75 @@ def first_hit(
                     if at <= length_m and at < out_m[q]:
                         out_m[q] = at
                         out_row[q] = row
+
+
+@jit
+def part(
+    cells: Cells,
+    rows: I64,
+    id_: U64,
+    pos: F64,
+    before: F64,
+    apart_m: float,
+    height_m: float,
+    least_m: float,
+    out_row: I64,
+    out_push: F64,
+) -> int:
+    """Bodies that came to overlap in a move push each other half of the way apart; returns how many are pushed.
+
+    ``rows`` int64[k] are in ``cells`` by where they are now, ``pos`` float64[n, 3]; ``before`` float64[n, 3]: where
+    they came from. Two overlap if they are nearer than ``apart_m`` on the ground plane and ``height_m`` in height, or
+    if they have passed through each other: then they are pushed back to the sides that they came from. Cells must be at
+    least as wide as ``apart_m`` and the longest way that two can come nearer. Pushes of at least ``least_m`` go to
+    ``out_row`` int64[k], ``out_push`` float64[k, 2]. ``id_`` uint64[n] decides the sides of two in the same place.
+    """
+    pushed = 0
+    for k in range(len(rows)):
+        a = rows[k]
+        ix = np.int64((pos[a, 0] - cells.origin_m[0]) / cells.size_m)
+        iz = np.int64((pos[a, 2] - cells.origin_m[1]) / cells.size_m)
+        px = 0.0
+        pz = 0.0
+        for jx in range(max(int(ix) - 1, 0), min(int(ix) + 2, int(cells.shape[0]))):
+            first = jx * cells.shape[1] + max(iz - 1, 0)
+            end = jx * cells.shape[1] + min(iz + 2, cells.shape[1])
+            for i in range(cells.start[first], cells.start[end]):
+                b = cells.row[i]
+                if a == b or abs(pos[a, 1] - pos[b, 1]) >= height_m:
+                    continue
+                nx = before[a, 0] - before[b, 0]
+                nz = before[a, 2] - before[b, 2]
+                dx = pos[a, 0] - pos[b, 0]
+                dz = pos[a, 2] - pos[b, 2]
+                flipped = nx * dx + nz * dz < 0.0
+                if flipped:
+                    # The nearest that they came to each other on the way, if both moved evenly.
+                    mx = dx - nx
+                    mz = dz - nz
+                    t = min(max(-(nx * mx + nz * mz) / (mx * mx + mz * mz), 0.0), 1.0)
+                    cx = nx + t * mx
+                    cz = nz + t * mz
+                    if cx * cx + cz * cz >= 0.25 * apart_m * apart_m:
+                        flipped = False  # they went past each other, and not through
+                if not flipped:
+                    if dx * dx + dz * dz >= apart_m * apart_m:
+                        continue
+                    nx = dx
+                    nz = dz
+                length = np.sqrt(nx * nx + nz * nz)
+                if length < 1e-6:
+                    nx = 1.0 if id_[a] < id_[b] else -1.0
+                    nz = 0.0
+                    length = 1.0
+                nx /= length
+                nz /= length
+                overlap = apart_m - (dx * nx + dz * nz)
+                px += 0.5 * overlap * nx
+                pz += 0.5 * overlap * nz
+        if px * px + pz * pz >= least_m * least_m:
+            out_row[pushed] = a
+            out_push[pushed, 0] = px
+            out_push[pushed, 1] = pz
+            pushed += 1
+    return pushed

@@ -34,10 +34,11 @@ def _small_world() -> None:
     @script.every("duck")
     def look(world: World, ducks: Rows) -> None:
         world.near(ducks.pos[:, 0], ducks.pos[:, 2], 5.0)
+        world.ray(ducks.pos[:, 0], ducks.pos[:, 2], 0.0, 5.0)
         world.push([id_ for _, id_ in zip(range(1), world.all("person").id, strict=False)], [0.01, 0.0])
 
     core = RegionCore(ShardConfig(rows=8, bounds_half_m=32.0), None, [script])
-    given = core.step(1, [Upward(0, 1, 1, attach=[[1, 1, "a", "person", "desktop", 0]])]).delta.attached
+    given = core.step(1, [Upward(0, 1, 1, attach=[[k, 1, "a", "person", "desktop", 0] for k in (1, 2)])]).delta.attached
     row, generation = np.array([given[0][3]], np.uint32), np.array([given[0][4]], np.uint32)
     for tick in range(2, 6):
         command = np.zeros(1, COMMAND)

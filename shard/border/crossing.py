@@ -326,7 +326,7 @@ def _objection(state: ShardState, item: Prepare) -> str:
     if item.layout != table.layout:
         return "kinds or components are declared otherwise here"
     reserved = sum(count for n in state.links.neighbours.values() for count in n.reserved.values())
-    if table.count + reserved + len(item.ids) > table.rows_max:
+    if len(table.rows()) + reserved + len(item.ids) > table.rows_max:  # ghosts make room
         return f"{table.rows_max} entities are here or on their way (rows_max)"
     for entity, hop in zip(item.ids, item.hops, strict=False):
         if _known_hop(state, entity) >= hop:

@@ -7,16 +7,19 @@ worth is queued; a command may be taken in parts (``own_steps`` tells how far). 
 ``quiet_s`` is stepped with a neutral command until it rests. What moves a body beside its commands (contacts, scripts,
 that neutral command, dropped commands) sets ``o.moved``.
 
-Invariant: a walker never comes to overlap an obstacle: its own steps and pushes both go by the walker's rule.
+Invariants: two walkers never pass through each other; a walker never comes to overlap an obstacle: its own steps and
+pushes both go by the walker's rule.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.commands import plan, take
+from kernels.nearby import part, sort_into_cells
 from kernels.walk import push_walkers, walk_commands
-from protocol.walking import FLAG_ON_GROUND
+from protocol.walking import FLAG_ON_GROUND, HEIGHT, PUSH_MAX_M, RADIUS, RUN
 from shard.border.ghosts import predict
+from shard.physics.exchange import PUSH_LEAST_M
 from shard.state import ShardState
 
 I64 = npt.NDArray[np.int64]
@@ -32,6 +35,7 @@ def run(state: ShardState) -> None:
             state.table.pos[rows] += state.table.vel[rows] * dt
     if state.links.neighbours:
         predict(state, dt)
+    _part(state, before)
     state.attachments.levels()  # who is free again gets a body
     rows, by = state.exchange.step(before, state.ticks)
     _push(state, rows, by)
@@ -88,6 +92,26 @@ def _come_to_rest(state: ShardState, rows: I64, h: float) -> None:
     )  # fmt: skip
     queues.bank[rows] -= taken
     columns["o.moved"][rows] = 1
+
+
+def _part(state: ShardState, before: npt.NDArray[np.float64]) -> None:
+    """People do not walk through each other: those who came to overlap push each other apart, ghosts too."""
+    rows = state.walkers()
+    if state.links.neighbours:
+        ghosts = state.table.ghosts()
+        rows = np.concatenate([rows, ghosts[state.kind_walks[state.table.kind[ghosts]]]])
+    if len(rows) < 2:
+        return
+    table = state.table
+    out_row = np.empty(len(rows), np.int64)
+    out_push = np.empty((len(rows), 2))
+    # Two who run towards each other, and what a push may add.
+    nearer_m = 2.0 * (RUN * state.ticks / state.config.rate_hz + PUSH_MAX_M)
+    cells = sort_into_cells(rows, table.pos, 2.0 * RADIUS + nearer_m)
+    count = part(
+        cells, rows, table.id, table.pos, before, 2.0 * RADIUS, HEIGHT, PUSH_LEAST_M, out_row, out_push
+    )  # fmt: skip
+    _push(state, out_row[:count], out_push[:count])
 
 
 def _push(state: ShardState, rows: I64, by: npt.NDArray[np.float64]) -> None:

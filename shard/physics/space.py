@@ -6,8 +6,8 @@ one by one in the steady state. Not responsible for: columns (``exchange``), the
 
 Heights are bands of BAND_M: a shape has for its class (static, walker, prop) the category bits of the bands it is in,
 and for the classes it meets the mask bits of the same bands; so "same band, and meant to meet" is one test of bits
-(Chipmunk's ShapeFilter compares any bit). Walkers meet props and each other; walls are the walker's rule's. Axes: the
-space's (x, y) is our (x, z), its angle is -yaw.
+(Chipmunk's ShapeFilter compares any bit). Walkers meet props only: walls and other
+walkers are the motion phase's. Axes: the space's (x, y) is our (x, z), its angle is -yaw.
 """
 
 from math import inf
@@ -32,7 +32,7 @@ _FIELDS = (
     batch.BodyFields.POSITION | batch.BodyFields.ANGLE | batch.BodyFields.VELOCITY | batch.BodyFields.ANGULAR_VELOCITY
 )
 _STATIC, _WALKER, _PROP = 0, BANDS, 2 * BANDS
-_MEETS = {_STATIC: (_PROP,), _WALKER: (_WALKER, _PROP), _PROP: (_STATIC, _WALKER, _PROP)}
+_MEETS = {_STATIC: (_PROP,), _WALKER: (_PROP,), _PROP: (_STATIC, _WALKER, _PROP)}
 _SLOP_M = 0.005
 """Overlap that contacts leave standing: half of the error that a viewer may have."""
 

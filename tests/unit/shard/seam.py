@@ -82,6 +82,8 @@ class Seam:
         self.events: list[list[Any]] = []
         self.faults: list[str] = []
         self.known: set[int] = set()
+        self.left: set[int] = set()
+        """Entities of which a region said that they are gone for good."""
         self.hops: dict[int, int] = {}
         self.excused: set[int] = set()
         """Entities that a crash took."""
@@ -194,9 +196,11 @@ class Seam:
         for region, core in self.cores.items():
             self.rng.shuffle(came[region])
             said, self.asks[region] = self.asks[region], []
+            ids = core.state.table.id.copy()
             result = self.results[region] = core.step(self.tick, said, came[region])
             self.faults += [fault.text for fault in result.faults]
             self.events += result.delta.events
+            self.left |= set(ids[result.delta.leave_row].tolist())
             for border in result.borders:
                 self._post(border)
             self._follow(region, RegionDelta.decode(result.delta.encode()))
@@ -257,16 +261,11 @@ class Seam:
                 if entity not in self.excused:
                     assert hop >= self.hops.get(entity, 0), f"hop of {entity} went back"
                 self.hops[entity] = hop
-        gone = {int(i) for core in self.cores.values() for i in self._left(core)}
-        self.known = (self.known | set(seen)) - gone
+        self.known = (self.known | set(seen)) - self.left
         missing = self.known - set(seen) - self.on_the_way() - self.excused
         assert not missing, f"entities {missing} are nowhere at tick {self.tick}"
         both = self.on_the_way() & set(seen) - self.excused
         assert not both, f"entities {both} are on the way and somewhere"
-
-    @staticmethod
-    def _left(core: RegionCore) -> list[int]:
-        return [i for _, ids in core.state.runner.pending.leave for i in ids]
 
     def total(self, name: str) -> int:
         """A counter over all regions."""

@@ -1,0 +1,353 @@
+"""A shard process without its I/O: membership, regions and their moves, composed. Told what the store, the links and
+the clock say; returns what to ask and to send.
+
+Decides which message goes to whom, and what owning, losing and moving a region mean for its simulation. Invariants: a
+region is stepped, published and acknowledged only while ``MemberCore`` says that it is owned; every message of a tick
+leaves after all regions have stepped. Not responsible for: rules of ownership (``cluster``), of a region
+(``shard.region``), reaching anybody.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cluster import moving
+from cluster.asks import Answer, Ask, Asking, Failed, Read
+from cluster.failsafe import FailsafeCore
+from cluster.failsafe import Tell as FailsafeTell
+from cluster.member import Ids, Lose, MemberCore, Own
+from cluster.moving import Moving, Outcome
+from cluster.records import MemberRecord, RecordError, RegionRecord, read, region_key, write
+from cluster.regions import Layout
+from cluster.store.contract import Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
+from protocol import failsafe as failsafe_words
+from protocol import moving as moving_words
+from protocol.border import Border
+from protocol.carried import Kind, Send
+from protocol.codes import ProtocolViolation
+from protocol.link import Upward
+from shard.behaviours.runner import Fault
+from shard.border.links import Square
+from shard.core import ShardCore
+from shard.region import TICKS_MAX
+
+IDS_LOW = 1 << 16
+"""A region with fewer ids left gets another block."""
+
+
+@dataclass(slots=True)
+class Out:
+    """What is to be done: ``asks`` (whose question, the question), ``sends`` in order, ``faults`` to log."""
+
+    asks: list[tuple[str, Ask]] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
+    faults: list[tuple[int, Fault]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A region that is ours and waits for entity ids before it can begin."""
+
+    region: int
+    epoch: int
+
+
+class ShardProcess:
+    """One shard. ``first_move``: moves are numbered from here; draw it at random, so that no life repeats another's."""
+
+    def __init__(
+        self, name: str, record: MemberRecord, layout: Layout, core: ShardCore, first_move: int, lease_s: int = 3
+    ) -> None:
+        self.name = name
+        self.layout = layout
+        self.core = core
+        self.member = MemberCore(name, record, lease_s)
+        self.failsafe = FailsafeCore(name)
+        self.moving = Moving()
+        self.counts: Counter[str] = Counter()
+        """For metrics: regions begun, moved in, dropped; messages dropped by reason."""
+        self._own_asks: Asking[moving.Action] = Asking()
+        self._next_move = first_move
+        self._wanted: deque[_Wanted] = deque()
+        self._low: deque[int] = deque()
+        self._asking_ids = 0
+        self._records: dict[int, tuple[RegionRecord, int]] = {}
+        """Of regions whose move is being settled: the record as it was read last, with its revision."""
+        self._gateways: dict[int, str] = {}
+        self._upward: list[Upward] = []
+        self._border: list[Border] = []
+
+    # ---------------------------------------------------------------------------------------------------- the store
+    def watched(self, item: WatchItem, now_s: float) -> Out:
+        """The watch of the namespace told something."""
+        out = Out()
+        self._follow(self.member.watched(item, now_s), now_s, out)
+        return out
+
+    def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> Out:
+        """The answer to ``asks``; ``whose`` and the number as they were given there."""
+        out = Out()
+        if whose == "member":
+            self._follow(self.member.answered(number, answer, now_s), now_s, out)
+        else:
+            self._move(self._own_asks.answered(number, answer, now_s), now_s, out)
+        return out
+
+    # ---------------------------------------------------------------------------------------------------- the links
+    def received(self, member: str, kind: Kind, data: bytes, now_s: float) -> Out:
+        """A message of another member. Raises ProtocolViolation: the link must then be reset."""
+        out = Out()
+        match kind:
+            case Kind.UPWARD:
+                upward = Upward.decode(data)
+                self._gateways[upward.gateway] = member
+                self._saw(upward.region, upward.epoch, now_s, out)
+                if upward.region in self.core.regions:
+                    self._upward.append(upward)
+                else:
+                    self.counts["upward for another's region"] += 1
+            case Kind.BORDER:
+                border = Border.decode(data)
+                self._saw(border.source, border.epoch, now_s, out)
+                self._saw(border.target, border.target_epoch, now_s, out)
+                if self.member.book.is_stale(border.source, border.epoch):
+                    self.counts["border of an older epoch"] += 1
+                elif border.target in self.core.regions:
+                    self._border.append(border)
+                else:
+                    self.counts["border for another's region"] += 1
+            case Kind.MOVING:
+                self._moved(member, moving_words.decode(data), now_s, out)
+            case Kind.FAILSAFE:
+                word = failsafe_words.decode(data)
+                book, answered_s = self.member.book, self.member.answered_s
+                self._say(self.failsafe.heard(member, word, book, answered_s, now_s), out)
+                self.member.failsafe_until_s = self.failsafe.until_s
+            case _:
+                raise ProtocolViolation("link", f"a shard takes no messages of kind {kind.name}")
+        return out
+
+    def link_down(self, member: str, now_s: float) -> Out:
+        """The link to a member broke."""
+        out = Out()
+        self._move(self.moving.link_down(member), now_s, out)
+        return out
+
+    def _saw(self, region: int, epoch: int, now_s: float, out: Out) -> None:
+        self._follow(self.member.saw_epoch(region, epoch), now_s, out)
+
+    def _moved(self, member: str, word: moving_words.Word, now_s: float, out: Out) -> None:
+        owned = self.member.owned(now_s)
+        if isinstance(word, moving_words.Please):
+            if owned.get(word.region) == word.epoch:
+                self._move(self.ask_move(word.region, word.to, now_s), now_s, out)
+            return
+        self._move(self.moving.heard(member, word, word.region in owned, now_s), now_s, out)
+
+    def ask_move(self, region: int, to: str, now_s: float) -> list[moving.Action]:
+        """Begin to move an owned region; nothing if the target is not there, or the region has not begun."""
+        target = self.member.book.members.get(to)
+        if target is None or to == self.name or region not in self.core.regions or region in self.core.frozen:
+            return []
+        self._next_move += 1
+        return self.moving.ask(region, self.member.owned(now_s)[region], to, self._next_move, now_s)
+
+    # ----------------------------------------------------------------------------------------------------- the clock
+    def tick(self, tick: int, now_s: float) -> Out:
+        """Step to the world's ``tick``. Nothing is stepped, published or acknowledged that is not owned."""
+        out = Out()
+        member = self.member
+        told = self.failsafe.tick(member.book, member.claims, member.answered_s, now_s)
+        member.failsafe_until_s = self.failsafe.until_s
+        self._say(told, out)
+        self._follow(member.tick(now_s), now_s, out)
+        self._move(self.moving.tick(now_s), now_s, out)
+        self._begin_wanted(now_s, out)
+        while self.core.tick < tick:
+            self._step(min(tick, self.core.tick + TICKS_MAX), out)
+        return out
+
+    def _step(self, tick: int, out: Out) -> None:
+        upward, self._upward = self._upward, []
+        border, self._border = self._border, []
+        result = self.core.step(tick, upward, border)
+        out.faults += result.faults
+        for published in result.published:
+            delta = published.delta
+            if published.gateways:
+                data = delta.encode()
+                self._publish(published.gateways, delta.region, data, out)
+            if published.subscribe:
+                self._publish(published.subscribe, delta.region, published.snapshot().encode(), out)
+        book = self.member.book
+        for message in result.borders:
+            owner = book.owner(message.target)
+            if owner is None or owner.name == self.name:
+                self.counts["border without an owner"] += 1
+            else:
+                key = message.source << 32 ^ message.target
+                out.sends.append(Send(owner.name, Kind.BORDER, key, message.encode()))
+        for number, core in self.core.regions.items():
+            if core.ids.left < IDS_LOW and number not in self._low:
+                self._low.append(number)
+
+    def _publish(self, gateways: Sequence[int], region: int, data: bytes, out: Out) -> None:
+        for gateway in gateways:
+            name = self._gateways.get(gateway)
+            if name is not None:
+                out.sends.append(Send(name, Kind.DELTA, region, data))
+
+    def leave(self, now_s: float) -> Out:
+        """End: what is still owned is given up, and the lease is given back."""
+        out = Out()
+        self._follow(self.member.leave(), now_s, out)
+        return out
+
+    # ------------------------------------------------------------------------------------------------------ regions
+    def _follow(self, actions: Sequence[object], now_s: float, out: Out) -> None:
+        """Carry out what the membership says."""
+        for action in actions:
+            match action:
+                case Ask():
+                    out.asks.append(("member", action))
+                case Own():
+                    self._own(action, now_s, out)
+                case Lose():
+                    self._lose(action.region, now_s, out)
+                case Ids():
+                    self._asking_ids = max(0, self._asking_ids - 1)
+                    self._got_ids(action)
+
+    def _own(self, own: Own, now_s: float, out: Out) -> None:
+        if own.again:
+            self._move(
+                self.moving.lost(own.region), now_s, out
+            )  # a move under the old epoch can not be written any more
+            if own.region in self.core.regions:
+                self.core.thaw_region(own.region, own.epoch)
+            return
+        actions = self.moving.assigned(own.region, own.epoch, own.move)
+        if actions is not None:
+            self._move(actions, now_s, out)
+            return
+        if own.region in self.core.regions:
+            self.core.drop_region(own.region)  # loaded for a move that was never written
+        self._wanted.append(_Wanted(own.region, own.epoch))
+
+    def _lose(self, region: int, now_s: float, out: Out) -> None:
+        self._move(self.moving.lost(region), now_s, out)
+        self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
+        if region in self.core.regions:
+            self.core.drop_region(region)
+            self.counts["regions lost"] += 1
+
+    def _begin_wanted(self, now_s: float, out: Out) -> None:
+        """Blocks of ids for regions that wait to begin, or run low."""
+        if (self._wanted or self._low) and not self._asking_ids:
+            asks = self.member.take_ids()
+            self._asking_ids += len(asks)
+            self._follow(asks, now_s, out)
+        elif self._asking_ids and not self.member.is_taking_ids:
+            self._asking_ids = 0  # the answer never came, or was a refusal
+
+    def _got_ids(self, ids: Ids) -> None:
+        if self._wanted:
+            wanted = self._wanted.popleft()
+            square, neighbours = self._geometry(wanted.region)
+            # The scripts' ``start`` runs once in a world: where its origin is, under the first epoch.
+            start = wanted.epoch == 1 and wanted.region == int(self.layout.region_at(0.0, 0.0))
+            self.core.add_region(
+                wanted.region, wanted.epoch, square, neighbours, first_id=ids.first, id_count=ids.count, start=start
+            )
+            self.counts["regions begun"] += 1
+        elif self._low:
+            region = self._low.popleft()
+            if region in self.core.regions:
+                self.core.regions[region].ids.add(ids.first, ids.count)
+
+    def _geometry(self, region: int) -> tuple[Square, list[tuple[int, Square]]]:
+        return self._square(region), [(other, self._square(other)) for other in self.layout.neighbours(region)]
+
+    def _square(self, region: int) -> Square:
+        square = self.layout.square(region)
+        return square.x0, square.z0, square.x1, square.z1
+
+    # -------------------------------------------------------------------------------------------------------- moves
+    def _move(self, actions: Sequence[moving.Action], now_s: float, out: Out) -> None:
+        """Carry out what the moves say."""
+        for action in actions:
+            match action:
+                case moving.Freeze():
+                    dump = self.core.freeze_region(action.region)
+                    self._move(self.moving.frozen(action.region, dump), now_s, out)
+                case moving.Thaw():
+                    if action.region in self.core.regions:
+                        self.core.thaw_region(action.region)
+                case moving.Drop():
+                    self.member.gave_away(action.region)
+                    if action.region in self.core.regions:
+                        self.core.drop_region(action.region)
+                        self.counts["regions moved out"] += 1
+                case moving.Tell():
+                    out.sends.append(Send(action.member, Kind.MOVING, 0, moving_words.encode(action.word)))
+                case moving.WriteOwner() | moving.TakeBack() | moving.Read():
+                    self._ask_about(action, now_s, out)
+                case moving.Load():
+                    self._load(action, now_s, out)
+                case moving.Discard():
+                    if action.region in self.core.frozen:
+                        self.core.drop_region(action.region)
+                case moving.Begin():
+                    if self.member.took_over(action.region, action.epoch, now_s):
+                        self.core.thaw_region(action.region, action.epoch)
+                        self.counts["regions moved in"] += 1
+                    else:
+                        self.core.drop_region(action.region)
+
+    def _load(self, load: moving.Load, now_s: float, out: Out) -> None:
+        square, neighbours = self._geometry(load.region)
+        problem = None
+        try:
+            self.core.take_region(load.region, load.dump, load.epoch + 1, square, neighbours)
+        except ValueError as error:
+            problem = str(error)
+        self._move(self.moving.loaded(load.region, load.move, problem), now_s, out)
+
+    def _ask_about(self, action: moving.WriteOwner | moving.TakeBack | moving.Read, now_s: float, out: Out) -> None:
+        """Questions to the store about a region that is leaving."""
+        region, key = action.region, region_key(action.region)
+        if isinstance(action, moving.Read):
+            out.asks.append(("moving", self._own_asks.ask(Read(key), lambda a, s: self._was_read(region, a))))
+            return
+        entry = self.member.book.regions.get(region)
+        if isinstance(action, moving.WriteOwner):
+            target = self.member.book.members.get(action.owner)
+            if target is None or entry is None:
+                self._move(self.moving.wrote(region, Outcome.NOT_DONE, now_s), now_s, out)
+                return
+            record = RegionRecord(action.owner, target.lease, action.epoch, action.move)
+            revision = entry.revision
+        else:
+            record, revision = self._records.pop(region)
+        transaction = Transaction((RevisionIs(key, revision),), (Put(key, write(record)),))
+        out.asks.append(("moving", self._own_asks.ask(transaction, lambda a, s: self._was_written(region, a, s))))
+
+    def _was_read(self, region: int, answer: Answer) -> Sequence[moving.Action]:
+        if not isinstance(answer, Record):
+            return self.moving.read(region, None, 0, 0, self.name)
+        try:
+            record = read(answer.key, answer.value, RegionRecord)
+        except RecordError:
+            return self.moving.read(region, None, 0, 0, self.name)
+        self._records[region] = record, answer.mod_revision
+        return self.moving.read(region, record.owner, record.epoch, record.move, self.name)
+
+    def _was_written(self, region: int, answer: Answer, now_s: float) -> Sequence[moving.Action]:
+        if isinstance(answer, TransactionResult):
+            return self.moving.wrote(region, Outcome.DONE if answer.ok else Outcome.REFUSED, now_s)
+        unknown = isinstance(answer, Failed) and answer.unknown
+        return self.moving.wrote(region, Outcome.UNKNOWN if unknown else Outcome.NOT_DONE, now_s)
+
+    def _say(self, told: Sequence[FailsafeTell], out: Out) -> None:
+        for tell in told:
+            out.sends.append(Send(tell.member, Kind.FAILSAFE, 0, failsafe_words.encode(tell.word)))
