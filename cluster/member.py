@@ -181,6 +181,15 @@ class MemberCore:
         del self._owned[region]
         return [Lose(region)]
 
+    def took_over(self, region: int, epoch: int, now_s: float) -> bool:
+        """A planned move has brought the region: its former owner says so before the watch does. False: this member
+        may not own anything now."""
+        if self.lease is None or not self.owned_lease(now_s) or self.book.is_stale(region, epoch):
+            return False
+        self._owned[region] = _Held(epoch, self.lease.id)
+        self.book.saw(region, epoch)
+        return True
+
     def gave_away(self, region: int) -> None:
         """A planned move has handed the region over: the member knows it before its watch says so."""
         held = self._owned.pop(region, None)
@@ -342,6 +351,11 @@ class MemberCore:
         return [self._asking.ask(Transaction((RevisionIs(key, member.revision),), (operation,)), put)]
 
     # -------------------------------------------------------------------------------------------------------- ids
+    @property
+    def is_taking_ids(self) -> bool:
+        """Whether a block was asked for and has not come."""
+        return self._taking_ids
+
     def take_ids(self) -> list[Action]:
         """Ask for another block of entity ids; :class:`Ids` follows, once for each ask that is not under way."""
         if self._taking_ids:

@@ -7,27 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.asks import Answer, Ask, Failed, Grant, Read, Renew, Revoke
+from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import Lose, MemberCore, Own
 from cluster.moving import Moving
 from cluster.placer import AskMove, PlacerCore
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
 from cluster.regions import Layout
-from cluster.store.contract import Lease, LeaseLost, Transaction
-from cluster.store.model import StoreCore, WatchCursor
+from cluster.store.model import WatchCursor
 from protocol.failsafe import Word, decode, encode
+from tests.sim.storefront import StoreFront
 
 STEP_S = 0.05
-
-
-@dataclass
-class Faults:
-    """How bad it is; probabilities for each message or question."""
-
-    lost_answer: float = 0.0
-    slow_s: float = 0.01
-    link_loss: float = 0.0
 
 
 @dataclass(eq=False)
@@ -62,11 +53,12 @@ class Fleet:
     ) -> None:
         self.rng = np.random.default_rng(seed)
         self.now_s = 100.0
-        self.store = StoreCore()
         self.layout = Layout(256.0, level)
-        self.faults = Faults()
+        self.link_loss = 0.0
         self.cut: set[tuple[str, str]] = set()
         self.counts: Counter[str] = Counter()
+        self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
+        self.store = self.front.core
         self.highest: Counter[int] = Counter()
         self._make = member, placer, failsafe
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -108,49 +100,15 @@ class Fleet:
 
     # -------------------------------------------------------------------------------------------------- the store
     def _ask(self, process: Process, ask: Ask, to: Callable[[int, Answer, float], Sequence[object]]) -> None:
-        sent_s = self.now_s + process.offset_s
-        life = process
-
         def deliver(answer: Answer) -> None:
-            if not life.dead and self.processes[life.name] is life:
-                if life.paused:
-                    self.later(STEP_S, lambda: deliver(answer))
-                else:
-                    self.do(life, to(ask.number, answer, self.now_s + life.offset_s))
-
-        def arrive() -> None:
-            if not self.passes(process.name, "store"):
-                self.counts["question lost"] += 1
-                self.later(1.0, lambda: deliver(Failed(unknown=isinstance(ask.question, Transaction))))
+            if process.dead or self.processes[process.name] is not process:
                 return
-            answer = self._answer(ask, sent_s)
-            if not self.passes("store", process.name) or self.rng.random() < self.faults.lost_answer:
-                self.counts["answer lost"] += 1
-                self.later(1.0, lambda: deliver(Failed(unknown=True)))
+            if process.paused:
+                self.later(STEP_S, lambda: deliver(answer))
             else:
-                self.later(float(self.rng.exponential(self.faults.slow_s)), lambda: deliver(answer))
+                self.do(process, to(ask.number, answer, self.now_s + process.offset_s))
 
-        self.later(float(self.rng.exponential(self.faults.slow_s)), arrive)
-
-    def _answer(self, ask: Ask, sent_s: float) -> Answer:
-        question = ask.question
-        try:
-            match question:
-                case Grant():
-                    lease = self.store.grant(question.ttl_s, self.now_s)
-                    return Lease(lease.id, lease.ttl_s, sent_s)
-                case Renew():
-                    lease = self.store.keep_alive(question.lease.id, self.now_s)
-                    return Lease(lease.id, lease.ttl_s, sent_s)
-                case Revoke():
-                    self.store.revoke(question.lease.id)
-                    return None
-                case Read():
-                    return self.store.get(question.key)
-                case Transaction():
-                    return self.store.transact(question)
-        except LeaseLost:
-            return Failed(lease_lost=True)
+        self.front.ask(process.name, ask.question, self.now_s + process.offset_s, deliver)
 
     # ------------------------------------------------------------------------------------------------- what they do
     def do(self, process: Process, actions: Sequence[object]) -> None:
@@ -180,7 +138,7 @@ class Fleet:
                 self.do(process, [action])
 
     def _send(self, source: Process, target: str, data: bytes) -> None:
-        if not self.passes(source.name, target) or self.rng.random() < self.faults.link_loss:
+        if not self.passes(source.name, target) or self.rng.random() < self.link_loss:
             return
 
         def arrive() -> None:

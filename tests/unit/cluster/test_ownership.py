@@ -13,7 +13,8 @@ from cluster.placer import PlacerCore
 from cluster.records import SHARD, region_key
 from cluster.store.contract import Lease, Put, Transaction
 from protocol.failsafe import Consent, Objection, Question
-from tests.unit.cluster.fleet import STEP_S, Faults, Fleet
+from tests.sim.storefront import StoreFaults
+from tests.unit.cluster.fleet import STEP_S, Fleet
 
 
 def settled(seed: int = 1, **how: object) -> Fleet:
@@ -126,7 +127,8 @@ def storm(fleet: Fleet, seconds: float) -> None:
     """Everything goes wrong at random for a while."""
     rng = fleet.rng
     for _ in range(round(seconds)):
-        fleet.faults = Faults(float(rng.choice([0.0, 0.2, 0.5])), float(rng.choice([0.01, 0.3])), 0.2)
+        fleet.front.faults = StoreFaults(float(rng.choice([0.0, 0.2, 0.5])), float(rng.choice([0.01, 0.3])))
+        fleet.link_loss = 0.2
         names = list(fleet.processes)
         name = str(rng.choice(names))
         process = fleet.processes[name]
@@ -145,7 +147,8 @@ def storm(fleet: Fleet, seconds: float) -> None:
                 fleet.counts["cut one way"] += 1
             case 4:
                 fleet.cut.clear()
-                fleet.faults = Faults()
+                fleet.front.faults = StoreFaults()
+                fleet.link_loss = 0.0
                 for other in fleet.processes.values():
                     other.paused = False
                 fleet.run(5.0)
@@ -153,7 +156,7 @@ def storm(fleet: Fleet, seconds: float) -> None:
                 fleet.run(4.0)
                 fleet.counts["store away"] += 1
                 fleet.cut.clear()
-                fleet.faults = Faults(slow_s=0.5)
+                fleet.front.faults = StoreFaults(slow_s=0.5)
             case 5:
                 fleet.isolate(name, [other for other in names if other != name])
                 fleet.counts["cut from members"] += 1
@@ -165,7 +168,8 @@ def storm(fleet: Fleet, seconds: float) -> None:
                     fleet.begin(name, SHARD)
         fleet.run(float(rng.uniform(0.5, 4.0)))
     fleet.cut.clear()
-    fleet.faults = Faults()
+    fleet.front.faults = StoreFaults()
+    fleet.link_loss = 0.0
     for process in fleet.processes.values():
         process.paused = False
 

@@ -1,0 +1,33 @@
+"""What members say to each other over their links: the kinds of messages, and which may be dropped.
+
+Values may be dropped as a whole under pressure, because a newer one follows (a border's and a gateway's repeat what was
+not acknowledged, a lost delta makes a gateway subscribe anew). The others are lost only with their link. Not
+responsible for: what is in them.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Kind(IntEnum):
+    """Kinds of messages; their numbers are part of the protocol between members."""
+
+    DELTA = 1
+    UPWARD = 2
+    BORDER = 3
+    MESH = 4
+    MOVING = 5
+    FAILSAFE = 6
+    CLOCK = 7
+
+
+VALUES = frozenset({Kind.DELTA, Kind.UPWARD, Kind.BORDER, Kind.CLOCK})
+
+
+class Send(NamedTuple):
+    """Send ``data`` to ``member``. Of two values with the same ``key`` that wait, the newer is enough."""
+
+    member: str
+    kind: Kind
+    key: int
+    data: bytes
