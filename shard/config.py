@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SIDE_LEAST_M = 32.0
+"""Twice the margin in which neighbours are told of what is near the border."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShardConfig:
@@ -49,6 +52,7 @@ class ShardConfig:
     """Commands that stay behind for so long are dropped, so that delay does not stay for ever."""
 
     def __post_init__(self) -> None:
+        x0, z0, x1, z1 = self.square_m or (0.0, 0.0, SIDE_LEAST_M, SIDE_LEAST_M)
         wrong = [
             text
             for bad, text in (
@@ -63,6 +67,7 @@ class ShardConfig:
                     bool(self.neighbours) and self.square_m is None,
                     "neighbours: a region with neighbours needs square_m",
                 ),
+                (min(x1 - x0, z1 - z0) < SIDE_LEAST_M, f"square_m: sides of at least {SIDE_LEAST_M:g} m"),
                 (self.region in dict(self.neighbours), f"neighbours: {self.region} cannot be its own"),
                 (not 0 < self.age_max_s * self.rate_hz <= 255, f"age_max_s: at most 255 ticks, got {self.age_max_s} s"),
             )
