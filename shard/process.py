@@ -8,7 +8,7 @@ leaves after all regions have stepped. Not responsible for: rules of ownership (
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cluster import moving
@@ -66,6 +66,8 @@ class ShardProcess:
         self.moving = Moving()
         self.counts: Counter[str] = Counter()
         """For metrics: regions begun, moved in, dropped; messages dropped by reason."""
+        self.on_lost: Callable[[int], None] | None = None
+        """Called with a region that is about to be dropped because it was lost (not moved): for logs and tests."""
         self._own_asks: Asking[moving.Action] = Asking()
         self._next_move = first_move
         self._wanted: deque[_Wanted] = deque()
@@ -235,9 +237,12 @@ class ShardProcess:
         self._wanted.append(_Wanted(own.region, own.epoch))
 
     def _lose(self, region: int, now_s: float, out: Out) -> None:
-        self._move(self.moving.lost(region), now_s, out)
+        entry = self.member.book.regions.get(region)
+        self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
         self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
         if region in self.core.regions:
+            if self.on_lost is not None:
+                self.on_lost(region)
             self.core.drop_region(region)
             self.counts["regions lost"] += 1
 

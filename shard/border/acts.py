@@ -143,16 +143,19 @@ def forward_inputs(state: ShardState, upward: Upward) -> None:
     gone = state.links.gone_rows
     if not gone or not len(upward.input_row):
         return
-    found: dict[int, list[int]] = {}
-    names = zip(upward.input_row.tolist(), upward.input_generation.tolist(), strict=True)
-    ids = [gone.get(name, 0) for name in names]
-    for k, entity in enumerate(ids):
-        if entity:
-            found.setdefault(state.links.tombstones[entity].to, []).append(k)
-    for region, at in found.items():
+    table = state.table
+    rows = np.minimum(upward.input_row.astype(np.int64), table.capacity - 1)
+    stale = np.flatnonzero(~table.live[rows] | (table.generation[rows] != upward.input_generation))
+    found: dict[int, list[tuple[int, int]]] = {}
+    for k in stale.tolist():
+        entity = gone.get((int(upward.input_row[k]), int(upward.input_generation[k])))
+        if entity is not None:
+            found.setdefault(state.links.tombstones[entity].to, []).append((entity, k))
+    for region, late in found.items():
+        at = [k for _, k in late]
         seqs, commands = upward.input_seq[at].tolist(), np.ascontiguousarray(upward.input_command[at]).tobytes()
         state.links.counts["commands forwarded"] += len(at)
-        send(state, region, Inputs([ids[k] for k in at], seqs, commands))
+        send(state, region, Inputs([entity for entity, _ in late], seqs, commands))
 
 
 def take(state: ShardState, item: Item) -> None:

@@ -246,6 +246,7 @@ def _commit(state: ShardState, neighbour: Neighbour, number: int, outgoing: Outg
     state.moved_row.extend(told.tolist())
     state.moved_to.extend([neighbour.region] * len(told))
     _leave_ghosts(state, rows, neighbour.region)
+    neighbour.holds = True
     state.links.counts["entities gone"] += len(rows)
     return item
 

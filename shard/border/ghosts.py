@@ -68,13 +68,15 @@ def tell(state: ShardState, neighbour: Neighbour, rows: I64, gone: I64, message:
 
 def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
     """The ghosts of one neighbour are those of ``message``, and no others."""
+    if not len(message.ghost_id) and not neighbour.holds:
+        return
+    neighbour.holds = len(message.ghost_id) > 0
     table = state.table
     links = state.links
     known = (message.ghost_kind >= 1) & (message.ghost_kind <= len(state.registry.kinds))
     finite = np.isfinite(message.ghost_pos).all(axis=1) & np.isfinite(message.ghost_vel).all(axis=1)
     finite &= np.isfinite(message.ghost_yaw) & np.isfinite(message.ghost_spin)
     told = np.flatnonzero(known & finite)
-    told = told[np.unique(message.ghost_id[told], return_index=True)[1]]
     ids, hops = message.ghost_id[told], message.ghost_hop[told]
     rows = table.find(ids)
     own = (rows >= 0) & ~table.ghost[rows]
@@ -88,6 +90,9 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
         keep[k] = stone is None or stone.hop <= hops[k]  # else it is told from where it was before it came here
     fresh = np.flatnonzero(keep & (rows < 0))
     if len(fresh):
+        once = fresh[np.unique(ids[fresh], return_index=True)[1]]
+        keep[np.setdiff1d(fresh, once)] = False
+        fresh = once
         try:
             rows[fresh] = table.begin(message.ghost_kind[told][fresh], ids[fresh], ghost=True)
         except TableFullError:
@@ -112,7 +117,9 @@ def _end_others(state: ShardState, region: int, rows: I64) -> None:
     ghosts = table.ghosts()
     old = np.setdiff1d(ghosts[table.columns["g.from"][ghosts] == region], rows)
     if len(old):
-        table.end(np.setdiff1d(old, departed(state)))
+        on_their_way = np.intersect1d(old, departed(state))
+        state.links.neighbours[region].holds |= len(on_their_way) > 0
+        table.end(np.setdiff1d(old, on_their_way))
 
 
 def expire(state: ShardState) -> None:

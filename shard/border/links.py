@@ -74,6 +74,8 @@ class Neighbour:
     values_tick: int = -1
     """Tick of the ghosts that are held."""
     heard_tick: int = -1
+    holds: bool = True
+    """Whether there may be ghosts of it here."""
     outgoing: dict[int, Outgoing] = field(default_factory=dict)
     reserved: dict[int, int] = field(default_factory=dict)
     """Hand-over: rows kept for it."""

@@ -57,6 +57,8 @@ class Space:
         self._space.iterations = 6
         self._space.collision_slop = _SLOP_M
         self._bodies: dict[int, tuple[pymunk.Body, pymunk.Shape, int]] = {}
+        self._row_of: dict[int, int] = {}
+        """By pymunk's number of a body."""
         self._order: I64 | None = None
         self._held = batch.Buffer()
         self._add_static(ground)
@@ -116,11 +118,13 @@ class Space:
         shape.filter = _filter(of, 1 << band)
         self._space.add(rigid, shape)
         self._bodies[row] = (rigid, shape, of)
+        self._row_of[rigid.id] = row
         self._order = None
 
     def remove(self, row: int) -> None:
         """Forget a row's body."""
         rigid, shape, _ = self._bodies.pop(row)
+        del self._row_of[rigid.id]
         self._space.remove(shape, rigid)
         self._order = None
 
@@ -136,19 +140,19 @@ class Space:
         if self._order is None:
             ids = batch.Buffer()
             batch.get_space_bodies(self._space, batch.BodyFields.BODY_ID, ids)
-            held = np.frombuffer(ids.int_buf(), np.uintp)
-            row_of = {rigid.id: row for row, (rigid, _, _) in self._bodies.items()}
-            self._order = np.array([row_of.get(int(id_), -1) for id_ in held], np.int64)
+            row_of = self._row_of
+            held = np.frombuffer(ids.int_buf(), np.uintp).tolist()
+            self._order = np.array([row_of.get(id_, -1) for id_ in held], np.int64)
         return self._order
 
     def contacts(self) -> I64:
         """Pairs of rows of props that touched in the last step, int64[k, 2]."""
         held = batch.Buffer()
         batch.get_space_arbiters(self._space, batch.ArbiterFields.BODY_A_ID | batch.ArbiterFields.BODY_B_ID, held)
-        pairs = np.frombuffer(held.int_buf(), np.uintp).reshape(-1, 2)
-        row_of = {rigid.id: row for row, (rigid, _, of) in self._bodies.items() if of == _PROP}
-        rows = [(row_of.get(int(a), -1), row_of.get(int(b), -1)) for a, b in pairs]
-        return np.array([pair for pair in rows if min(pair) >= 0], np.int64).reshape(-1, 2)
+        pairs = np.frombuffer(held.int_buf(), np.uintp).reshape(-1, 2).tolist()
+        rows = [(self._row_of.get(a, -1), self._row_of.get(b, -1)) for a, b in pairs]
+        props = [pair for pair in rows if min(pair) >= 0 and all(self._bodies[row][2] == _PROP for row in pair)]
+        return np.array(props, np.int64).reshape(-1, 2)
 
     def step(self, states: F64, dt_s: float, steps: int) -> F64:
         """Write all bodies from ``states`` float64[b, 6] (x, y, angle, vx, vy, turning), take ``steps`` steps of
