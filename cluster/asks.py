@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 from cluster.store.contract import Lease, Record, Transaction, TransactionResult
 
 A = TypeVar("A")
+NEVER_S = float("-inf")
+"""Before any time of any clock."""
 
 
 @dataclass(frozen=True, slots=True)

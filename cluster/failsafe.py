@@ -13,6 +13,7 @@ Invariant: a consent counts for its own round alone. Not responsible for: who is
 
 from dataclasses import dataclass, field
 
+from cluster.asks import NEVER_S
 from cluster.book import Book
 from protocol.failsafe import Consent, Objection, Question, Word
 
@@ -36,10 +37,10 @@ class FailsafeCore:
     """One member's failsafe. ``until_s``: until when it may act because all consented; give it to ``MemberCore``."""
 
     name: str
-    until_s: float = -1.0
+    until_s: float = NEVER_S
     rounds: int = 0
     objections: int = 0
-    _asked_s: float = -1.0e9
+    _asked_s: float = NEVER_S
     _missing: set[str] = field(default_factory=set)
     _objected: bool = False
 
@@ -51,7 +52,7 @@ class FailsafeCore:
         """Time passed. ``claims``: regions and epochs that this member owns."""
         if not claims or not self.is_away(answered_s, now_s):
             self._missing.clear()
-            self._asked_s = -1.0e9
+            self._asked_s = NEVER_S
             return []
         if now_s - self._asked_s < PERIOD_S:
             return []

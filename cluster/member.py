@@ -21,7 +21,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from cluster.asks import Answer, Ask, Asking, Failed, Grant, Read, Renew, Revoke
+from cluster.asks import NEVER_S, Answer, Ask, Asking, Failed, Grant, Read, Renew, Revoke
 from cluster.book import Book
 from cluster.records import IDS, MemberRecord, RegionRecord, member_key, region_key, write
 from cluster.store.contract import KeyAbsent, Lease, Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
@@ -93,9 +93,9 @@ class MemberCore:
         self.state = State.OUT
         self.book = Book()
         self.lease: Lease | None = None
-        self.failsafe_until_s = -1.0
+        self.failsafe_until_s = NEVER_S
         """Set by the failsafe: until then the member acts although its lease is over."""
-        self.answered_s = -1.0e9
+        self.answered_s = NEVER_S
         """When the store last answered anything."""
         self.renewals_failed = 0
         self.lost_leases = 0
@@ -107,9 +107,9 @@ class MemberCore:
         """Epochs under which regions were handed over: an old record must not give them back."""
         self._asking: Asking[Action] = Asking()
         self._busy = False
-        self._retry_s = -1.0e9
-        self._sent_s = -1.0e9
-        self._load_s = -1.0e9
+        self._retry_s = NEVER_S
+        self._sent_s = NEVER_S
+        self._load_s = NEVER_S
         self._putting = False
         self._taking_ids = False
         self._claiming = 0
@@ -213,12 +213,12 @@ class MemberCore:
     def drain(self) -> None:
         """Ask the others to take over: shown in the record at once."""
         self._record = msgspec.structs.replace(self._record, draining=True)
-        self._load_s = -1.0e9
+        self._load_s = NEVER_S
 
     def leave(self) -> list[Action]:
         """Give the lease back: the record is gone at once. What is still owned is lost."""
         lost: list[Action] = self._lose_all()
-        self.failsafe_until_s = -1.0
+        self.failsafe_until_s = NEVER_S
         if self.lease is None:
             self.state = State.GONE
             return lost

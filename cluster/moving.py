@@ -207,12 +207,19 @@ class Moving:
             leaving.phase = Phase.WRITING
             return [TakeBack(region)]
         del self.departures[region]
-        return [Drop(region), Tell(leaving.to, Withdrawn(leaving.move, region))]
+        return [Drop(region)]
 
-    def lost(self, region: int) -> list[Action]:
-        """The shard owns the region no more, for whatever reason (its lease ended, a newer epoch was seen)."""
-        leaving = self.departures.pop(region, None)
-        return [] if leaving is None else [Tell(leaving.to, Withdrawn(leaving.move, region))]
+    def lost(self, region: int, move: int = 0) -> list[Action]:
+        """The shard owns the region no more: its lease ended, a newer epoch was seen, or the watch tells of its own
+        write before the answer does (``move``: of the record as it is known now)."""
+        leaving = self.departures.get(region)
+        if leaving is None:
+            return []
+        if move == leaving.move:
+            return self._gone(region)
+        del self.departures[region]
+        # Once a write is under way the target keeps what it has loaded: the record may come to name this move yet.
+        return [Tell(leaving.to, Withdrawn(leaving.move, region))] if leaving.phase is Phase.OFFERED else []
 
     def _gone(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster import plan
-from cluster.asks import Answer, Ask, Asking
+from cluster.asks import NEVER_S, Answer, Ask, Asking
 from cluster.book import Book
 from cluster.failsafe import AWAY_S, GRANT_S
 from cluster.member import MemberCore, State
@@ -59,10 +59,10 @@ class PlacerCore:
         self.elections = 0
         self._asking: Asking[Action] = Asking()
         self._busy = False
-        self._settled_s = -1.0e9
+        self._settled_s = NEVER_S
         self._elected: str | None = None
-        self._place_s = -1.0e9
-        self._balance_s = -1.0e9
+        self._place_s = NEVER_S
+        self._balance_s = NEVER_S
         self._moved_s: dict[int, float] = {}
         self._asked_s: dict[int, float] = {}
 
@@ -144,7 +144,7 @@ class PlacerCore:
         wanted = plan.drain(hosts, self.layout)
         if not wanted and now_s - self._balance_s >= BALANCE_EVERY_S:
             self._balance_s = now_s
-            movable = frozenset(r for r in book.regions if now_s - self._moved_s.get(r, -1.0e9) >= REST_S)
+            movable = frozenset(r for r in book.regions if now_s - self._moved_s.get(r, NEVER_S) >= REST_S)
             best = plan.balance(hosts, self.layout, movable)
             wanted = [] if best is None else [best]
         under_way = sum(now_s - at_s < ASK_AGAIN_S for at_s in self._asked_s.values())
@@ -152,7 +152,7 @@ class PlacerCore:
         for move in wanted:
             if under_way >= MOVES_MAX:
                 break
-            if now_s - self._asked_s.get(move.region, -1.0e9) < ASK_AGAIN_S:
+            if now_s - self._asked_s.get(move.region, NEVER_S) < ASK_AGAIN_S:
                 continue
             under_way += 1
             self._asked_s[move.region] = self._moved_s[move.region] = now_s

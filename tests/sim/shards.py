@@ -1,0 +1,372 @@
+"""Shard processes, placers and a store on virtual time: a world of drones that fly over borders while processes die,
+freeze and lose sight of each other. The cores are the production ones; this file joins them by a bad network.
+
+Checked after each tick: a region is stepped by one process alone, an entity is in one region alone, hops and epochs
+only grow; nothing is lost but what a killed process alone held (``allowed_losses``). Not responsible for: clients and
+gateways.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cluster.asks import Answer
+from cluster.failsafe import FailsafeCore, Tell
+from cluster.member import MemberCore
+from cluster.placer import AskMove, PlacerCore
+from cluster.records import KIND_PLACER, SHARD, MemberRecord
+from cluster.regions import Layout
+from cluster.store.model import WatchCursor
+from protocol import failsafe as failsafe_words
+from protocol import moving as moving_words
+from protocol.carried import Kind, Send
+from shard.behaviours.api import Script
+from shard.behaviours.world import Rows, World
+from shard.config import ShardConfig
+from shard.core import ShardCore
+from shard.process import Out, ShardProcess
+from tests.sim.storefront import StoreFront
+
+RATE_HZ = 20
+TICK_S = 1.0 / RATE_HZ
+HALF_M = 64.0
+DRONES = 24
+
+
+def drones() -> Script:
+    """Drones fly straight, turn at the world's edge, count their ticks, and keep an alarm running."""
+    made = Script("drones")
+    serial = made.component("serial", "i8", replicate=True)
+    flown = made.component("flown", "i8")
+    rung = made.component("rung", "i8")
+    made.kind("drone", [serial, flown, rung])
+
+    @made.start
+    def launch(world: World) -> None:
+        angle = np.linspace(0.0, 2 * np.pi, DRONES, endpoint=False)
+        pos, vel = np.zeros((DRONES, 3)), np.zeros((DRONES, 3))
+        pos[:, 0], pos[:, 2] = 5.0 + 3.0 * np.cos(angle), 5.0 + 3.0 * np.sin(angle)
+        vel[:, 0], vel[:, 2] = 9.0 * np.cos(angle), 9.0 * np.sin(angle)
+        world.spawn("drone", DRONES, pos=pos, vel=vel, serial=np.arange(1, DRONES + 1))
+
+    @made.enter("drone")
+    def wind(world: World, rows: Rows) -> None:
+        world.after(1.0, "alarm", rows.id)
+
+    @made.timer("alarm", "drone")
+    def ring(world: World, rows: Rows, values: object) -> None:
+        rows.rung += 1
+        world.after(1.0, "alarm", rows.id)
+
+    @made.every("drone")
+    def fly(world: World, rows: Rows) -> None:
+        rows.flown += 1
+        for axis in (0, 2):
+            out = np.abs(rows.pos[:, axis]) > HALF_M - 1.0
+            inward = np.sign(rows.pos[:, axis]) * rows.vel[:, axis] > 0
+            rows.vel[out & inward, axis] *= -1.0
+
+    return made
+
+
+@dataclass(eq=False)
+class Host:
+    """One process and its clocks."""
+
+    name: str
+    offset_s: float
+    skew_s: float
+    shard: ShardProcess | None = None
+    member: MemberCore | None = None
+    placer: PlacerCore | None = None
+    failsafe: FailsafeCore | None = None
+    cursor: WatchCursor | None = None
+    paused: bool = False
+    dead: bool = False
+
+    @property
+    def core(self) -> MemberCore:
+        if self.shard is not None:
+            return self.shard.member
+        assert self.member is not None
+        return self.member
+
+
+@dataclass
+class LinkFaults:
+    """For each message: part lost, part that comes twice, delay and its jitter (which reorders)."""
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    delay_s: float = 0.001
+    jitter_s: float = 0.001
+
+
+@dataclass
+class Known:
+    """What the checks remember."""
+
+    hops: dict[int, int] = field(default_factory=dict)
+    epochs: Counter[int] = field(default_factory=Counter)
+    ids: set[int] = field(default_factory=set)
+    allowed_losses: set[int] = field(default_factory=set)
+
+
+class Shards:
+    """All of it. ``make_shard`` lets a test put a mutant in."""
+
+    def __init__(
+        self,
+        seed: int,
+        shards: int = 3,
+        level: int = 1,
+        make_shard: Callable[[str, MemberRecord, Layout, ShardCore, int], ShardProcess] = ShardProcess,
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.now_s = 0.0
+        self.tick = 0
+        self.layout = Layout(2 * HALF_M, level)
+        self.counts: Counter[str] = Counter()
+        self.known = Known()
+        self.faults = LinkFaults()
+        self.cut: set[tuple[str, str]] = set()
+        self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
+        self.hosts: dict[str, Host] = {}
+        self._make = make_shard
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._sequence = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        for k in range(shards):
+            self.begin_shard(f"s{k}")
+        for k in range(2):
+            self.begin_placer(f"p{k}")
+
+    # ------------------------------------------------------------------------------------------------- processes
+    def begin_shard(self, name: str) -> None:
+        """A shard process starts, perhaps again under its old name."""
+        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=HALF_M)
+        core = ShardCore(config, None, [drones()], tick=self.tick)
+        first_move = int(self.rng.integers(1 << 40))
+        shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
+        shard.on_lost = lambda region: self._gives_up(shard, region)
+        self._begin(Host(name, self._offset(), float(self.rng.uniform(0, TICK_S / 2)), shard=shard))
+
+    def begin_placer(self, name: str) -> None:
+        """A candidate for placing starts."""
+        member = MemberCore(name, MemberRecord(KIND_PLACER, f"link-{name}"))
+        host = Host(name, self._offset(), 0.0, member=member)
+        host.placer, host.failsafe = PlacerCore(self.layout), FailsafeCore(name)
+        self._begin(host)
+
+    def _offset(self) -> float:
+        return float(self.rng.uniform(-100, 100))
+
+    def _begin(self, host: Host) -> None:
+        host.cursor = self.front.core.watch("")
+        self.hosts[host.name] = host
+
+    def kill(self, name: str) -> None:
+        """As kill -9: what only this process held may be lost."""
+        host = self.hosts[name]
+        assert host.shard is not None
+        for region in host.shard.core.regions:
+            self._gives_up(host.shard, region)
+        host.dead = True
+        self.counts["killed"] += 1
+
+    def _gives_up(self, shard: ShardProcess, region: int) -> None:
+        """A process dies, or its lease ends and the region goes to another: what it alone held goes with it, until
+        state is durable. Those whom it had sent on their way are among them as long as nobody has acknowledged them."""
+        core = shard.core.regions.get(region)
+        if core is None:
+            return
+        table, links = core.state.table, core.state.links
+        self.known.allowed_losses |= set(table.id[table.rows()].tolist())
+        self.known.allowed_losses |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
+
+    # ---------------------------------------------------------------------------------------------------- network
+    def later(self, delay_s: float, do: Callable[[], None]) -> None:
+        self._sequence += 1
+        self._events.append((self.now_s + delay_s, self._sequence, do))
+
+    def passes(self, source: str, target: str) -> bool:
+        return (source, target) not in self.cut
+
+    def isolate(self, name: str, others: Sequence[str]) -> None:
+        """Nothing passes between a name and others."""
+        self.cut |= {(name, other) for other in others} | {(other, name) for other in others}
+
+    def _do(self, host: Host, out: Out) -> None:
+        for whose, ask in out.asks:
+            self._ask(host, ask.question, self._answer_to(host, whose, ask.number))
+        for send in out.sends:
+            self._send(host, send)
+        assert not out.faults, out.faults
+
+    def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
+        def answered(answer: Answer) -> None:
+            now_s = self.now_s + host.offset_s
+            if host.shard is not None:
+                self._do(host, host.shard.answered(whose, number, answer, now_s))
+            elif whose == "member":
+                self._candidate(host, host.core.answered(number, answer, now_s))
+            else:
+                assert host.placer is not None
+                self._candidate(host, host.placer.answered(number, answer, now_s), "placer")
+
+        return answered
+
+    def _ask(self, host: Host, question: object, deliver: Callable[[Answer], None]) -> None:
+        def arrive(answer: Answer) -> None:
+            self._when_awake(host, lambda: deliver(answer))
+
+        self.front.ask(host.name, question, self.now_s + host.offset_s, arrive)  # type: ignore[arg-type]
+
+    def _when_awake(self, host: Host, do: Callable[[], None]) -> None:
+        if host.dead or self.hosts[host.name] is not host:
+            return
+        if host.paused:
+            self.later(TICK_S, lambda: self._when_awake(host, do))
+        else:
+            do()
+
+    def _send(self, source: Host, send: Send) -> None:
+        f, rng = self.faults, self.rng
+        if not self.passes(source.name, send.member):
+            self.counts["message cut off"] += 1
+            return
+        copies = 1 + (rng.random() < f.duplicate)
+        for _ in range(copies):
+            if rng.random() < f.loss:
+                self.counts["message lost"] += 1
+                continue
+            self.later(f.delay_s + f.jitter_s * float(rng.random()), lambda: self._arrive(source.name, send))
+        self.counts["message doubled"] += copies - 1
+
+    def _arrive(self, source: str, send: Send) -> None:
+        host = self.hosts.get(send.member)
+        if host is not None:
+            self._when_awake(host, lambda: self._heard(host, source, send.kind, send.data))
+
+    def _heard(self, host: Host, source: str, kind: Kind, data: bytes) -> None:
+        now_s = self.now_s + host.offset_s
+        if host.shard is not None:
+            self._do(host, host.shard.received(source, kind, data, now_s))
+        elif kind is Kind.FAILSAFE:
+            assert host.failsafe is not None
+            word, member = failsafe_words.decode(data), host.core
+            self._candidate(host, host.failsafe.heard(source, word, member.book, member.answered_s, now_s))
+
+    def _candidate(self, host: Host, actions: Sequence[object], whose: str = "member") -> None:
+        """What a placer's process does."""
+        for action in actions:
+            if isinstance(action, AskMove):
+                please = moving_words.Please(action.region, action.epoch, action.to)
+                self._send(host, Send(action.owner, Kind.MOVING, 0, moving_words.encode(please)))
+                self.counts["move asked"] += 1
+            elif isinstance(action, Tell):
+                self._send(host, Send(action.member, Kind.FAILSAFE, 0, failsafe_words.encode(action.word)))
+            else:
+                question, number = action.question, action.number  # type: ignore[attr-defined]
+                self._ask(host, question, self._answer_to(host, whose, number))
+
+    # ------------------------------------------------------------------------------------------------------- time
+    def run(self, ticks: int) -> None:
+        """So many ticks of the world pass."""
+        for _ in range(ticks):
+            self.tick += 1
+            begins_s = self.tick * TICK_S
+            for host in self.hosts.values():
+                self.later(begins_s - self.now_s + host.skew_s, lambda host=host: self._tick(host, self.tick))  # type: ignore[misc]
+            self._until(begins_s + TICK_S)
+            self.check()
+
+    def _until(self, end_s: float) -> None:
+        while self._events and min(self._events)[0] < end_s:
+            event = min(self._events)
+            self._events.remove(event)
+            self.now_s = max(self.now_s, event[0])
+            self.front.core.advance(self.now_s)
+            event[2]()
+        self.now_s = end_s
+        self.front.core.advance(end_s)
+
+    def _tick(self, host: Host, tick: int) -> None:
+        if host.dead or host.paused or self.hosts[host.name] is not host:
+            return
+        now_s = self.now_s + host.offset_s
+        assert host.cursor is not None
+        if self.passes("store", host.name) and self.passes(host.name, "store"):
+            for item in self.front.core.poll(host.cursor):
+                if host.shard is not None:
+                    self._do(host, host.shard.watched(item, now_s))
+                else:
+                    self._candidate(host, host.core.watched(item, now_s))
+        if host.shard is not None:
+            self._do(host, host.shard.tick(tick, now_s))
+        elif host.placer is not None and host.failsafe is not None:
+            self._candidate(host, host.core.tick(now_s))
+            self._candidate(host, host.placer.tick(host.core, now_s), "placer")
+
+    # ------------------------------------------------------------------------------------------------------ checks
+    def stepping(self) -> dict[int, list[Host]]:
+        """Who would step each region at this moment."""
+        found: dict[int, list[Host]] = {}
+        for host in self.hosts.values():
+            if host.shard is not None and not host.dead:
+                owned = host.shard.member.owned(self.now_s + host.offset_s)
+                for region in host.shard.core.regions:
+                    if region in owned and region not in host.shard.core.frozen:
+                        found.setdefault(region, []).append(host)
+        return found
+
+    def entities(self) -> dict[int, tuple[int, int]]:
+        """id → (region, hop) of all that is simulated, and of what is frozen on its way to another owner."""
+        found: dict[int, tuple[int, int]] = {}
+        stepping = self.stepping()
+        for host in self.hosts.values():
+            if host.shard is None or host.dead:
+                continue
+            owned = host.shard.member.owned(self.now_s + host.offset_s)
+            for region, core in host.shard.core.regions.items():
+                if region not in owned or (region in host.shard.core.frozen and region in stepping):
+                    continue
+                table = core.state.table
+                rows = table.rows()
+                for id_, hop in zip(table.id[rows].tolist(), table.hop[rows].tolist(), strict=True):
+                    assert id_ not in found, f"tick {self.tick}: {id_} is in {found[id_]} and in region {region}"
+                    found[id_] = region, hop
+        return found
+
+    def check(self) -> None:
+        """Raises AssertionError with what is wrong."""
+        for region, hosts in self.stepping().items():
+            names = [host.name for host in hosts]
+            assert len(names) == 1, f"tick {self.tick}: region {region} is stepped by {names}"
+            shard = hosts[0].shard
+            assert shard is not None
+            epoch = shard.core.regions[region].epoch
+            assert epoch >= self.known.epochs[region], f"region {region} went back to epoch {epoch}"
+            self.known.epochs[region] = epoch
+        for id_, (_, hop) in self.entities().items():
+            before = self.known.hops.get(id_, 0)
+            assert hop >= before, f"tick {self.tick}: hop of {id_} went back from {before} to {hop}"
+            self.counts["crossed"] += hop - before
+            self.known.hops[id_] = hop
+            self.known.ids.add(id_)
+
+    def check_nothing_lost(self) -> None:
+        """When the faults have stopped: everybody is there but those whom a kill may have taken."""
+        lost = self.known.ids - set(self.entities()) - self.known.allowed_losses
+        assert not lost, f"lost: {sorted(lost)}"
+
+    def digest(self) -> str:
+        """Equal for equal runs."""
+        for host in sorted(self.hosts.values(), key=lambda host: host.name):
+            if host.shard is not None and not host.dead:
+                for region, core in host.shard.core.regions.items():
+                    self._hash.update(f"{host.name}/{region}/{core.state_hash()}".encode())
+        return self._hash.hexdigest()
