@@ -191,7 +191,7 @@ def part(
     they came from. Two overlap if they are nearer than ``apart_m`` on the ground plane and ``height_m`` in height, or
     if they have passed through each other: then they are pushed back to the sides that they came from. Cells must be at
     least as wide as ``apart_m`` and the longest way that two can come nearer. Pushes of at least ``least_m`` go to
-    ``out_row`` int64[k], ``out_push`` float64[k, 2]. ``id_`` uint64[n] decides the sides of two in the same place.
+    ``out_row`` int64[k], ``out_push`` float64[k, 2]. ``id_`` uint64[n] decides where two in the same place go.
     """
     pushed = 0
     for k in range(len(rows)):
@@ -200,6 +200,7 @@ def part(
         iz = np.int64((pos[a, 2] - cells.origin_m[1]) / cells.size_m)
         px = 0.0
         pz = 0.0
+        deepest = 0.0
         for jx in range(max(int(ix) - 1, 0), min(int(ix) + 2, int(cells.shape[0]))):
             first = jx * cells.shape[1] + max(iz - 1, 0)
             end = jx * cells.shape[1] + min(iz + 2, cells.shape[1])
@@ -228,14 +229,24 @@ def part(
                     nz = dz
                 length = np.sqrt(nx * nx + nz * nz)
                 if length < 1e-6:
-                    nx = 1.0 if id_[a] < id_[b] else -1.0
-                    nz = 0.0
+                    low = min(id_[a], id_[b])
+                    high = max(id_[a], id_[b])
+                    mixed = low * np.uint64(0x9E3779B97F4A7C15) + high * np.uint64(0xC2B2AE3D27D4EB4F)
+                    turn = np.float64(mixed >> np.uint64(48)) * (2.0 * np.pi / 65536.0)
+                    side = 1.0 if id_[a] < id_[b] else -1.0
+                    nx = side * np.cos(turn)
+                    nz = side * np.sin(turn)
                     length = 1.0
                 nx /= length
                 nz /= length
                 overlap = apart_m - (dx * nx + dz * nz)
                 px += 0.5 * overlap * nx
                 pz += 0.5 * overlap * nz
+                deepest = max(deepest, 0.5 * overlap)
+        length = np.sqrt(px * px + pz * pz)
+        if length > deepest:  # in a throng everybody pushes: no farther than one of them asks for
+            px *= deepest / length
+            pz *= deepest / length
         if px * px + pz * pz >= least_m * least_m:
             out_row[pushed] = a
             out_push[pushed, 0] = px

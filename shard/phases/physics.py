@@ -111,7 +111,11 @@ def _part(state: ShardState, before: npt.NDArray[np.float64]) -> None:
     count = part(
         cells, rows, table.id, table.pos, before, 2.0 * RADIUS, HEIGHT, PUSH_LEAST_M, out_row, out_push
     )  # fmt: skip
-    _push(state, out_row[:count], out_push[:count])
+    pushed, by = out_row[:count], out_push[:count]
+    # A step over several ticks may have to put somebody farther back than one push goes.
+    parts = min(state.ticks, int(np.ceil(np.abs(by).max(initial=0.0) / (PUSH_MAX_M / 1.5)))) if state.ticks > 1 else 1
+    for _ in range(parts):
+        _push(state, pushed, by / parts)
 
 
 def _push(state: ShardState, rows: I64, by: npt.NDArray[np.float64]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from protocol.messages import unpack
-from shard.behaviours.api import DeclarationError, Script
+from shard.behaviours.api import Body, DeclarationError, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.region import RegionCore
@@ -155,3 +155,40 @@ def test_the_tutorial_world_runs() -> None:
 def test_helsinkis_script_needs_streets_and_says_so() -> None:
     core = RegionCore(CONFIG, place(boxes()), [example("helsinki")])
     assert "world.place" in core.step(1).faults[0].text
+
+
+def test_rays_find_what_a_loop_finds() -> None:
+    found: list[tuple[list[int], list[float]]] = []
+    script = Script("s")
+    script.kind("duck", [], Body(radius_m=0.4))
+    random = np.random.default_rng(3)
+    where = random.uniform(-30, 30, (150, 3))
+    at, yaw = random.uniform(-32, 32, (60, 2)), random.uniform(-7, 7, 60)
+
+    @script.start
+    def begin(world: World) -> None:
+        world.spawn("duck", len(where), pos=where)
+
+    @script.every("duck")
+    def look(world: World, ducks: Rows) -> None:
+        ids, metres = world.ray(at[:, 0], at[:, 1], yaw, 20.0)
+        found.append((ids.tolist(), metres.tolist()))
+        where[:] = ducks.pos
+
+    core = RegionCore(CONFIG, None, [script])
+    core.step(1)
+    core.step(2)
+    towards = np.stack([-np.sin(yaw), -np.cos(yaw)], axis=1)
+    hits = 0
+    for q in range(len(at)):
+        gap = where[:, [0, 2]] - at[q]
+        along = gap @ towards[q]
+        side2 = (gap**2).sum(axis=1) - along**2
+        meets = (along >= 0) & (side2 <= 0.16) & ((gap**2).sum(axis=1) > 0.16)
+        reach = np.where(meets, along - np.sqrt(np.maximum(0.16 - side2, 0)), np.inf)
+        reach[reach > 20] = np.inf
+        best = int(np.argmin(reach))
+        hits += bool(np.isfinite(reach[best]))
+        assert found[-1][0][q] == (best + 1 if np.isfinite(reach[best]) else 0)
+        assert found[-1][1][q] == pytest.approx(reach[best])
+    assert 5 < hits < 60

@@ -120,3 +120,46 @@ def test_scraping_along_walls_alone_is_never_corrected() -> None:
         own = core.step(tick, [inputs(tick, given_, [(tick, command(100, 80, buttons=1))])]).delta
         assert not (own.own_flags & OWN_MOVED).any()
     assert np.linalg.norm(core.state.table.pos[given_[3]]) > 20
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 4])
+def test_people_who_run_at_each_other_stop_also_in_long_steps(ticks: int) -> None:
+    core = RegionCore(ShardConfig(), place(boxes()))
+    left, right = core.step(ticks, [attach(1, 1, 2)]).delta.attached
+    pos = core.state.table.pos
+    pos[left[3]], pos[right[3]] = [-3.03, 0, 0], [3.0, 0, 0]
+    for tick in range(2 * ticks, 80, ticks):
+        said = [
+            inputs(tick + part, body, [(tick + part, command(way, buttons=1))])
+            for part in range(ticks)
+            for body, way in ((left, 127), (right, -127))
+        ]
+        core.step(tick, said)
+        assert pos[left[3], 0] < pos[right[3], 0]
+    assert pos[right[3], 0] - pos[left[3], 0] == pytest.approx(0.625, abs=0.02)
+
+
+def test_who_passes_beside_another_in_a_long_step_is_not_held() -> None:
+    core = RegionCore(ShardConfig(), place(boxes()))
+    left, right = core.step(1, [attach(1, 1, 2)]).delta.attached
+    pos = core.state.table.pos
+    pos[left[3]], pos[right[3]] = [-2.0, 0, 0], [2.0, 0, 0.7]
+    for tick in range(2, 40):
+        said = [inputs(tick, body, [(tick, command(way, buttons=1))]) for body, way in ((left, 127), (right, -127))]
+        own = core.step(tick, said).delta
+        assert not (own.own_flags & OWN_MOVED).any()
+    assert pos[left[3], 0] > 5 > -5 > pos[right[3], 0]
+
+
+def test_a_crowd_in_one_place_comes_apart() -> None:
+    core = RegionCore(ShardConfig(), place(boxes()))
+    core.step(1, [attach(1, *range(1, 41))])
+    rows = core.state.table.rows()
+    core.state.table.pos[rows] = 0.0
+    for tick in range(2, 120):
+        core.step(tick)
+        assert broken(core.state) == []
+    pos = core.state.table.pos[rows][:, [0, 2]]
+    gap = np.hypot(*(pos[:, None] - pos[None]).transpose(2, 0, 1)) + np.eye(len(pos))
+    assert gap.min() > 0.5
+    assert np.abs(pos).max() < 6
