@@ -39,7 +39,6 @@ ANSWERS_MAX = ITEMS_MAX - 2 * HANDOVERS_MAX
 def run(state: ShardState) -> None:
     """At the end of a step: commits, prepares that nobody answered, and new prepares."""
     rate = state.config.rate_hz
-    groups: Groups | None = None
     for neighbour in state.links.neighbours.values():
         for number, outgoing in list(neighbour.outgoing.items()):
             leader = _leader(state, number, outgoing)
@@ -49,8 +48,7 @@ def run(state: ShardState) -> None:
             elif leader < 0:
                 _step(state, neighbour, number, Event.LEADER_LOST)
             elif outgoing.state is Source.ACCEPTED:
-                groups = groups or Groups(state)
-                _step(state, neighbour, number, Event.STEP_END, groups)
+                _step(state, neighbour, number, Event.STEP_END, Groups(state))  # each commit changes rows
             elif state.tick - outgoing.since > SILENCE_S * rate:
                 _step(state, neighbour, number, Event.SILENCE)
     due = _due(state)
