@@ -170,7 +170,7 @@ def _step(
             _say(neighbour, Prepare(number, table.id[rows].tolist(), hops, table.layout))
         case Do.COMMIT:
             assert groups is not None
-            outgoing.item = _commit(state, neighbour, number, outgoing, groups)
+            outgoing.item = _commit(state, neighbour, number, groups)
         case Do.CANCEL:
             _say(neighbour, Cancel(number))
             _rest(state, neighbour, number)
@@ -194,21 +194,17 @@ def _rest(state: ShardState, neighbour: Neighbour, number: int) -> None:
     del neighbour.outgoing[number]
 
 
-def _commit(state: ShardState, neighbour: Neighbour, number: int, outgoing: Outgoing, groups: Groups) -> int:
-    """The rows of the group as it is now leave; returns the number of the item that carries them."""
+def _commit(state: ShardState, neighbour: Neighbour, number: int, groups: Groups) -> int:
+    """The rows of the group leave; returns the number of the item that carries them."""
     table = state.table
     columns = table.columns
     handover = columns["h.handover"]
-    # What came to touch or to be attached meanwhile comes along, unless it is on its own way.
-    roots = [
-        root
-        for root in groups.pile(table.row(outgoing.leader))
-        if np.isin(handover[groups.unit(root)], (0, number)).all()
-    ]
-    rows = groups.rows(roots)
-    left = table.rows()
-    left = np.setdiff1d(left[handover[left] == number], rows)
-    handover[left] = 0  # what does not touch any more stays
+    own = table.rows()
+    prepared = own[handover[own] == number]
+    # What was attached meanwhile comes along; a unit that hangs together with another crossing goes with that one.
+    roots = sorted({groups.root(row) for row in prepared.tolist()})
+    rows = groups.rows([root for root in roots if np.isin(handover[groups.unit(root)], (0, number)).all()])
+    handover[np.setdiff1d(prepared, rows)] = 0
     ids = table.id[rows]
     pending, timers = state.runner.pending, state.runner.timers
     wanted = set(ids.tolist())
