@@ -358,9 +358,20 @@ class Shards:
             self.known.hops[id_] = hop
             self.known.ids.add(id_)
 
+    def present(self) -> set[int]:
+        """Ids of all that is somewhere, or on its way with a copy where it comes from."""
+        under_way: set[int] = set()
+        for hosts in self.stepping().values():
+            shard = hosts[0].shard
+            assert shard is not None
+            for core in shard.core.regions.values():
+                links = core.state.links
+                under_way |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
+        return under_way | set(self.entities())
+
     def check_nothing_lost(self) -> None:
         """When the faults have stopped: everybody is there but those whom a kill may have taken."""
-        lost = self.known.ids - set(self.entities()) - self.known.allowed_losses
+        lost = self.known.ids - self.present() - self.known.allowed_losses
         assert not lost, f"lost: {sorted(lost)}"
 
     def digest(self) -> str:
