@@ -1,0 +1,209 @@
+"""All links of one member: dials, accepts, keeps one per peer, and tells when one comes and goes.
+
+Decides that the lower name dials, again and again with jittered backoff while the peer is wanted; that a newly proven
+connection of a peer replaces its old one unless its generation is older than one seen. Only wanted peers get a link.
+Invariant: between a LinkUp and its LinkDown all messages of that peer come from that one connection, in order.
+Not responsible for: what messages mean; whatever was on its way when a link ended is lost.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.links.connection import Connection
+from cluster.links.frames import Kind
+from cluster.links.handshake import KEY_BYTES_MIN, Proven, Self
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """A link to ``member`` is there; what was sent before is gone."""
+
+    member: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The link to ``member`` ended."""
+
+    member: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinksConfig:
+    """``listen`` is ``host:port`` or ``unix:path``. Either ``key`` (32 bytes or more), or both TLS contexts."""
+
+    listen: str
+    key: bytes = b""
+    tls_server: ssl.SSLContext | None = None
+    tls_client: ssl.SSLContext | None = None
+    queue_bytes: int = 16 << 20
+    beat_s: float = 0.2
+    silence_s: float = 0.7
+    backoff_s: tuple[float, float] = (0.05, 2.0)
+    strangers_max: int = 64
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when neither or half of a way to authenticate is given."""
+        contexts = (self.tls_server, self.tls_client)
+        if self.key and (contexts != (None, None) or len(self.key) < KEY_BYTES_MIN):
+            raise ValueError(f"links take a key of {KEY_BYTES_MIN} bytes or more, or TLS, not both")
+        if not self.key and (None in contexts or any(c and c.verify_mode != ssl.CERT_REQUIRED for c in contexts)):
+            raise ValueError("links without a key need TLS contexts for both directions that require certificates")
+
+
+class Links:
+    """``on_message(member, kind, data)`` and ``on_event(LinkUp | LinkDown)`` are called in the event loop.
+
+    ``draw(n)`` gives n bytes that nobody can guess (``os.urandom``); ``rng`` is for jitter alone.
+    """
+
+    def __init__(
+        self,
+        config: LinksConfig,
+        me: Self,
+        on_message: Callable[[str, Kind, bytes], None],
+        on_event: Callable[[LinkUp | LinkDown], None],
+        draw: Callable[[int], bytes],
+        rng: np.random.Generator,
+    ) -> None:
+        self._draw, self._rng = draw, rng
+        self._config, self._me, self._on_message, self._on_event = config, me, on_message, on_event
+        self._peers: dict[str, str] = {}
+        self._links: dict[str, Connection] = {}
+        self._generations: dict[str, int] = {}
+        self._connections: set[Connection] = set()
+        self._dialers: dict[str, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self.address = ""
+
+    async def start(self) -> None:
+        """Listens; ``address`` is then where. Raises OSError when it cannot."""
+        loop, tls = asyncio.get_running_loop(), self._config.tls_server
+        if self._config.listen.startswith("unix:"):
+            path = self._config.listen.removeprefix("unix:")
+            self._server = await loop.create_unix_server(self._accept, path, ssl=tls)
+            self.address = self._config.listen
+        else:
+            host, port = _host_port(self._config.listen)
+            self._server = await loop.create_server(self._accept, host, port, ssl=tls)
+            self.address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
+
+    def set_peers(self, peers: Mapping[str, str]) -> None:
+        """Name to address of all members that a link is wanted to; others' links end."""
+        changed = {name for name, address in self._peers.items() if peers.get(name) != address}
+        self._peers = {name: address for name, address in peers.items() if name != self._me.name}
+        for name in changed:
+            if dialer := self._dialers.pop(name, None):
+                dialer.cancel()
+            if name not in self._peers and name in self._links:
+                self._links[name].end("no longer a member")
+        for name in self._peers:
+            if name > self._me.name and name not in self._dialers:
+                self._dialers[name] = asyncio.get_running_loop().create_task(self._dial(name))
+
+    def send(self, member: str, kind: Kind, key: Hashable, data: bytes, droppable: bool) -> bool:
+        """Queues; False without a link. Raises ValueError for a message over the largest."""
+        link = self._links.get(member)
+        if link is None:
+            return False
+        link.put(kind, key, data, droppable=droppable)
+        return True
+
+    async def stop(self) -> None:
+        """Ends all links; LinkDown is told for each."""
+        dialers = list(self._dialers.values())
+        self._dialers.clear()
+        for dialer in dialers:
+            dialer.cancel()
+        await asyncio.gather(*dialers, return_exceptions=True)
+        if self._server:
+            self._server.close()
+        ending = list(self._connections)
+        for connection in ending:
+            connection.end("this member stops")
+        await asyncio.gather(*(connection.closed.wait() for connection in ending))
+
+    def began(self, connection: Connection) -> None:
+        """See ``connection.Owner``."""
+        strangers = [c for c in self._connections if c.peer is None]
+        if len(strangers) >= self._config.strangers_max:
+            strangers[0].end("too many that have not proven themselves")
+        self._connections.add(connection)
+
+    def proven(self, connection: Connection, peer: Proven) -> bool:
+        """See ``connection.Owner``."""
+        if peer.name not in self._peers or peer.generation < self._generations.get(peer.name, 0):
+            return False
+        if old := self._links.pop(peer.name, None):
+            old.end("replaced by a newer link")
+            self._on_event(LinkDown(peer.name, "replaced by a newer link"))
+        self._generations[peer.name] = peer.generation
+        self._links[peer.name] = connection
+        self._on_event(LinkUp(peer.name, peer.generation))
+        return True
+
+    def received(self, connection: Connection, kind: Kind, data: bytes) -> None:
+        """See ``connection.Owner``."""
+        if connection.peer and self._links.get(connection.peer.name) is connection:
+            self._on_message(connection.peer.name, kind, data)
+
+    def ended(self, connection: Connection, why: str) -> None:
+        """See ``connection.Owner``."""
+        self._connections.discard(connection)
+        if connection.peer and self._links.get(connection.peer.name) is connection:
+            del self._links[connection.peer.name]
+            self._on_event(LinkDown(connection.peer.name, why))
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        return self._connection(None)
+
+    def _connection(self, expected: str | None) -> Connection:
+        c = self._config
+        return Connection(
+            self,
+            self._me,
+            c.key,
+            expected,
+            self._draw,
+            queue_bytes=c.queue_bytes,
+            beat_s=c.beat_s,
+            silence_s=c.silence_s,
+        )
+
+    async def _dial(self, name: str) -> None:
+        loop, c = asyncio.get_running_loop(), self._config
+        backoff_s = c.backoff_s[0]
+        while True:
+            connection = self._connection(name)
+            try:
+                async with asyncio.timeout(c.silence_s):
+                    await self._connect(loop, connection, self._peers[name])
+                await connection.closed.wait()
+                backoff_s = c.backoff_s[0] if connection.peer else backoff_s
+            except (OSError, TimeoutError):  # nobody there, or a certificate refused: tried again
+                pass
+            await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
+            backoff_s = min(2 * backoff_s, c.backoff_s[1])
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, connection: Connection, address: str) -> None:
+        tls = self._config.tls_client
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            await loop.create_unix_connection(lambda: connection, path, ssl=tls, server_hostname="" if tls else None)
+            return
+        host, port = _host_port(address)
+        await loop.create_connection(lambda: connection, host, port, ssl=tls, server_hostname="" if tls else None)
+
+
+def _host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(ValueError):
+        return host.strip("[]"), int(port)
+    raise ValueError(f"{address!r} is neither host:port nor unix:path")

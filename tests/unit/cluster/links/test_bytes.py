@@ -1,0 +1,87 @@
+"""Frames and handshake: any bytes end in LinkBroken or in nothing, and nothing of one link serves another."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.links.frames import HEADER, HELLO_BYTES_MAX, Kind, LinkBroken, Reader, Writer
+from cluster.links.handshake import Handshake, Self
+from cluster.links.outgoing import Outgoing
+
+KEY = b"k" * 32
+A, B = Self("w", "a", 1), Self("w", "b", 2)
+
+
+def _nonce(value: int) -> bytes:
+    return bytes([value]) * 32
+
+
+@given(st.binary(max_size=2000), st.booleans())
+def test_any_bytes_end_in_link_broken_or_nothing(data: bytes, believed: bool) -> None:
+    reader = Reader()
+    if believed:
+        reader.believe(KEY)
+    with contextlib.suppress(LinkBroken):
+        list(reader.feed(data))
+    for expected in ("b", None):
+        with contextlib.suppress(LinkBroken):
+            Handshake(A, KEY, _nonce(1), expected).receive(data)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Kind)[1:]), st.binary(max_size=50))), st.integers(1, 30))
+def test_frames_arrive_whole_however_they_are_cut(messages: list[tuple[Kind, bytes]], size: int) -> None:
+    writer, reader = Writer(KEY), Reader()
+    reader.believe(KEY)
+    data = b"".join(b"".join(writer.frame(kind, payload)) for kind, payload in messages)
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert [message for piece in pieces for message in reader.feed(piece)] == messages
+
+
+@given(st.integers(0, 200))
+def test_a_changed_or_repeated_frame_breaks_the_link(at: int) -> None:
+    data = bytearray(b"".join(Writer(KEY).frame(Kind.DELTA, b"x" * 40)))
+    twice, changed = Reader(), Reader()
+    twice.believe(KEY)
+    changed.believe(KEY)
+    with pytest.raises(LinkBroken):
+        list(twice.feed(bytes(data) * 2))
+    data[5 + at % (len(data) - 5)] ^= 1  # beyond the length and kind: those may wait for more, or be refused as such
+    with pytest.raises(LinkBroken):
+        list(changed.feed(bytes(data)))
+
+
+def test_a_stranger_may_not_announce_a_large_frame() -> None:
+    with pytest.raises(LinkBroken):
+        list(Reader().feed(HEADER.pack(HELLO_BYTES_MAX + 1, Kind.HELLO, 0)))
+
+
+def test_both_sides_prove_themselves_and_a_replay_proves_nothing() -> None:
+    dialer, listener = Handshake(A, KEY, _nonce(1), "b"), Handshake(B, KEY, _nonce(2), None)
+    hello = dialer.begin()
+    assert hello
+    answer, _ = listener.receive(hello)
+    assert answer
+    proof, at_dialer = dialer.receive(answer)
+    assert proof
+    _, at_listener = listener.receive(proof)
+    assert at_dialer
+    assert at_listener
+    assert (at_dialer.name, at_dialer.generation, at_listener.name) == ("b", 2, "a")
+    assert (at_dialer.send_key, at_dialer.receive_key) == (at_listener.receive_key, at_listener.send_key)
+    again = Handshake(B, KEY, _nonce(3), None)
+    again.receive(hello)
+    with pytest.raises(LinkBroken, match="wrong proof"):
+        again.receive(proof)
+
+
+def test_values_are_replaced_and_dropped_and_items_are_not() -> None:
+    queue = Outgoing(100)
+    assert queue.put(Kind.BORDER, None, b"i" * 40, droppable=False)
+    assert queue.put(Kind.DELTA, 1, b"o" * 40, droppable=True)
+    assert queue.put(Kind.DELTA, 1, b"n" * 40, droppable=True)
+    assert queue.put(Kind.DELTA, 2, b"m" * 40, droppable=True)
+    assert (queue.replaced_count, queue.dropped_count, queue.bytes) == (1, 1, 80)
+    assert not queue.put(Kind.BORDER, None, b"i" * 90, droppable=False)
+    assert [bytes(data[:1]) for _, data, _ in queue.take(1000)] == [b"i", b"i"]
