@@ -8,16 +8,19 @@ acting on it.
 from dataclasses import dataclass, field
 
 from cluster.records import (
+    CLAIMS,
     GATEWAY,
     MEMBERS,
     PLACER,
     REGIONS,
     SHARD,
     WORLD,
+    ClaimRecord,
     MemberRecord,
     RecordError,
     RegionRecord,
     WorldRecord,
+    life_of,
     read,
     region_of,
 )
@@ -42,6 +45,14 @@ class Owner:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who is asked before a life is given up, and the revision to compare with."""
+
+    members: frozenset[str]
+    revision: int
+
+
 @dataclass(slots=True)
 class Book:
     """``problems``: records that could not be read, for the log; taken and emptied by whoever logs."""
@@ -50,6 +61,12 @@ class Book:
     members: dict[str, Member] = field(default_factory=dict)
     regions: dict[int, Owner] = field(default_factory=dict)
     placer: str | None = None
+    claims: dict[tuple[str, int], Claim] = field(default_factory=dict)
+    """By name and lease of the life that they stand for."""
+    disowned: set[tuple[str, int]] = field(default_factory=set)
+    """Lives that this process has called over, or is about to: it never consents to their acting again."""
+    confirmers: frozenset[str] = frozenset()
+    """Whom this process has to ask before it acts without the store: all in its own claims, as written or under way."""
     epochs: dict[int, int] = field(default_factory=dict)
     revision: int = 0
     problems: list[str] = field(default_factory=list)
@@ -59,7 +76,7 @@ class Book:
         before = dict(self.regions)
         if isinstance(item, Relisted):
             self.world, self.placer = None, None
-            self.members, self.regions = {}, {}
+            self.members, self.regions, self.claims = {}, {}, {}
             for record in item.records:
                 self._put(record.key, record)
         else:
@@ -75,6 +92,12 @@ class Book:
                 self._member(key, record)
             elif key.startswith(REGIONS):
                 self._region(key, record)
+            elif key.startswith(CLAIMS):
+                life = life_of(key)
+                self.claims.pop(life, None)
+                if record is not None:
+                    names = frozenset(read(key, record.value, ClaimRecord).members)
+                    self.claims[life] = Claim(names, record.mod_revision)
             elif key == WORLD:
                 self.world = None if record is None else read(key, record.value, WorldRecord)
             elif key == PLACER:
@@ -110,6 +133,14 @@ class Book:
         """Whether this life of a member goes on, as far as the store has told."""
         member = self.members.get(name)
         return member is not None and member.lease == lease
+
+    def may_go_on(self, region: int, epoch: int) -> bool:
+        """Whether, as far as is known here, nobody has called over the life that owns ``region`` under ``epoch``."""
+        entry = self.regions.get(region)
+        if entry is None:
+            return False
+        life = entry.record.owner, entry.record.lease
+        return entry.record.epoch < epoch or (life in self.claims and life not in self.disowned)
 
     def owner(self, region: int) -> Member | None:
         """The living owner of a region."""

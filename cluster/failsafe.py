@@ -3,11 +3,12 @@
 Rule: once the store has not answered for AWAY_S, a member asks every member that it last knew, each PERIOD_S. If all
 consent within the period, it may act for GRANT_S from when it *sent* the question. One objection, or one silence,
 gives nothing, and the member stops when what it has runs out. A member consents if the store does not answer it
-either, and it knows of no newer epoch of the asker's regions.
+either, it knows of no newer epoch of the asker's regions, and it has not called the asker's life over.
 
-Why this is safe: the placer is asked like everybody; it could give a region away only while the store answers it, and
-then it objects. A member that is cut off from some others hears silence. A member alone in the world is asked by
-nobody and has nobody to ask: it goes on, for nobody else can act.
+Why this is safe: nothing of a life is given away while its claim stands (``claims``). Only those whom the claim names
+may remove it, they do so only a good while after their last consent, and they never consent again. All of them are
+asked, so who acts knows that its claim stands. A process that the asker does not know cannot give its regions away,
+whatever the store tells it. A member that knows nobody has nobody who could vouch for it: it stops.
 Invariant: a consent counts for its own round alone. Not responsible for: who is asked through which link.
 """
 
@@ -20,6 +21,8 @@ from protocol.failsafe import Consent, Objection, Question, Word
 AWAY_S = 1.2
 """A little over a keep-alive's interval: one lost answer is no emergency."""
 PERIOD_S = 0.5
+AGAIN_S = 0.1
+"""A question that has no answer yet is put again within its round: links lose messages."""
 GRANT_S = 1.5
 """Three periods: one lost round does not stop the world."""
 
@@ -41,6 +44,7 @@ class FailsafeCore:
     rounds: int = 0
     objections: int = 0
     _asked_s: float = NEVER_S
+    _again_s: float = NEVER_S
     _missing: set[str] = field(default_factory=set)
     _objected: bool = False
 
@@ -55,11 +59,13 @@ class FailsafeCore:
             self._asked_s = NEVER_S
             return []
         if now_s - self._asked_s < PERIOD_S:
-            return []
+            if now_s - self._again_s < AGAIN_S:
+                return []
+            self._again_s = now_s
+            return [Tell(member, Question(self.rounds, claims)) for member in sorted(self._missing)]
         self.rounds += 1
-        self._asked_s, self._objected = now_s, False
-        self._missing = {member for member in book.members if member != self.name}
-        self._grant()
+        self._asked_s, self._again_s, self._objected = now_s, now_s, False
+        self._missing = {*book.members, *book.confirmers} - {self.name}
         return [Tell(member, Question(self.rounds, claims)) for member in sorted(self._missing)]
 
     def heard(self, member: str, word: Word, book: Book, answered_s: float, now_s: float) -> list[Tell]:
@@ -89,6 +95,8 @@ class FailsafeCore:
         }
         if newer:
             return Objection(question.round, "newer epochs are known here", newer)
+        if not all(book.may_go_on(region, epoch) for region, epoch in question.claims.items()):
+            return Objection(question.round, "the owner is not known here, or its life is over", {})
         if not self.is_away(answered_s, now_s):
             return Objection(question.round, "the store answers here", {})
         return Consent(question.round)

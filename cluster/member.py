@@ -23,8 +23,20 @@ import msgspec
 
 from cluster.asks import NEVER_S, Answer, Ask, Asking, Failed, Grant, Read, Renew, Revoke
 from cluster.book import Book
-from cluster.records import IDS, MemberRecord, RegionRecord, member_key, region_key, write
-from cluster.store.contract import KeyAbsent, Lease, Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
+from cluster.claims import SETTLE_S, Claims
+from cluster.failsafe import AWAY_S
+from cluster.records import IDS, MemberRecord, RegionRecord, claim_key, member_key, region_key, write
+from cluster.store.contract import (
+    Delete,
+    KeyAbsent,
+    Lease,
+    Put,
+    Record,
+    RevisionIs,
+    Transaction,
+    TransactionResult,
+    WatchItem,
+)
 
 LEASE_S = 3
 RENEWALS = 3
@@ -97,6 +109,8 @@ class MemberCore:
         """Set by the failsafe: until then the member acts although its lease is over."""
         self.answered_s = NEVER_S
         """When the store last answered anything."""
+        self.settled_s = -1.0e9
+        """Until then no life is called over and nothing is placed: the store was away, and others may be late."""
         self.renewals_failed = 0
         self.lost_leases = 0
         self._record = record
@@ -113,6 +127,7 @@ class MemberCore:
         self._putting = False
         self._taking_ids = False
         self._claiming = 0
+        self._claims = Claims(name)
 
     # ------------------------------------------------------------------------------------------------------ asked
     def may_act(self, now_s: float) -> bool:
@@ -146,7 +161,7 @@ class MemberCore:
     def watched(self, item: WatchItem, now_s: float) -> list[Action]:
         """The watch of the whole namespace told something."""
         self.book.watched(item)
-        self.answered_s = max(self.answered_s, now_s)
+        self._store_spoke(now_s)
         return self._compare(now_s)
 
     def _compare(self, now_s: float) -> list[Action]:
@@ -199,8 +214,13 @@ class MemberCore:
     def answered(self, number: int, answer: Answer, now_s: float) -> list[Action]:
         """The store answered a question, or did not (:class:`Failed`)."""
         if not isinstance(answer, Failed) or answer.lease_lost:
-            self.answered_s = max(self.answered_s, now_s)
+            self._store_spoke(now_s)
         return list(self._asking.answered(number, answer, now_s))
+
+    def _store_spoke(self, now_s: float) -> None:
+        if now_s - self.answered_s >= AWAY_S:  # so long a silence lets this member consent to others' acting
+            self.settled_s = now_s + SETTLE_S
+        self.answered_s = max(self.answered_s, now_s)
 
     def report(self, load: float, regions: dict[int, float], sessions: int = 0, url: str | None = None) -> None:
         """The load now; it is put in the record with the next chance (LOAD_EVERY_S)."""
@@ -225,7 +245,8 @@ class MemberCore:
         self.state = State.LEAVING
         self._asking.forget()
         lease, self.lease = self.lease, None
-        return [*lost, self._asking.ask(Revoke(lease), self._revoked)]
+        over = Transaction((), (Delete(claim_key(self.name, lease.id)),))
+        return [*lost, self._asking.ask(over, lambda answer, now_s: ()), self._asking.ask(Revoke(lease), self._revoked)]
 
     def _revoked(self, answer: Answer, now_s: float) -> Sequence[Action]:
         self.state = State.GONE  # if the store did not hear it, the lease ends by itself
@@ -256,6 +277,7 @@ class MemberCore:
             if not self._putting and self._record != self._put_record and now_s - self._load_s >= LOAD_EVERY_S:
                 actions += self._report(now_s)
             actions += self._claim(now_s)
+            actions += self._speak_of_claims(now_s)
         return actions
 
     def _out(self) -> None:
@@ -282,8 +304,8 @@ class MemberCore:
     def _join(self, lease: Lease) -> Ask:
         key = member_key(self.name)
         self._put_record = self._record
-        operation = Put(key, write(self._record), lease.id)
-        return self._asking.ask(Transaction((KeyAbsent(key),), (operation,)), self._joined)
+        puts = Put(key, write(self._record), lease.id), self._claims.write(lease, self.book)
+        return self._asking.ask(Transaction((KeyAbsent(key),), puts), self._joined)
 
     def _joined(self, answer: Answer, now_s: float) -> Sequence[Action]:
         self._busy = False
@@ -297,6 +319,21 @@ class MemberCore:
         self._out()
         self._retry_s = now_s + RETRY_S
         return [self._asking.ask(Revoke(lease), lambda answer, now_s: ())]
+
+    def _speak_of_claims(self, now_s: float) -> list[Action]:
+        """Keep the own claim as the members are, and call over the lives that are."""
+        assert self.lease is not None
+        asks: list[Action] = []
+        again = any(held.lease != self.lease.id for held in self._owned.values())
+        # While the failsafe's grant runs, nobody may be named who has not given it.
+        if now_s >= self.failsafe_until_s and not again:
+            change = self._claims.changed(self.lease, self.book, now_s)
+            if change is not None:
+                asks.append(self._asking.ask(change, lambda answer, now_s: ()))
+        if now_s >= self.settled_s:
+            calls = self._claims.over(self.lease, self.book, again, now_s)
+            asks += [self._asking.ask(over, lambda answer, now_s: ()) for over in calls]
+        return asks
 
     def _claim(self, now_s: float) -> list[Action]:
         """Back with a new lease while the failsafe kept the regions: write them anew, if nobody has touched them."""

@@ -5,8 +5,9 @@ names that life, and every record that a placer writes is written only while the
 has been replaced writes nothing. Orphans are regions without a record, or whose record names a life of a member that
 the store has ended. Planned moves are only asked for: owners carry them out (``moving``).
 
-Waiting: a placer that is new, or that could not reach the store lately, first waits SETTLE_S, so that members which
-the failsafe let go on can take up their leases and their regions again, and so that nobody acts on a consent any more.
+Waiting: nothing of a life is given away while its claim stands; each transaction compares that it is gone. A placer
+that is new, or that could not reach the store lately, first waits SETTLE_S, so that members which the failsafe let go
+on can take up their leases and their regions again.
 Invariant: epochs of records only grow, and stay above every epoch that this process has seen. Not responsible for: how
 load is measured.
 """
@@ -17,14 +18,13 @@ from dataclasses import dataclass
 from cluster import plan
 from cluster.asks import NEVER_S, Answer, Ask, Asking
 from cluster.book import Book
-from cluster.failsafe import AWAY_S, GRANT_S
+from cluster.claims import SETTLE_S
 from cluster.member import MemberCore, State
 from cluster.plan import Host
-from cluster.records import PLACER, RegionRecord, region_key, write
+from cluster.records import PLACER, RegionRecord, claim_key, region_key, write
 from cluster.regions import Layout
 from cluster.store.contract import KeyAbsent, Put, RevisionIs, Transaction, ValueIs
 
-SETTLE_S = 3.0
 PLACE_EVERY_S = 0.25
 BALANCE_EVERY_S = 5.0
 REST_S = 30.0
@@ -32,8 +32,8 @@ REST_S = 30.0
 MOVES_MAX = 2
 """Planned moves that are asked for at once."""
 ASK_AGAIN_S = 3.0
-RECORDS_MAX = 100
-"""Records written in one transaction; the store takes 128 items."""
+RECORDS_MAX = 60
+"""Records written in one transaction; the store takes 128 items, and claims are compared too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,6 @@ class PlacerCore:
 
     def tick(self, member: MemberCore, now_s: float) -> list[Action]:
         """Time passed."""
-        if now_s - member.answered_s >= AWAY_S:
-            self._settled_s = now_s + SETTLE_S
         if member.state is not State.IN or not member.owned_lease(now_s):
             self._elected, self._busy = None, False
             self._asking.forget()
@@ -105,13 +103,19 @@ class PlacerCore:
             self._elected, self._busy = life, False
             self.elections += 1
             self._settled_s = max(self._settled_s, now_s + SETTLE_S if book.regions else now_s)
-        if self._busy or now_s < self._settled_s or now_s - self._place_s < PLACE_EVERY_S:
+        if self._busy or now_s < max(self._settled_s, member.settled_s) or now_s - self._place_s < PLACE_EVERY_S:
             return []
         self._place_s = now_s
         orphans = [region for region in self.layout.all() if book.owner(region) is None]
+        orphans = [region for region in orphans if not self._is_claimed(region, book)]
         if orphans:
             return self._place(orphans, book, life)
         return self._move(book, now_s)
+
+    @staticmethod
+    def _is_claimed(region: int, book: Book) -> bool:
+        entry = book.regions.get(region)
+        return entry is not None and (entry.record.owner, entry.record.lease) in book.claims
 
     def _hosts(self, book: Book) -> list[Host]:
         owned: dict[str, dict[int, float]] = {}
@@ -131,13 +135,15 @@ class PlacerCore:
         for region, name in given.items():
             entry, key = book.regions.get(region), region_key(region)
             compares.append(KeyAbsent(key) if entry is None else RevisionIs(key, entry.revision))
+            if entry is not None:
+                compares.append(KeyAbsent(claim_key(entry.record.owner, entry.record.lease)))
             epoch = max(book.epochs.get(region, 0), 0 if entry is None else entry.record.epoch) + 1
             puts.append(Put(key, write(RegionRecord(name, book.members[name].lease, epoch))))
         if not puts:
             return []
         self._busy = True
         self.placed += len(puts)
-        return [self._asking.ask(Transaction(tuple(compares), tuple(puts)), self._asked)]
+        return [self._asking.ask(Transaction(tuple(dict.fromkeys(compares)), tuple(puts)), self._asked)]
 
     def _move(self, book: Book, now_s: float) -> list[Action]:
         hosts = self._hosts(book)
@@ -162,6 +168,3 @@ class PlacerCore:
             if now_s - at_s >= ASK_AGAIN_S or owner is None:
                 del self._asked_s[region]
         return actions
-
-
-assert SETTLE_S > GRANT_S

@@ -11,6 +11,7 @@ import msgspec
 WORLD = "world"
 MEMBERS = "member/"
 REGIONS = "region/"
+CLAIMS = "claim/"
 PLACER = "placer"
 IDS = "ids"
 KIND_PLACER, SHARD, GATEWAY = "placer", "shard", "gateway"
@@ -55,6 +56,27 @@ class RegionRecord(msgspec.Struct, frozen=True):
     lease: int
     epoch: int
     move: int = 0
+
+
+class ClaimRecord(msgspec.Struct, frozen=True):
+    """Outlives the lease of one life of a member: while it stands, nothing of that life is given away. ``members``:
+    those whom that life asks before it acts by the failsafe, and who alone may call it over."""
+
+    members: list[str]
+
+
+def claim_key(name: str, lease: int) -> str:
+    """The key of a life's claim."""
+    return f"{CLAIMS}{name}/{lease:x}"
+
+
+def life_of(key: str) -> tuple[str, int]:
+    """Name and lease of a claim's key. Raises RecordError."""
+    name, _, lease = key.removeprefix(CLAIMS).rpartition("/")
+    try:
+        return name, int(lease, 16)
+    except ValueError:
+        raise RecordError(f"{key}: not the key of a claim") from None
 
 
 def member_key(name: str) -> str:

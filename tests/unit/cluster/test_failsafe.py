@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.book import Book, Member
-from cluster.failsafe import AWAY_S, GRANT_S, PERIOD_S, FailsafeCore, Tell
-from cluster.records import SHARD, MemberRecord
+from cluster.book import Book, Claim, Member, Owner
+from cluster.failsafe import AGAIN_S, AWAY_S, GRANT_S, PERIOD_S, FailsafeCore, Tell
+from cluster.records import SHARD, MemberRecord, RegionRecord
 from protocol.codes import ProtocolViolation
 from protocol.failsafe import Consent, Objection, Question, decode, encode
 
@@ -16,6 +16,9 @@ CLAIMS = {4: 2}
 def book(*names: str) -> Book:
     made = Book()
     made.members = {name: Member(name, 7, MemberRecord(SHARD, name), 1) for name in names}
+    made.regions = {4: Owner(RegionRecord("a", 7, 2), 1)}
+    made.claims = {("a", 7): Claim(frozenset(names) - {"a"}, 1)}
+    made.saw(4, 2)
     return made
 
 
@@ -37,6 +40,14 @@ def test_a_late_consent_a_repeated_one_and_a_strangers_change_nothing() -> None:
     for member, number in (("b", 1), ("c", 1), ("b", 2), ("b", 2), ("x", 2)):
         core.heard(member, Consent(number), known, 0.0, AWAY_S + PERIOD_S)
     assert core.until_s < 0
+
+
+def test_who_has_not_answered_is_asked_again_in_the_same_round() -> None:
+    core, known = FailsafeCore("a"), book("a", "b", "c")
+    core.tick(known, CLAIMS, 0.0, AWAY_S)
+    core.heard("b", Consent(1), known, 0.0, AWAY_S)
+    assert core.tick(known, CLAIMS, 0.0, AWAY_S + AGAIN_S / 2) == []
+    assert core.tick(known, CLAIMS, 0.0, AWAY_S + 1.5 * AGAIN_S) == [Tell("c", Question(1, CLAIMS))]
 
 
 def test_one_objection_is_enough_and_teaches_epochs() -> None:
@@ -61,10 +72,25 @@ def test_who_reaches_the_store_or_knows_better_objects() -> None:
     assert refused[0].word.epochs == {4: 3}
 
 
-def test_a_member_alone_goes_on() -> None:
+def test_a_member_that_knows_nobody_stops() -> None:
     core = FailsafeCore("a")
     assert core.tick(book("a"), CLAIMS, 0.0, AWAY_S) == []
-    assert core.until_s == AWAY_S + GRANT_S
+    assert core.until_s < 0
+
+
+def test_whom_the_claim_names_is_asked_even_if_its_record_is_gone() -> None:
+    core, known = FailsafeCore("a"), book("a", "b")
+    known.confirmers = frozenset({"b", "c"})
+    assert [tell.member for tell in core.tick(known, CLAIMS, 0.0, AWAY_S)] == ["b", "c"]
+
+
+def test_nobody_consents_for_a_life_that_was_called_over_or_is_unknown() -> None:
+    core, question = FailsafeCore("b"), Question(3, CLAIMS)
+    over, removed, new = book("a", "b"), book("a", "b"), Book()
+    over.disowned.add(("a", 7))
+    removed.claims.clear()
+    for known in (over, removed, new):
+        assert isinstance(core.heard("a", question, known, 10.0, 20.0)[0].word, Objection)
 
 
 @given(st.binary(max_size=200))
