@@ -7,7 +7,7 @@ is told once. Not responsible for: which connection to a peer counts (``links.py
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol, cast
 
 from cluster.links.frames import Kind, LinkBroken, Reader, Writer
@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         me: Self,
         key: bytes,
         expected: str | None,
+        draw: Callable[[int], bytes],
+        *,
         queue_bytes: int,
         beat_s: float,
         silence_s: float,

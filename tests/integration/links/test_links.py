@@ -29,9 +29,9 @@ class Member:
         self.events: list[LinkUp | LinkDown] = []
         self.messages: list[tuple[str, Kind, bytes]] = []
         config = LinksConfig(listen=listen, key=key, tls_server=tls[0], tls_client=tls[1], queue_bytes=queue_bytes)
-        self.links = Links(
-            config, Self(world, name, generation), self._message, self.events.append, np.random.default_rng(1)
-        )
+        rng = np.random.default_rng(ord(name))
+        me = Self(world, name, generation)
+        self.links = Links(config, me, self._message, self.events.append, rng.bytes, rng)
 
     def _message(self, member: str, kind: Kind, data: bytes) -> None:
         self.messages.append((member, kind, data))
