@@ -196,10 +196,15 @@ class MemberCore:
         del self._owned[region]
         return [Lose(region)]
 
-    def took_over(self, region: int, epoch: int, now_s: float) -> bool:
-        """A planned move has brought the region: its former owner says so before the watch does. False: this member
-        may not own anything now."""
-        if self.lease is None or not self.owned_lease(now_s) or self.book.is_stale(region, epoch):
+    def took_over(self, region: int, epoch: int, lease: int, now_s: float) -> bool:
+        """A planned move has brought the region: its former owner says so, perhaps before the watch does. False: this
+        member may not own anything now, or the record names a former life of it (``lease``)."""
+        if (
+            self.lease is None
+            or self.lease.id != lease
+            or not self.owned_lease(now_s)
+            or self.book.is_stale(region, epoch)
+        ):
             return False
         self._owned[region] = _Held(epoch, self.lease.id)
         self.book.saw(region, epoch)

@@ -71,10 +71,12 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class WriteOwner:
-    """Write the record (new owner, epoch + 1, this move) if it is as the owner knows it; then :meth:`Moving.wrote`."""
+    """Write the record (new owner in the life of ``lease``, epoch + 1, this move) if it is as the owner knows it; then
+    :meth:`Moving.wrote`."""
 
     region: int
     owner: str
+    lease: int
     epoch: int
     move: int
 
@@ -113,10 +115,11 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Step the loaded region from now on, under ``epoch``."""
+    """Step the loaded region from now on, under ``epoch``, if this process still lives by ``lease``."""
 
     region: int
     epoch: int
+    lease: int
 
 
 Action = Freeze | Thaw | Drop | Tell | WriteOwner | Read | TakeBack | Load | Discard | Begin
@@ -137,6 +140,7 @@ class Outcome(Enum):
 class _Departure:
     move: int
     to: str
+    lease: int
     epoch: int
     since_s: float
     phase: Phase = Phase.OFFERED
@@ -151,7 +155,8 @@ class _Arrival:
     since_s: float
     loaded: bool = False
     owned_epoch: int = 0
-    """The epoch under which the region is ours, once that is known."""
+    """The epoch under which the region is ours, once that is known; ``lease``: the life of ours that it is for."""
+    lease: int = 0
 
 
 @dataclass(slots=True)
@@ -165,11 +170,12 @@ class Moving:
     received: int = 0
 
     # ---------------------------------------------------------------------------------------------------- source
-    def ask(self, region: int, epoch: int, to: str, move: int, now_s: float) -> list[Action]:
-        """Move an owned region to ``to``; ``move`` is never used again. Nothing if it is under way or too many are."""
+    def ask(self, region: int, epoch: int, to: str, lease: int, move: int, now_s: float) -> list[Action]:
+        """Move an owned region to ``to``, who lives by ``lease``; ``move`` is never used again. Nothing if it is under
+        way or too many are."""
         if region in self.departures or region in self.arrivals or len(self.departures) >= DEPARTURES_MAX:
             return []
-        self.departures[region] = _Departure(move, to, epoch, now_s)
+        self.departures[region] = _Departure(move, to, lease, epoch, now_s)
         return [Freeze(region)]
 
     def frozen(self, region: int, dump: bytes) -> list[Action]:
@@ -224,7 +230,7 @@ class Moving:
     def _gone(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)
         self.done += 1
-        return [Drop(region), Tell(leaving.to, Yours(leaving.move, region, leaving.epoch + 1))]
+        return [Drop(region), Tell(leaving.to, Yours(leaving.move, region, leaving.epoch + 1, leaving.lease))]
 
     def _withdraw(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)
@@ -243,16 +249,16 @@ class Moving:
         coming.loaded = True
         return [Tell(coming.source, Loaded(move, region)), *self._begin(region, coming)]
 
-    def assigned(self, region: int, epoch: int, move: int) -> list[Action] | None:
-        """The store says that the region is ours under ``epoch``. None: not by a move that is under way here, so it
-        begins without what it held."""
+    def assigned(self, region: int, epoch: int, lease: int, move: int) -> list[Action] | None:
+        """The store says that the region is ours under ``epoch``, in the life of ``lease``. None: not by a move that is
+        under way here, so it begins without what it held."""
         coming = self.arrivals.get(region)
         if coming is None:
             return None
         if coming.move != move or epoch != coming.epoch + 1:
             del self.arrivals[region]
             return None
-        coming.owned_epoch = epoch
+        coming.owned_epoch, coming.lease = epoch, lease
         return self._begin(region, coming)
 
     def _begin(self, region: int, coming: _Arrival) -> list[Action]:
@@ -260,7 +266,7 @@ class Moving:
             return []
         del self.arrivals[region]
         self.received += 1
-        return [Begin(region, coming.owned_epoch)]
+        return [Begin(region, coming.owned_epoch, coming.lease)]
 
     # ---------------------------------------------------------------------------------------------------- both
     def heard(self, member: str, word: Word, owns: bool, now_s: float) -> list[Action]:
@@ -273,7 +279,7 @@ class Moving:
                 if leaving is None or leaving.phase is not Phase.OFFERED:
                     return []
                 leaving.phase, leaving.since_s = Phase.WRITING, now_s
-                return [WriteOwner(word.region, leaving.to, leaving.epoch + 1, leaving.move)]
+                return [WriteOwner(word.region, leaving.to, leaving.lease, leaving.epoch + 1, leaving.move)]
             case Declined():
                 leaving = self._departure(member, word)
                 if leaving is None or leaving.phase is not Phase.OFFERED:
@@ -289,7 +295,7 @@ class Moving:
                 coming = self._arrival(member, word)
                 if coming is None or word.epoch != coming.epoch + 1:
                     return []
-                coming.owned_epoch = word.epoch
+                coming.owned_epoch, coming.lease = word.epoch, word.lease
                 return self._begin(word.region, coming)
             case Please():
                 return []  # whoever composes the shard decides about it, and calls ``ask``

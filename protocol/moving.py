@@ -42,11 +42,13 @@ class Withdrawn(msgspec.Struct, array_like=True, tag=4, frozen=True):
 
 
 class Yours(msgspec.Struct, array_like=True, tag=5, frozen=True):
-    """The record is written: the target owns ``region`` under ``epoch``. The store says the same, a little later."""
+    """The record is written: the target owns ``region`` under ``epoch``, in the life that ``lease`` names. The store
+    says the same, a little later."""
 
     move: int
     region: int
     epoch: int
+    lease: int
 
 
 class Please(msgspec.Struct, array_like=True, tag=6, frozen=True):

@@ -152,7 +152,7 @@ class ShardProcess:
         if target is None or to == self.name or region not in self.core.regions or region in self.core.frozen:
             return []
         self._next_move += 1
-        return self.moving.ask(region, self.member.owned(now_s)[region], to, self._next_move, now_s)
+        return self.moving.ask(region, self.member.owned(now_s)[region], to, target.lease, self._next_move, now_s)
 
     # ----------------------------------------------------------------------------------------------------- the clock
     def tick(self, tick: int, now_s: float) -> Out:
@@ -228,7 +228,8 @@ class ShardProcess:
             if own.region in self.core.regions:
                 self.core.thaw_region(own.region, own.epoch)
             return
-        actions = self.moving.assigned(own.region, own.epoch, own.move)
+        assert self.member.lease is not None  # a region is owned by the lease that its record names
+        actions = self.moving.assigned(own.region, own.epoch, self.member.lease.id, own.move)
         if actions is not None:
             self._move(actions, now_s, out)
             return
@@ -303,7 +304,7 @@ class ShardProcess:
                     if action.region in self.core.frozen:
                         self.core.drop_region(action.region)
                 case moving.Begin():
-                    if self.member.took_over(action.region, action.epoch, now_s):
+                    if self.member.took_over(action.region, action.epoch, action.lease, now_s):
                         self.core.thaw_region(action.region, action.epoch)
                         self.counts["regions moved in"] += 1
                     else:
@@ -327,10 +328,10 @@ class ShardProcess:
         entry = self.member.book.regions.get(region)
         if isinstance(action, moving.WriteOwner):
             target = self.member.book.members.get(action.owner)
-            if target is None or entry is None:
+            if target is None or target.lease != action.lease or entry is None:
                 self._move(self.moving.wrote(region, Outcome.NOT_DONE, now_s), now_s, out)
                 return
-            record = RegionRecord(action.owner, target.lease, action.epoch, action.move)
+            record = RegionRecord(action.owner, action.lease, action.epoch, action.move)
             revision = entry.revision
         else:
             record, revision = self._records.pop(region)

@@ -152,7 +152,7 @@ class Rig:
                 self.do(host, host.moving.heard(source, decode(data), host.stepping, self.now_s))
         b, r = self.hosts["b"], self.record
         if r.owner == "b" and not b.stepping and self.rng.random() < 0.5 and not self.target_dies:
-            told = b.moving.assigned(REGION, r.epoch, r.move)
+            told = b.moving.assigned(REGION, r.epoch, 9, r.move)
             assert told is not None, "the record names a move that the target has forgotten"
             self.do(b, told)
         for host in self.hosts.values():
@@ -179,7 +179,7 @@ def test_one_owner_at_each_moment_and_the_world_goes_on(
     for number in range(1, 4):
         a = rig.hosts["a"]
         if a.stepping and not a.frozen and rig.record.owner == "a":
-            rig.do(a, a.moving.ask(REGION, a.epoch, "b", number, rig.now_s))
+            rig.do(a, a.moving.ask(REGION, a.epoch, "b", 9, number, rig.now_s))
         for _ in range(round(4 / STEP_S)):
             rig.step()
     rig.loss = rig.unknown = 0.0
@@ -201,7 +201,7 @@ def test_every_way_of_ending_is_walked() -> None:
     for seed in range(60):
         rig = Rig(seed, 0.1, 0.5, False)
         a = rig.hosts["a"]
-        rig.do(a, a.moving.ask(REGION, 3, "b", 1, 0.0))
+        rig.do(a, a.moving.ask(REGION, 3, "b", 9, 1, 0.0))
         for _ in range(round(25 / STEP_S)):
             rig.step()
         counts += rig.counts
@@ -222,7 +222,7 @@ def test_the_checks_find_an_owner_that_goes_on_too_early() -> None:
         rig = Rig(seed, 0.1, 0.5, False)
         a = rig.hosts["a"]
         a.moving = Hasty()
-        rig.do(a, a.moving.ask(REGION, 3, "b", 1, 0.0))
+        rig.do(a, a.moving.ask(REGION, 3, "b", 9, 1, 0.0))
         try:
             for _ in range(round(15 / STEP_S)):
                 rig.step()
@@ -236,26 +236,26 @@ def test_a_dump_serves_its_own_move_alone() -> None:
     assert target.heard("a", Offer(1, REGION, 3, b"old"), False, 0.0)
     target.loaded(REGION, 1, None)
     # The source went on and died; the placer gave the region away under the next epoch, without a move.
-    assert target.assigned(REGION, 4, 0) is None
+    assert target.assigned(REGION, 4, 9, 0) is None
     assert not target.arrivals
 
 
 def test_words_of_others_change_nothing() -> None:
     source = Moving()
-    source.ask(REGION, 3, "b", 1, 0.0)
+    source.ask(REGION, 3, "b", 9, 1, 0.0)
     source.frozen(REGION, b"")
     assert source.heard("c", Loaded(1, REGION), True, 0.1) == []
     assert source.heard("b", Loaded(2, REGION), True, 0.1) == []
     target = Moving()
     target.heard("a", Offer(1, REGION, 3, b""), False, 0.0)
-    assert target.heard("c", Yours(1, REGION, 4), False, 0.1) == []
+    assert target.heard("c", Yours(1, REGION, 4, 9), False, 0.1) == []
     assert target.heard("a", Withdrawn(9, REGION), False, 0.1) == []
     assert REGION in target.arrivals
 
 
 def test_a_silent_target_costs_the_source_its_patience_and_no_more() -> None:
     source = Moving()
-    source.ask(REGION, 3, "b", 1, 0.0)
+    source.ask(REGION, 3, "b", 9, 1, 0.0)
     source.frozen(REGION, b"")
     assert source.tick(PATIENCE_S - 0.01) == []
     assert Thaw(REGION) in source.tick(PATIENCE_S)
