@@ -1,8 +1,8 @@
 """What members say to each other over their links: the kinds of messages, and which may be dropped.
 
-Values may be dropped as a whole under pressure, because a newer one follows (a border's and a gateway's repeat what was
-not acknowledged, a lost delta makes a gateway subscribe anew). The others are lost only with their link. Not
-responsible for: what is in them.
+DELTA, UPWARD, BORDER and CLOCK may be dropped as a whole under pressure, because a newer one follows (a border's and a
+gateway's repeat what was not acknowledged, a lost delta makes a gateway subscribe anew). The others are lost only with
+their link. Not responsible for: what is in them.
 """
 
 from enum import IntEnum
@@ -10,18 +10,17 @@ from typing import NamedTuple
 
 
 class Kind(IntEnum):
-    """Kinds of messages; their numbers are part of the protocol between members."""
+    """Kinds of messages; their numbers are part of the protocol between members. The two lowest are the links' own."""
 
-    DELTA = 1
-    UPWARD = 2
-    BORDER = 3
-    MESH = 4
-    MOVING = 5
-    FAILSAFE = 6
-    CLOCK = 7
-
-
-VALUES = frozenset({Kind.DELTA, Kind.UPWARD, Kind.BORDER, Kind.CLOCK})
+    HELLO = 0
+    HEARTBEAT = 1
+    DELTA = 2
+    UPWARD = 3
+    BORDER = 4
+    MESH = 5
+    MOVE = 6
+    FAILSAFE = 7
+    CLOCK = 8
 
 
 class Send(NamedTuple):

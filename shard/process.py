@@ -118,7 +118,7 @@ class ShardProcess:
                     self._border.append(border)
                 else:
                     self.counts["border for another's region"] += 1
-            case Kind.MOVING:
+            case Kind.MOVE:
                 self._moved(member, moving_words.decode(data), now_s, out)
             case Kind.FAILSAFE:
                 word = failsafe_words.decode(data)
@@ -295,7 +295,7 @@ class ShardProcess:
                         self.core.drop_region(action.region)
                         self.counts["regions moved out"] += 1
                 case moving.Tell():
-                    out.sends.append(Send(action.member, Kind.MOVING, 0, moving_words.encode(action.word)))
+                    out.sends.append(Send(action.member, Kind.MOVE, 0, moving_words.encode(action.word)))
                 case moving.WriteOwner() | moving.TakeBack() | moving.Read():
                     self._ask_about(action, now_s, out)
                 case moving.Load():

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Protocol, cast
 
-from cluster.links.frames import Kind, LinkBroken, Reader, Writer
+from cluster.links.frames import LinkBroken, Reader, Writer
 from cluster.links.handshake import NONCE_BYTES, Handshake, Proven, Self
 from cluster.links.outgoing import Outgoing
+from protocol.carried import Kind
 
 WRITE_BYTES = 1 << 20
 """Handed to the transport at once at most; with the queue's bound this is what a slow reader can cost."""

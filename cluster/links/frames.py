@@ -11,8 +11,9 @@ never holds more than one frame and its caller's last read; before authenticatio
 import hmac
 import struct
 from collections.abc import Iterator
-from enum import IntEnum
 from hashlib import blake2b
+
+from protocol.carried import Kind
 
 HEADER = struct.Struct("!IBB")
 MORE = 1
@@ -20,20 +21,6 @@ MAC_BYTES = 8
 HELLO_BYTES_MAX = 512
 FRAME_BYTES_MAX = 128 << 10
 MESSAGE_BYTES_MAX = 64 << 20
-
-
-class Kind(IntEnum):
-    """What a message is. The two lowest never reach the owner of a link."""
-
-    HELLO = 0
-    HEARTBEAT = 1
-    DELTA = 2
-    UPWARD = 3
-    BORDER = 4
-    MESH = 5
-    MOVE = 6
-    FAILSAFE = 7
-    CLOCK = 8
 
 
 _KINDS = {kind.value: kind for kind in Kind}

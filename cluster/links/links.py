@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.links.connection import Connection
-from cluster.links.frames import Kind
 from cluster.links.handshake import KEY_BYTES_MIN, Proven, Self
+from protocol.carried import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ wait for megabytes. Not responsible for: writing.
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from cluster.links.frames import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, Kind
+from cluster.links.frames import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX
+from protocol.carried import Kind
 
 
 @dataclass(slots=True)

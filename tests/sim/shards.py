@@ -265,7 +265,7 @@ class Shards:
         for action in actions:
             if isinstance(action, AskMove):
                 please = moving_words.Please(action.region, action.epoch, action.to)
-                self._send(host, Send(action.owner, Kind.MOVING, 0, moving_words.encode(please)))
+                self._send(host, Send(action.owner, Kind.MOVE, 0, moving_words.encode(please)))
                 self.counts["move asked"] += 1
             elif isinstance(action, Tell):
                 self._send(host, Send(action.member, Kind.FAILSAFE, 0, failsafe_words.encode(action.word)))

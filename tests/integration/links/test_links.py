@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import trustme
 
-from cluster.links import Kind, LinkDown, Links, LinksConfig, LinkUp, Self
+from cluster.links import LinkDown, Links, LinksConfig, LinkUp, Self
+from protocol.carried import Kind
 
 KEY = b"k" * 32
 

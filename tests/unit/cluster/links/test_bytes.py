@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.links.frames import HEADER, HELLO_BYTES_MAX, Kind, LinkBroken, Reader, Writer
+from cluster.links.frames import HEADER, HELLO_BYTES_MAX, LinkBroken, Reader, Writer
 from cluster.links.handshake import Handshake, Self
 from cluster.links.outgoing import Outgoing
+from protocol.carried import Kind
 
 KEY = b"k" * 32
 A, B = Self("w", "a", 1), Self("w", "b", 2)
