@@ -35,10 +35,11 @@ class CarrierConfig:
     """TCP_USER_TIMEOUT: how long sent data may stay unacknowledged before the connection counts as broken."""
     linger_s: float = 1.0
     """How long a closing connection may take to read its close code."""
-    mute_s: float = 0.03
-    """Pause between a poll, a tick's too, and the next wake-up by arriving messages: one between two ticks at 20 Hz. A
-    wake-up costs some 0.5 ms whatever it brings, each tick reads everything anyway, and the others (chat, hello) can
-    wait so long. It is also the most by which a measured round trip is too long."""
+    mute_s: float = 0.055
+    """Pause between a poll, a tick's too, and the next wake-up by arriving messages. A little more than a tick of 20 Hz:
+    each tick reads everything anyway and inputs count only there, while a wake-up between two ticks costs some 0.5 ms
+    whatever it brings. What does not wait for a tick by nature (chat, pings) waits so long at most; it is also the most
+    by which a measured round trip is too long."""
 
     def __post_init__(self) -> None:
         least = self.message_bytes_max + 2 * HEADER_BYTES_MAX + CONTROL_BYTES_MAX
