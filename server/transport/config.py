@@ -38,8 +38,8 @@ class CarrierConfig:
     mute_s: float = 0.055
     """Pause between a poll, a tick's too, and the next wake-up by arriving messages. A little more than a tick of 20 Hz:
     each tick reads everything anyway and inputs count only there, while a wake-up between two ticks costs some 0.5 ms
-    whatever it brings. What does not wait for a tick by nature (chat, pings) waits so long at most; it is also the most
-    by which a measured round trip is too long."""
+    whatever it brings. What does not wait for a tick by nature (chat, pings) waits so long at most; it is also the
+    most by which a measured round trip is too long."""
 
     def __post_init__(self) -> None:
         least = self.message_bytes_max + 2 * HEADER_BYTES_MAX + CONTROL_BYTES_MAX
