@@ -36,8 +36,8 @@ class CarrierConfig:
     linger_s: float = 1.0
     """How long a closing connection may take to read its close code."""
     mute_s: float = 0.055
-    """Pause between a poll, a tick's too, and the next wake-up by arriving messages. A little more than a tick of 20 Hz:
-    each tick reads everything anyway and inputs count only there, while a wake-up between two ticks costs some 0.5 ms
+    """Pause between a poll, a tick's too, and the next wake-up by messages: a little more than a tick at 20 Hz.
+    Each tick reads everything anyway and inputs count only there, while a wake-up between two ticks costs some 0.5 ms
     whatever it brings. What does not wait for a tick by nature (chat, pings) waits so long at most; it is also the
     most by which a measured round trip is too long."""
 
