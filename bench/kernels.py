@@ -101,7 +101,7 @@ def measure(load: str, views_count: int, visible: int, entities: int, ticks: int
         if tick == 1:
             for conn in range(views_count):
                 views.open(conn, 1, (0, 0, 0), tick * 50)
-                views.set_body(conn, mirror.row_of(0, conn, conn), mirror)
+                views.set_body(conn, mirror.row_of(conn + 1), mirror)
             mirrored = time.perf_counter()
         for _ in views.frames(tick, tick * 50, mirror, np.zeros(views_count, np.uint8)):
             pass

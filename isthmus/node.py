@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
-from protocol.link import Upward
+from protocol.link import RegionDelta, Upward
 from server.core.gateway import Deliver, GatewayCore
 from server.metrics import Metrics
 from server.session.actions import CloseConn, RefreshKeys
@@ -75,8 +75,6 @@ class Node:
         self._tick_s = 1.0 / rate_hz
         self._stopping = False
         shard.on_phase = self.phases.begin
-        for region in shard.regions:
-            gateway.subscribe(region)
 
     async def run(self) -> None:
         """Run the world until it is stopped."""
@@ -111,15 +109,15 @@ class Node:
         merged = tick - self.shard.tick
         self.phases.begin("receive")
         self.gateway.take_inbound(self.carriers.poll(int(begun * 1000)), begun)
-        upward = Upward.decode(self.gateway.upward(tick))
+        upward = [Upward.decode(data) for _, data in self.gateway.upward(tick)]
         self.phases.begin("step")
-        result = self.shard.step(tick, [upward])
+        result = self.shard.step(tick, upward)
         for region, fault in result.faults:
             _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
         self.phases.begin("mirror")
         for published in result.published:
             delta = published.snapshot() if published.subscribe else published.delta
-            self.gateway.receive(delta.encode(), begun)
+            self.gateway.receive(RegionDelta.decode(delta.encode()), begun)
         self.gateway.tick(tick, begun, self._headroom.admits)
         self.phases.begin("deliver")
         self._deliver()

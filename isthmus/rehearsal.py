@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 
 from protocol.layouts import COMMAND
-from protocol.link import Upward
+from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, encode_client
 from server.core.gateway import GatewayCore, GatewayFacts
 from server.core.views import ViewRules
@@ -48,7 +48,6 @@ def rehearse_world() -> None:
         lambda _token: Identity("rehearsal", str(next(names)), guest=True),
         lambda n: os.urandom(n) if n > 32 else _bytes(n),
     )
-    gateway.subscribe(0)
     hello = encode_client(Hello(1, 1, None, "walker"))
     opened = [Opened(conn, 1, "127.0.0.1") for conn in range(2)]
     gateway.take_inbound(Inbound(opened=opened, cold=[(conn, hello) for conn in range(2)]), 0.0)
@@ -64,10 +63,10 @@ def rehearse_world() -> None:
         inbound.command_first, inbound.command_count, inbound.commands = two, ones, commands
         inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp = two, frame, two
         gateway.take_inbound(inbound, now_s)
-        result = shard.step(tick, [Upward.decode(gateway.upward(tick))])
+        result = shard.step(tick, [Upward.decode(data) for _, data in gateway.upward(tick)])
         for published in result.published:
             delta = published.snapshot() if published.subscribe else published.delta
-            gateway.receive(delta.encode(), now_s)
+            gateway.receive(RegionDelta.decode(delta.encode()), now_s)
         gateway.tick(tick, now_s)
         gateway.take()
         for _ in gateway.frames(tick, now_s, blocked):

@@ -125,6 +125,8 @@ class RegionDelta(_Columns):
     """[session, close code, text] for each session that got no body."""
     events: list[list[Any]] = field(default_factory=list)
     """[session or nil (all), entity id or nil, name, payload] said by behaviours."""
+    heard: list[list[int]] = field(default_factory=list)
+    """[gateway, newest Upward had, bits: k set if the one ``newest - k`` was had] for each subscriber."""
     schema: Any = None
     """{"kinds": …, "components": …} in the first delta, in snapshots, and when it changed."""
 
@@ -138,9 +140,9 @@ class Upward(_Columns):
     ``subscribe``: begin anew with a snapshot; ``unsubscribe``: send no more.
 
     ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one.
-    ``detach``: [session, generation, remove the body?]. ``input_*``: commands in arrival order; several for one row
-    are in order
-    of their seq (the last command's ``seq`` is that of the row's newest).
+    ``detach``: [session, generation, remove the body?, body id or 0 (whichever the session has)]. ``input_*``: commands
+    in arrival order; several for one row are in order of their seq (the last command's ``seq`` is that of the row's
+    newest).
     """
 
     gateway: int

@@ -47,6 +47,10 @@ class Gateways:
         known = self._known.get(gateway)
         return 0 if known is None else known.heard_seq
 
+    def heard(self) -> list[list[int]]:
+        """What each subscriber's messages came to (``RegionDelta.heard``)."""
+        return [[number, k.newest, k.seen] for number, k in sorted(self._known.items()) if k.subscribed]
+
     def fresh(self, upward: Iterable[Upward]) -> list[Upward]:
         """Those messages that were not had yet, by gateway and number."""
         return [m for m in sorted(upward, key=lambda m: (m.gateway, m.seq)) if self._is_fresh(m)]

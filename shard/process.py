@@ -17,6 +17,7 @@ from cluster.failsafe import FailsafeCore
 from cluster.failsafe import Tell as FailsafeTell
 from cluster.member import Ids, Lose, MemberCore, Own
 from cluster.moving import Moving, Outcome
+from cluster.out import Out
 from cluster.records import MemberRecord, RecordError, RegionRecord, read, region_key, write
 from cluster.regions import Layout
 from cluster.store.contract import Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
@@ -36,11 +37,9 @@ IDS_LOW = 1 << 16
 
 
 @dataclass(slots=True)
-class Out:
-    """What is to be done: ``asks`` (whose question, the question), ``sends`` in order, ``faults`` to log."""
+class ShardOut(Out):
+    """Also ``faults`` to log."""
 
-    asks: list[tuple[str, Ask]] = field(default_factory=list)
-    sends: list[Send] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
 
 
@@ -80,15 +79,15 @@ class ShardProcess:
         self._border: list[Border] = []
 
     # ---------------------------------------------------------------------------------------------------- the store
-    def watched(self, item: WatchItem, now_s: float) -> Out:
+    def watched(self, item: WatchItem, now_s: float) -> ShardOut:
         """The watch of the namespace told something."""
-        out = Out()
+        out = ShardOut()
         self._follow(self.member.watched(item, now_s), now_s, out)
         return out
 
-    def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> Out:
+    def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> ShardOut:
         """The answer to ``asks``; ``whose`` and the number as they were given there."""
-        out = Out()
+        out = ShardOut()
         if whose == "member":
             self._follow(self.member.answered(number, answer, now_s), now_s, out)
         else:
@@ -96,9 +95,9 @@ class ShardProcess:
         return out
 
     # ---------------------------------------------------------------------------------------------------- the links
-    def received(self, member: str, kind: Kind, data: bytes, now_s: float) -> Out:
+    def received(self, member: str, kind: Kind, data: bytes, now_s: float) -> ShardOut:
         """A message of another member. Raises ProtocolViolation: the link must then be reset."""
-        out = Out()
+        out = ShardOut()
         match kind:
             case Kind.UPWARD:
                 upward = Upward.decode(data)
@@ -129,16 +128,16 @@ class ShardProcess:
                 raise ProtocolViolation("link", f"a shard takes no messages of kind {kind.name}")
         return out
 
-    def link_down(self, member: str, now_s: float) -> Out:
+    def link_down(self, member: str, now_s: float) -> ShardOut:
         """The link to a member broke."""
-        out = Out()
+        out = ShardOut()
         self._move(self.moving.link_down(member), now_s, out)
         return out
 
-    def _saw(self, region: int, epoch: int, now_s: float, out: Out) -> None:
+    def _saw(self, region: int, epoch: int, now_s: float, out: ShardOut) -> None:
         self._follow(self.member.saw_epoch(region, epoch), now_s, out)
 
-    def _moved(self, member: str, word: moving_words.Word, now_s: float, out: Out) -> None:
+    def _moved(self, member: str, word: moving_words.Word, now_s: float, out: ShardOut) -> None:
         owned = self.member.owned(now_s)
         if isinstance(word, moving_words.Please):
             if owned.get(word.region) == word.epoch:
@@ -155,9 +154,9 @@ class ShardProcess:
         return self.moving.ask(region, self.member.owned(now_s)[region], to, target.lease, self._next_move, now_s)
 
     # ----------------------------------------------------------------------------------------------------- the clock
-    def tick(self, tick: int, now_s: float) -> Out:
+    def tick(self, tick: int, now_s: float) -> ShardOut:
         """Step to the world's ``tick``. Nothing is stepped, published or acknowledged that is not owned."""
-        out = Out()
+        out = ShardOut()
         member = self.member
         told = self.failsafe.tick(member.book, member.claims, member.answered_s, now_s)
         member.failsafe_until_s = self.failsafe.until_s
@@ -169,7 +168,7 @@ class ShardProcess:
             self._step(min(tick, self.core.tick + TICKS_MAX), out)
         return out
 
-    def _step(self, tick: int, out: Out) -> None:
+    def _step(self, tick: int, out: ShardOut) -> None:
         upward, self._upward = self._upward, []
         border, self._border = self._border, []
         result = self.core.step(tick, upward, border)
@@ -193,20 +192,20 @@ class ShardProcess:
             if core.ids.left < IDS_LOW and number not in self._low:
                 self._low.append(number)
 
-    def _publish(self, gateways: Sequence[int], region: int, data: bytes, out: Out) -> None:
+    def _publish(self, gateways: Sequence[int], region: int, data: bytes, out: ShardOut) -> None:
         for gateway in gateways:
             name = self._gateways.get(gateway)
             if name is not None:
                 out.sends.append(Send(name, Kind.DELTA, region, data))
 
-    def leave(self, now_s: float) -> Out:
+    def leave(self, now_s: float) -> ShardOut:
         """End: what is still owned is given up, and the lease is given back."""
-        out = Out()
+        out = ShardOut()
         self._follow(self.member.leave(), now_s, out)
         return out
 
     # ------------------------------------------------------------------------------------------------------ regions
-    def _follow(self, actions: Sequence[object], now_s: float, out: Out) -> None:
+    def _follow(self, actions: Sequence[object], now_s: float, out: ShardOut) -> None:
         """Carry out what the membership says."""
         for action in actions:
             match action:
@@ -220,7 +219,7 @@ class ShardProcess:
                     self._asking_ids = max(0, self._asking_ids - 1)
                     self._got_ids(action)
 
-    def _own(self, own: Own, now_s: float, out: Out) -> None:
+    def _own(self, own: Own, now_s: float, out: ShardOut) -> None:
         if own.again:
             self._move(
                 self.moving.lost(own.region), now_s, out
@@ -237,7 +236,7 @@ class ShardProcess:
             self.core.drop_region(own.region)  # loaded for a move that was never written
         self._wanted.append(_Wanted(own.region, own.epoch))
 
-    def _lose(self, region: int, now_s: float, out: Out) -> None:
+    def _lose(self, region: int, now_s: float, out: ShardOut) -> None:
         entry = self.member.book.regions.get(region)
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
         self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
@@ -247,7 +246,7 @@ class ShardProcess:
             self.core.drop_region(region)
             self.counts["regions lost"] += 1
 
-    def _begin_wanted(self, now_s: float, out: Out) -> None:
+    def _begin_wanted(self, now_s: float, out: ShardOut) -> None:
         """Blocks of ids for regions that wait to begin, or run low."""
         if (self._wanted or self._low) and not self._asking_ids:
             asks = self.member.take_ids()
@@ -279,7 +278,7 @@ class ShardProcess:
         return square.x0, square.z0, square.x1, square.z1
 
     # -------------------------------------------------------------------------------------------------------- moves
-    def _move(self, actions: Sequence[moving.Action], now_s: float, out: Out) -> None:
+    def _move(self, actions: Sequence[moving.Action], now_s: float, out: ShardOut) -> None:
         """Carry out what the moves say."""
         for action in actions:
             match action:
@@ -310,7 +309,7 @@ class ShardProcess:
                     else:
                         self.core.drop_region(action.region)
 
-    def _load(self, load: moving.Load, now_s: float, out: Out) -> None:
+    def _load(self, load: moving.Load, now_s: float, out: ShardOut) -> None:
         square, neighbours = self._geometry(load.region)
         problem = None
         try:
@@ -319,7 +318,9 @@ class ShardProcess:
             problem = str(error)
         self._move(self.moving.loaded(load.region, load.move, problem), now_s, out)
 
-    def _ask_about(self, action: moving.WriteOwner | moving.TakeBack | moving.Read, now_s: float, out: Out) -> None:
+    def _ask_about(
+        self, action: moving.WriteOwner | moving.TakeBack | moving.Read, now_s: float, out: ShardOut
+    ) -> None:
         """Questions to the store about a region that is leaving."""
         region, key = action.region, region_key(action.region)
         if isinstance(action, moving.Read):
@@ -354,6 +355,6 @@ class ShardProcess:
         unknown = isinstance(answer, Failed) and answer.unknown
         return self.moving.wrote(region, Outcome.UNKNOWN if unknown else Outcome.NOT_DONE, now_s)
 
-    def _say(self, told: Sequence[FailsafeTell], out: Out) -> None:
+    def _say(self, told: Sequence[FailsafeTell], out: ShardOut) -> None:
         for tell in told:
             out.sends.append(Send(tell.member, Kind.FAILSAFE, 0, failsafe_words.encode(tell.word)))

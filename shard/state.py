@@ -221,7 +221,8 @@ class ShardState:
         """An entity leaves, and its session, if it has one, has no body any more."""
         session = int(self.table.columns["o.session"][row])
         if session:
-            del self.row_of_session[session]
+            if self.row_of_session.get(session) == row:
+                del self.row_of_session[session]
             for name in ("o.session", "o.attached"):
                 self.table.columns[name][row] = 0
         self.end(np.array([row], np.int64))

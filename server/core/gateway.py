@@ -1,12 +1,11 @@
 """The gateway's core: what comes from clients and shards in, frames and messages out.
 
-Decides: whose commands go to which row, who is told what, when a region is subscribed anew. One tick of its shell is:
-``take_inbound``
-and ``said`` as things come, ``upward`` to the shard, ``receive`` what the shard published, ``tick``, ``take`` the
-messages, ``frames``.
+Decides: whose commands go to which row of which region, who is told what, where newcomers begin, when a body counts as
+lost. One tick of its shell is: ``take_inbound`` and ``said`` as things come, ``upward`` to the shards, ``receive`` what
+they published, ``tick``, ``take`` the messages, ``frames``.
 Invariants: messages taken are delivered before the next frames, in order; a structure message's number is given here,
-once.
-Not responsible for: admission and chat rules (``server.session``), bytes on sockets, time.
+once; a body's commands go to the region where the mirror has it. Not responsible for: admission and chat rules
+(``server.session``), what regions are mirrored and what got lost on the way (``regions``), bytes on sockets, time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cluster.regions import Layout
 from kernels.pace import take_acks, take_owns
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
-from protocol.link import RegionDelta, Upward
+from protocol.link import RegionDelta
 from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_server
-from server.core.mirror import Mirror
+from server.core.inputs import Inputs
+from server.core.mirror import NOWHERE, Mirror
+from server.core.regions import Regions
 from server.core.schema import schema_hash
 from server.core.views import Batch, ViewRules, Views
 from server.session.actions import (
@@ -41,6 +43,10 @@ from server.session.world import WelcomeFacts
 
 CELLS_PER_RADIUS = 4
 """Finer cells cost more lines, coarser ones more rows out of range: measured best for 50 to 200 visible."""
+LOOK_TICKS = 10
+"""Which regions views see, and whose body is gone, is looked up so often."""
+SEEK_S = 0.5
+"""A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions."""
 Conns = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 
@@ -125,6 +131,10 @@ class GatewayFacts:
     server: str
     idle_ack_ms: int = 200
     body_kind: str = "person"
+    layout: Layout | None = None
+    """The regions; None: one without borders, whose number is the only one in ``spawn_regions``."""
+    spawn_regions: tuple[int, ...] = (0,)
+    """Where newcomers begin, in turn."""
 
 
 class GatewayCore:
@@ -148,22 +158,28 @@ class GatewayCore:
         self.inputs = 0
         """INPUT messages taken, for metrics."""
         self._heard_s = np.zeros(capacity, np.float64)
+        self.regions = Regions(facts.gateway, facts.layout)
+        self.commands = Inputs(capacity)
+        self._body_region = np.full(capacity, NOWHERE, np.int64)
         self._body_row = np.zeros(capacity, np.uint32)
         self._body_generation = np.zeros(capacity, np.uint32)
         self._steers = np.zeros(capacity, np.bool_)
-        self._bodies: dict[int, tuple[int, int]] = {}
-        self._pending_bodies: set[int] = set()
+        self._body_of: dict[int, int] = {}
+        self._session_of: dict[int, int] = {}
+        self._conn_of: dict[int, int] = {}
+        self._kept: dict[int, tuple[int, int]] = {}
+        """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
+        self._unseen: set[int] = set()
+        self._missing_s: dict[int, float] = {}
+        self._attaches = 0
+        self._speaking = NOWHERE
         self._forged = np.zeros(capacity, np.int32)
         self._out: list[Output] = []
         self._schema: dict[str, Any] = {"kinds": [], "components": []}
         self._schema_hash = schema_hash(self._schema)
-        self._up_seq = 0
-        self._subscribe: list[int] = []
-        self._attach: list[list[Any]] = []
-        self._detach: list[list[Any]] = []
-        self._input_conn: list[U32] = []
-        self._input_seq: list[U32] = []
-        self._input_commands: list[npt.NDArray[Any]] = []
+        if facts.layout is None:
+            for region in facts.spawn_regions:
+                self.regions.want(region, 0.0)
 
     # ------------------------------------------------------------------------------------- what sessions ask (World)
     def facts(self, conn: int, profile: str) -> WelcomeFacts:
@@ -260,9 +276,8 @@ class GatewayCore:
         of_message = np.repeat(np.arange(len(conn)), count)
         kept = self._steers[conn][of_message]
         back = (count[of_message] - 1 - nth).astype(np.uint32)
-        self._input_conn.append(conn[of_message][kept])
-        self._input_seq.append((inbound.input_seq[of_message] - back)[kept])
-        self._input_commands.append(inbound.commands[(inbound.command_first[of_message] + nth)[kept]])
+        commands = inbound.commands[(inbound.command_first[of_message] + nth)[kept]].astype(COMMAND, copy=False)
+        self.commands.take(conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept], commands)
 
     def _acks(self, conn: U32, frame: U32, stamp: U32, now_s: float) -> None:
         if len(self._forged) < len(conn):
@@ -276,41 +291,38 @@ class GatewayCore:
             self.violated(index, "forged_ack", Close.PROTOCOL, now_s, "a frame was acknowledged that was never sent")
 
     # ------------------------------------------------------------------------------------------- to and from shards
-    def upward(self, tick: int) -> bytes:
-        """What the shard is told for ``tick`` (link.Upward)."""
-        self._up_seq += 1
-        up = Upward(self.facts_fixed.gateway, self._up_seq, tick, subscribe=bool(self._subscribe))
-        up.attach, up.detach = self._attach, self._detach
-        if self._input_conn:
-            conn = np.concatenate(self._input_conn)
-            up.input_row = self._body_row[conn]
-            up.input_generation = self._body_generation[conn]
-            up.input_seq = np.concatenate(self._input_seq)
-            up.input_command = np.concatenate(self._input_commands).astype(COMMAND, copy=False)
-        self._subscribe, self._attach, self._detach = [], [], []
-        self._input_conn, self._input_seq, self._input_commands = [], [], []
-        return up.encode()
+    def upward(self, tick: int) -> list[tuple[int, bytes]]:
+        """What each region is told for ``tick`` (link.Upward): region and message."""
+        conn, seq, commands = self.commands.drain(self.views.state.views["own_seq"])
+        said: dict[int, tuple[Any, Any, Any, Any, Any]] = {}
+        if len(conn):
+            home = self._body_region[conn]
+            for region in np.unique(home).tolist():
+                at: Any = slice(None) if (home == region).all() else np.flatnonzero(home == region)
+                who = conn[at]
+                if region != NOWHERE:
+                    said[region] = self._body_row[who], self._body_generation[who], seq[at], commands[at], who
+        messages = self.regions.upward(tick, self.mirror.heard, said)
+        return [(message.region, message.encode()) for message in messages]
 
-    def subscribe(self, region: int) -> None:
-        """Ask for a snapshot of ``region`` with the next ``upward``."""
-        if region not in self._subscribe:
-            self._subscribe.append(region)
-
-    def receive(self, data: bytes, now_s: float) -> None:
-        """What a shard published. Raises ProtocolViolation if the bytes are malformed: the link must then be reset."""
-        delta = RegionDelta.decode(data)
-        if not self.mirror.apply(delta):
-            self.subscribe(delta.region)
+    def receive(self, delta: RegionDelta, now_s: float) -> None:
+        """What a region published."""
+        if not self.regions.is_wanted(delta.region) or not self.mirror.apply(delta):
+            self.regions.gap(delta.region, now_s)
+        else:
+            for conn in self.regions.heard(delta, now_s, self._is_awaited):
+                self.commands.again(conn)
         if delta.schema is not None:
             self._learn_schema(delta.schema)
-        if delta.snapshot:
-            self._pending_bodies.update(self._bodies)
-        for session, generation, entity, row, row_generation in delta.attached:
-            self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
+        self._speaking = delta.region
+        for entry in delta.attached:
+            self._attached(delta, entry, now_s)
         for session, code, text in delta.refused:
             self._do(self.sessions.refused(session, code, text), now_s)
-        for conn in list(self._pending_bodies):
-            self._find_body(conn, delta.region)
+        if delta.snapshot:
+            self._unseen.update(self._body_of)
+        for conn in list(self._unseen):
+            self._show_body(conn)
         if len(delta.own_row):
             rows = self.mirror.rows_of(delta, delta.own_row)
             kept = rows >= 0
@@ -329,11 +341,53 @@ class GatewayCore:
         for session, entity, name, payload in delta.events:
             self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
 
-    def _find_body(self, conn: int, region: int) -> None:
-        row = self.mirror.row_of(region, *self._bodies[conn])
+    # --------------------------------------------------------------------------------------------------------- bodies
+    def _attached(self, delta: RegionDelta, entry: list[Any], now_s: float) -> None:
+        """A region says that a session's body is there: newly made, given again, or come over a border."""
+        session, generation, entity, row, row_generation = entry
+        conn = self._conn_of.get(session)
+        if conn is None or self._body_of.get(conn) != entity:
+            self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
+        elif self.mirror.home_of(entity) == delta.region:
+            self._body_region[conn], self._body_row[conn] = delta.region, row
+            self._body_generation[conn] = row_generation
+            self.commands.again(conn)
+
+    def _is_awaited(self, attach: list[Any]) -> bool:
+        return self.sessions.awaits(attach[0], attach[1])
+
+    def _show_body(self, conn: int) -> None:
+        """Let the view follow its body, if the mirror has it."""
+        row = self.mirror.row_of(self._body_of[conn])
         if row >= 0:
-            self._pending_bodies.discard(conn)
+            self._unseen.discard(conn)
+            self._missing_s.pop(conn, None)
             self.views.set_body(conn, row, self.mirror)
+
+    def _look_for_bodies(self, now_s: float) -> None:
+        """Bodies that the mirror has no more: shown again if they are there, given up after SEEK_S."""
+        conns = self.sessions.live_conns
+        if not len(conns):
+            return
+        views = self.views.state.views[conns]
+        there = self.mirror.hot["serial"][np.maximum(views["body"], 0)] == views["body_serial"]
+        for conn in conns[(views["body"] >= 0) & ~there].tolist():
+            self._unseen.add(conn)
+        for conn in list(self._unseen):
+            self._show_body(conn)
+        for conn in self._unseen:
+            if now_s - self._missing_s.setdefault(conn, now_s) >= SEEK_S:
+                self._do(self.sessions.body_lost(self._session_of[conn], now_s), now_s)
+                break  # one at a time: what is iterated over has changed
+
+    def _region_for(self, body: int) -> int:
+        """Where a session's attach goes to: where its body is, or where newcomers begin."""
+        home = self.mirror.home_of(body) if body else NOWHERE
+        if home != NOWHERE:
+            return home
+        self._attaches += 1
+        regions = self.facts_fixed.spawn_regions
+        return regions[self._attaches % len(regions)]
 
     def _learn_schema(self, schema: dict[str, Any]) -> None:
         learned = schema_hash(schema)
@@ -351,6 +405,18 @@ class GatewayCore:
         self.tick_now = tick
         self.sessions.headroom = headroom
         self._do(self.sessions.tick(now_s, self._heard_s), now_s)
+        if tick % LOOK_TICKS == 0:
+            self._look_for_bodies(now_s)
+            self._look_around(now_s)
+
+    def _look_around(self, now_s: float) -> None:
+        """Mirror what views see, and no more."""
+        if self.facts_fixed.layout is None:
+            return
+        self.regions.silence(now_s)
+        views = self.views.state.views[self.sessions.live_conns]
+        for region in self.regions.look(views["x"], views["z"], self.rules.radius_m * self.rules.hysteresis, now_s):
+            self.mirror.forget(region)
 
     def take(self) -> list[Output]:
         """What is to be done, in order; deliver it before the next frames."""
@@ -373,28 +439,67 @@ class GatewayCore:
                 case RefreshKeys():
                     self._out.append(action)
                 case AttachBody():
-                    body = action.body or 0
-                    self._attach.append(
-                        [action.session, action.generation, action.name, action.kind, action.profile, body]
-                    )
+                    self._attach(action, now_s)
                 case DetachBody():
-                    self._detach.append([action.session, action.generation, action.remove])
+                    self._detach(action, now_s)
                 case OpenView():
                     self._open(action)
                 case CloseView():
-                    self._steers[action.conn] = False
-                    self._bodies.pop(action.conn, None)
-                    self._pending_bodies.discard(action.conn)
-                    self.views.close(action.conn, self.mirror)
+                    conn = action.conn
+                    self._steers[conn] = False
+                    self._body_region[conn] = NOWHERE
+                    self._conn_of.pop(self._session_of.pop(conn, 0), None)
+                    self._body_of.pop(conn, None)
+                    self._unseen.discard(conn)
+                    self._missing_s.pop(conn, None)
+                    self.views.close(conn, self.mirror)
+
+    def _attach(self, ask: AttachBody, now_s: float) -> None:
+        body = ask.body or 0
+        region = self._region_for(body)
+        self._kept[ask.session] = region, body
+        self.regions.want(region, now_s)
+        entry = [ask.session, ask.generation, ask.name, ask.kind, ask.profile, body]
+        self.regions.link(region).attach.append(entry)
+
+    def _detach(self, detach: DetachBody, now_s: float) -> None:
+        """To the region where the body is; if nobody knows, to the one that was asked for it."""
+        asked, body = self._kept.get(detach.session, (self.facts_fixed.spawn_regions[0], 0))
+        home = self.mirror.home_of(body) if body else NOWHERE
+        region = asked if home == NOWHERE else home
+        if detach.remove:
+            self._kept.pop(detach.session, None)
+        self.regions.link(region).detach.append([detach.session, detach.generation, detach.remove, body])
 
     def _open(self, action: OpenView) -> None:
         conn = action.conn
-        self.views.open(conn, 1, (0, 0, 0), int(self._heard_s[conn] * 1000))
+        centre = self._place_of(action.body)
+        self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000))
+        self.commands.begin(conn)
+        self._session_of[conn], self._conn_of[action.session] = action.session, conn
         if action.body is not None:
             self._steers[conn] = True
+            self._body_region[conn] = self._speaking
             self._body_row[conn], self._body_generation[conn] = action.row, action.row_generation
-            self._bodies[conn] = (action.row, action.row_generation)
-            self._pending_bodies.add(conn)
+            self._body_of[conn] = action.body
+            self._kept[action.session] = self._speaking, action.body
+            self._unseen.add(conn)
+
+    def _place_of(self, body: int | None) -> tuple[int, int, int]:
+        """Where a view begins, grid units: at its body, or where newcomers begin."""
+        row = -1 if body is None else self.mirror.row_of(body)
+        if row >= 0:
+            cold = self.mirror.cold[row]
+            return int(cold["px"]), int(cold["py"]), int(cold["pz"])
+        layout = self.facts_fixed.layout
+        if layout is None:
+            return 0, 0, 0
+        square = layout.square(self.facts_fixed.spawn_regions[0])
+        return (
+            round((square.x0 + square.x1) / 2 * GRID_PER_M),
+            0,
+            round((square.z0 + square.z1) / 2 * GRID_PER_M),
+        )
 
     def _post(self, conns: Conns, data: bytes) -> None:
         if data[1] not in STRUCTURE_TYPES:

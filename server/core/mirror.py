@@ -1,13 +1,15 @@
 """The mirror: what this gateway knows of the regions near its clients, as its shards published it.
 
 Decides: which mirror row stands for which entity of which shard row; when a region must be subscribed anew (a gap in
-``seq``,
-an older epoch). Invariants: a row's ``serial`` is 0 when nobody is in it and never repeats otherwise; blobs of
-occupied rows lie in
-the arena. Not responsible for: who sees what (``views``), links.
+``seq``, a newer epoch without a snapshot that does not follow). An entity that goes over to another region keeps its
+row, its serial and its versions, so views notice nothing: ``moved_row`` leaves the row *in transit* (it goes on by its
+last velocity, for TRANSIT_TICKS at most), the ``enter`` of the same id with a higher hop takes it over, in whichever
+order the two come. Invariants: a row's ``serial`` is 0 when nobody is in it and never repeats otherwise; an id is in
+one row at most; blobs of occupied rows lie in the arena. Not responsible for: who sees what (``views``), links.
 """
 
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,10 @@ from protocol.link import RegionDelta
 
 ROWS_FIRST = 1024
 ARENA_FIRST_BYTES = 1 << 20
+TRANSIT_TICKS = 40
+"""For so long an entity is shown that left one region and has not come to another."""
+NOWHERE = -1
+"""The home of a row in transit."""
 Rows = npt.NDArray[np.int64]
 
 
@@ -57,6 +63,12 @@ class Mirror:
         self.cold = np.zeros(ROWS_FIRST, COLD)
         self.view_of = np.full(ROWS_FIRST, -1, np.int32)
         """The view whose body a row is, or -1."""
+        self._home = np.full(ROWS_FIRST, NOWHERE, np.int64)
+        self._home_row = np.zeros(ROWS_FIRST, np.int64)
+        self._hop = np.zeros(ROWS_FIRST, np.int64)
+        self._until = np.zeros(ROWS_FIRST, np.int64)
+        self._row_of_id: dict[int, int] = {}
+        self._transit: Rows = np.zeros(0, np.int64)
         self._allocate_sorted()
 
     @property
@@ -75,44 +87,94 @@ class Mirror:
         self.hot = np.concatenate([self.hot, np.zeros(more, HOT)])
         self.cold = np.concatenate([self.cold, np.zeros(more, COLD)])
         self.view_of = np.concatenate([self.view_of, np.full(more, -1, np.int32)])
+        self._home = np.concatenate([self._home, np.full(more, NOWHERE, np.int64)])
+        self._home_row, self._hop, self._until = (
+            np.concatenate([column, np.zeros(more, np.int64)]) for column in (self._home_row, self._hop, self._until)
+        )
         self._allocate_sorted()
 
     def apply(self, delta: RegionDelta) -> bool:
         """Take over one region's delta. False: it does not follow what is held, and the region must be subscribed anew.
 
         A delta of an older epoch, or an old one again, is ignored (True): its owner has lost the region, or the link
-        repeated it.
+        repeated it. One of a newer epoch that follows is taken: the region was moved, subscribers and all.
         """
         region = self._regions.get(delta.region)
+        if region is None:
+            if not delta.snapshot:
+                return False
+        elif delta.epoch < region.epoch or (
+            delta.seq <= region.seq and (delta.epoch == region.epoch or not delta.snapshot)
+        ):
+            return delta.epoch <= region.epoch
+        elif not delta.snapshot and delta.seq > region.seq + 1:
+            return False
         if delta.snapshot:
-            if region is not None and (
-                delta.epoch < region.epoch or (delta.epoch == region.epoch and delta.seq <= region.seq)
-            ):
-                return True
-            if region is not None:
-                self._drop(region.row[region.row >= 0].astype(np.int64))
-            region = self._regions[delta.region] = _Region(delta.epoch, delta.seq)
-        elif region is None or delta.epoch > region.epoch or delta.seq > region.seq + 1:
-            return delta.epoch < region.epoch if region is not None else False
-        elif delta.epoch < region.epoch or delta.seq <= region.seq:
-            return True
-        region.seq = delta.seq
+            region = self._begin_anew(region, delta)
+        assert region is not None
+        region.epoch, region.seq = delta.epoch, delta.seq
         if len(delta.leave_row):
-            rows = region.row[delta.leave_row].astype(np.int64)
-            region.row[delta.leave_row] = -1
-            self._drop(rows[rows >= 0])
+            self._drop(self._taken_from(region, delta.leave_row))
+        if len(delta.moved_row):
+            self._send_off(self._taken_from(region, delta.moved_row), delta.tick)
         if len(delta.enter_row):
             self._enter(region, delta)
         if len(delta.row):
-            rows = region.row[delta.row].astype(np.int64)
-            columns = (delta.version, delta.p, delta.v, delta.yaw, delta.age, delta.flags)
-            take_renewals(rows, *columns, delta.tick, delta.snapshot, self.hot, self.cold)
-            if delta.snapshot:
-                far = (delta.far_version, delta.far_p, delta.far_v, delta.far_yaw, delta.far_age)
-                take_far(rows, *far, delta.tick, self.hot, self.cold)
+            self._renew(region, delta)
         if len(delta.state_row):
             self._states(region, delta)
         return True
+
+    def forget(self, region: int) -> None:
+        """The region is no longer mirrored: its entities leave. Nothing if it is not held."""
+        held = self._regions.pop(region, None)
+        if held is not None:
+            self._drop(held.row[held.row >= 0].astype(np.int64))
+
+    def _begin_anew(self, region: _Region | None, delta: RegionDelta) -> _Region:
+        """A region as its snapshot has it: rows whose entities are still there wait for their ``enter``; others leave,
+        or may have gone to another region meanwhile."""
+        begun = _Region(delta.epoch, delta.seq)
+        if region is not None:
+            rows = region.row[region.row >= 0].astype(np.int64)
+            stay = np.isin(self.cold["id"][rows], delta.enter_id)
+            gone = rows[~stay]
+            self._home[rows[stay]] = NOWHERE
+            self._until[rows[stay]] = delta.tick
+            self._transit = np.concatenate([self._transit, rows[stay]])
+            if len(self._regions) > 1 and delta.epoch == region.epoch:
+                self._send_off(gone, delta.tick)
+            else:
+                self._drop(gone)
+        self._regions[delta.region] = begun
+        return begun
+
+    def _taken_from(self, region: _Region, shard_rows: npt.NDArray[np.uint32]) -> Rows:
+        """The mirror rows of these rows, which the region holds no more; those that it did not hold are left out."""
+        shard_rows = shard_rows[shard_rows < len(region.row)]
+        rows = region.row[shard_rows].astype(np.int64)
+        region.row[shard_rows] = -1
+        return rows[rows >= 0]
+
+    def _send_off(self, rows: Rows, tick: int) -> None:
+        self._home[rows] = NOWHERE
+        self._until[rows] = tick + TRANSIT_TICKS
+        self._transit = np.concatenate([self._transit, rows])
+
+    def _renew(self, region: _Region, delta: RegionDelta) -> None:
+        rows = region.row[delta.row].astype(np.int64)
+        known: slice | npt.NDArray[np.bool_] = slice(None)
+        if rows.min() < 0:  # entities that are another region's by now
+            known = rows >= 0
+            rows = rows[known]
+        d, k = delta, known
+        take_renewals(
+            rows, d.version[k], d.p[k], d.v[k], d.yaw[k], d.age[k], d.flags[k], d.tick, d.snapshot, self.hot, self.cold
+        )
+        if d.snapshot:
+            take_far(
+                rows, d.far_version[k], d.far_p[k], d.far_v[k], d.far_yaw[k], d.far_age[k], d.tick, self.hot, self.cold
+            )
 
     def rows_of(self, delta: RegionDelta, rows: npt.NDArray[np.uint32]) -> Rows:
         """Mirror rows of shard rows of ``delta``'s region (-1: not mirrored)."""
@@ -122,16 +184,99 @@ class Mirror:
         inside = rows < len(region.row)
         return np.where(inside, region.row[np.where(inside, rows, 0)], -1).astype(np.int64)
 
-    def row_of(self, region: int, row: int, generation: int) -> int:
+    def row_of(self, entity: int) -> int:
         """Mirror row of one entity, or -1 while its enter has not come."""
+        return self._row_of_id.get(entity, -1)
+
+    def home_of(self, entity: int) -> int:
+        """The region where an entity is; NOWHERE if it is not mirrored, or in transit."""
+        row = self._row_of_id.get(entity, -1)
+        return NOWHERE if row < 0 else int(self._home[row])
+
+    def heard(self, region: int) -> tuple[int, int]:
+        """Epoch and number of the newest delta of a region; zeros if it is not mirrored."""
         held = self._regions.get(region)
-        if held is None or row >= len(held.row) or int(held.generation[row]) != generation:
-            return -1
-        return int(held.row[row])
+        return (0, 0) if held is None else (held.epoch, held.seq)
+
+    @property
+    def regions(self) -> list[int]:
+        """Those that are mirrored, ascending."""
+        return sorted(self._regions)
 
     def _enter(self, region: _Region, delta: RegionDelta) -> None:
-        count = len(delta.enter_row)
+        """Entities begin, or come over from where they were: those keep their mirror rows."""
         region.reserve(int(delta.enter_row.max()) + 1)
+        ids = delta.enter_id.tolist()
+        rows = np.fromiter(map(self._row_of_id.get, ids, repeat(-1)), np.int64, len(ids))
+        hop = delta.enter_hop.astype(np.int64) if len(delta.enter_hop) else np.zeros(len(ids), np.int64)
+        known = rows >= 0
+        if known.any():
+            is_home = (self._home[rows] == NOWHERE) & (self._until[rows] == delta.tick) & delta.snapshot
+            newer = known & ((hop > self._hop[rows]) | (is_home & (hop == self._hop[rows])))
+            again = newer & delta.snapshot & self._is_another_life(delta, rows)
+            self._leave_home(rows[newer])
+            self._drop(rows[again])
+            rows[again], known = -1, known & ~again
+            ours = ~known | newer
+        else:
+            ours = np.ones(len(ids), np.bool_)
+        fresh = ~known
+        count = int(fresh.sum())
+        if count:
+            rows[fresh] = self._take_rows(count)
+            begun = rows[fresh]
+            self.hot[begun] = np.zeros(1, HOT)
+            self.cold[begun] = np.zeros(1, COLD)
+            self.hot["serial"][begun] = self._next_serial + np.arange(count, dtype=np.uint32)
+            self._next_serial += count
+            self.cold["id"][begun] = delta.enter_id[fresh]
+            self._row_of_id.update(zip(delta.enter_id[fresh].tolist(), begun.tolist(), strict=True))
+        shard_rows = delta.enter_row.astype(np.int64)
+        region.row[shard_rows] = np.where(ours, rows, -1)
+        region.generation[shard_rows] = delta.enter_generation
+        sizes = delta.enter_blob_bytes.astype(np.int64)
+        base = self._store(delta.enter_blobs)
+        starts = base + np.cumsum(sizes) - sizes
+        rows = rows[ours]
+        self._home[rows], self._home_row[rows], self._hop[rows] = delta.region, shard_rows[ours], hop[ours]
+        self.cold["kind"][rows] = delta.enter_kind[ours]
+        changed = self.hot["state_version"][rows] != delta.enter_state_version[ours]
+        self.hot["state_version"][rows] = delta.enter_state_version[ours]
+        # What changed is not known here: views that hold an older state get the whole blob.
+        self.hot["state_tick"][rows[changed]] = np.int64(delta.tick - 1).astype(np.int32)
+        self.cold["full_bytes"][rows], self.cold["full_at"][rows] = sizes[ours], starts[ours]
+
+    def _is_another_life(self, delta: RegionDelta, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which entities of a snapshot began anew behind an owner's crash: their versions do not go on from ours, so
+        that an equal number may mean another state."""
+        room = int(delta.enter_row.max()) + 1
+        at = np.full(room, -1, np.int64)
+        told = delta.row < room
+        at[delta.row[told]] = np.flatnonzero(told)
+        at = at[delta.enter_row]
+        c, h = self.cold[rows], self.hot[rows]
+        back = delta.enter_state_version < h["state_version"]
+        for level, version, p, v in (
+            ("", delta.version, delta.p, delta.v),
+            ("far_", delta.far_version, delta.far_p, delta.far_v),
+        ):
+            if not len(version):
+                continue
+            ahead = (version[at] - h[f"{level}version"]).astype(np.int32)
+            same = (c[f"{level}px"] == p[at, 0]) & (c[f"{level}pz"] == p[at, 2]) & (c[f"{level}py"] == p[at, 1])
+            same &= (c[f"{level}vx"] == v[at, 0]) & (c[f"{level}vz"] == v[at, 2]) & (c[f"{level}vy"] == v[at, 1])
+            back |= (ahead < 0) | ((ahead == 0) & ~same)
+        return back & (at >= 0)
+
+    def _leave_home(self, rows: Rows) -> None:
+        """These rows are another region's from now on; where they were may say so later."""
+        homes = self._home[rows]
+        for number in np.unique(homes[homes != NOWHERE]).tolist():
+            held = self._regions.get(number)
+            if held is not None:
+                held.row[self._home_row[rows[homes == number]]] = -1
+
+    def _take_rows(self, count: int) -> Rows:
         reused = self._free[:count]
         self._free = self._free[count:]
         fresh = count - len(reused)
@@ -139,24 +284,15 @@ class Mirror:
         rows = np.concatenate([reused, np.arange(self.high, self.high + fresh, dtype=np.int64)])
         self.high += fresh
         self.count += count
-        region.row[delta.enter_row] = rows
-        region.generation[delta.enter_row] = delta.enter_generation
-        self.hot[rows] = np.zeros(1, HOT)
-        self.cold[rows] = np.zeros(1, COLD)
-        self.hot["serial"][rows] = self._next_serial + np.arange(count, dtype=np.uint32)
-        self._next_serial += count
-        self.cold["id"][rows] = delta.enter_id
-        self.cold["kind"][rows] = delta.enter_kind
-        self.hot["state_version"][rows] = delta.enter_state_version
-        sizes = delta.enter_blob_bytes.astype(np.int64)
-        base = self._store(delta.enter_blobs)
-        self.cold["full_bytes"][rows] = sizes
-        self.cold["full_at"][rows] = base + np.cumsum(sizes) - sizes
+        return rows
 
     def _drop(self, rows: Rows) -> None:
+        for gone in self.cold["id"][rows].tolist():
+            del self._row_of_id[gone]
         self.hot["serial"][rows] = 0
         self.hot["version"][rows] = 0
         self.view_of[rows] = -1
+        self._home[rows] = NOWHERE
         self._free = np.concatenate([self._free, rows])
         self.count -= len(rows)
 
@@ -164,13 +300,16 @@ class Mirror:
         rows = region.row[delta.state_row].astype(np.int64)
         changed, full = delta.state_changed_bytes.astype(np.int64), delta.state_full_bytes.astype(np.int64)
         base = self._store(delta.state_blobs)
-        ends = np.cumsum(np.concatenate([changed, full]))
+        ends = base + np.cumsum(np.concatenate([changed, full]))
         count = len(rows)
-        self.cold["changed_bytes"][rows] = changed
-        self.cold["changed_at"][rows] = base + ends[:count] - changed
-        self.cold["full_bytes"][rows] = full
-        self.cold["full_at"][rows] = base + ends[count:] - full
-        self.hot["state_version"][rows] = delta.state_version
+        changed_at, full_at = ends[:count] - changed, ends[count:] - full
+        known: slice | npt.NDArray[np.bool_] = slice(None)
+        if rows.min() < 0:
+            known = rows >= 0
+            rows = rows[known]
+        self.cold["changed_bytes"][rows], self.cold["changed_at"][rows] = changed[known], changed_at[known]
+        self.cold["full_bytes"][rows], self.cold["full_at"][rows] = full[known], full_at[known]
+        self.hot["state_version"][rows] = delta.state_version[known]
         self.hot["state_tick"][rows] = np.int64(delta.tick).astype(np.int32)
 
     def _store(self, blobs: bytes) -> int:
@@ -201,5 +340,15 @@ class Mirror:
     def advance(self, tick: int) -> None:
         """Extrapolate everything to ``tick`` and sort it into cells."""
         self.tick = tick
+        if len(self._transit):
+            self._end_transit(tick)
         self.count = extrapolate(self.high, tick, self.hot, self.cold, self._bounds)
         sort_into_cells(self.high, self.hot, self._bounds, self.cell_units, self.grid, self._cell_of)
+
+    def _end_transit(self, tick: int) -> None:
+        """Forget who came somewhere; who came nowhere in time leaves."""
+        rows = np.unique(self._transit)
+        rows = rows[(self.hot["serial"][rows] != 0) & (self._home[rows] == NOWHERE)]
+        late = tick > self._until[rows]
+        self._drop(rows[late])
+        self._transit = rows[~late]

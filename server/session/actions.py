@@ -48,8 +48,8 @@ class AttachBody:
 
 @dataclass(frozen=True, slots=True)
 class DetachBody:
-    """The session no longer steers its body; ``remove``: take it out of the world. The shard ignores older generations.
-    The session no longer steers its body; ``remove``: take it out of the world. The shard ignores older generations."""
+    """The session no longer steers its body; ``remove``: take it out of the world. The shard ignores older
+    generations."""
 
     session: int
     generation: int

@@ -134,6 +134,11 @@ class Sessions:
         session = self._register.by_conn.get(conn)
         return State.ENDED if session is None else session.state
 
+    def awaits(self, session: int, generation: int) -> bool:
+        """Whether a session still waits for the body that it asked for under ``generation``."""
+        entry = self._register.by_id.get(session)
+        return entry is not None and entry.state is State.ATTACHING and entry.generation == generation
+
     # ---------------------------------------------------------------------------------------------- what happened
     def connected(self, conn: int, address: str, now_s: float) -> list[Action]:
         """A connection was opened from ``address`` (IP address as text, or a path). Raises ValueError if ``conn`` is in
@@ -203,6 +208,14 @@ class Sessions:
             conn = entry.conn
             self._end(entry, Stimulus.DISMISSED)
             self._close(conn, Close(code), "attach_refused", text)
+        return self._take()
+
+    def body_lost(self, session: int, now_s: float) -> list[Action]:
+        """A region ended and took a live session's body along: its client comes back at once and gets another."""
+        entry = self._register.by_id.get(session)
+        if entry is not None and entry.state is State.LIVE and entry.conn is not None:
+            text = "this part of the world broke down; you begin anew"
+            self._violated(entry.conn, "body_lost", Close.GOING_AWAY, text, now_s)
         return self._take()
 
     def shard_event(self, session: int | None, entity: int | None, name: str, payload: object) -> list[Action]:

@@ -36,7 +36,7 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
     for message in upward:
         acts.forward_inputs(state, message)
         for entry in message.detach:
-            _detach(state, *entry[:3])
+            _detach(state, *entry[:4])
         for entry in message.attach:
             _attach(state, *entry[:6])
     # A gateway that has seen only the region's former lives names rows of those: they are others' now.
@@ -78,6 +78,10 @@ def _attach(
     if row >= 0:
         if columns["o.generation"][row] > generation:
             return
+        if columns["o.generation"][row] == generation and columns["o.session"][row] == session:
+            if columns["o.attached"][row]:
+                state.told_attached(row)  # said once more: what it queued meanwhile stays
+            return
         state.row_of_session.pop(int(columns["o.session"][row]), None)
     else:
         made = _spawn(state, name, kind)
@@ -111,18 +115,22 @@ def take(state: ShardState, item: Item) -> bool:
         case AttachBody():
             _attach(state, item.session, item.generation, item.name or "", item.kind, item.profile, item.body)
         case DetachBody():
-            _detach(state, item.session, item.generation, item.remove)
+            _detach(state, item.session, item.generation, item.remove, item.body)
         case _:
             return False
     return True
 
 
-def _detach(state: ShardState, session: int, generation: int, remove: bool) -> None:
-    if away := _elsewhere(state, session, 0):
-        acts.send(state, away[1], DetachBody(session, generation, remove, away[0]))
-        return
+def _detach(state: ShardState, session: int, generation: int, remove: bool, body: int = 0) -> None:
     row = state.row_of_session.get(session, -1)
     columns = state.table.columns
+    if body and (row < 0 or int(state.table.id[row]) != body):
+        row = state.table.row(body)  # a body that the session has left for another one
+        if row >= 0 and (state.table.ghost[row] or int(columns["o.session"][row]) != session):
+            row = -1
+    if row < 0 and (away := _elsewhere(state, session, body)):
+        acts.send(state, away[1], DetachBody(session, generation, remove, away[0]))
+        return
     if row < 0 or columns["o.generation"][row] > generation:
         return
     columns["o.attached"][row] = 0

@@ -44,6 +44,7 @@ def run(state: ShardState, schema: bool) -> RegionDelta:
     delta.attached = list(state.attached)
     delta.refused = list(state.refused)
     delta.events = list(state.events)
+    delta.heard = state.gateways.heard()
     if schema:
         delta.schema = state.registry.schema
     return delta
@@ -78,6 +79,7 @@ def snapshot(state: ShardState, seq: int) -> RegionDelta:
     delta.attached = state.attached
     delta.refused = list(state.refused)
     delta.events = list(state.events)
+    delta.heard = state.gateways.heard()
     delta.schema = state.registry.schema
     return delta
 

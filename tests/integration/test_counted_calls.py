@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from protocol.layouts import COMMAND
-from protocol.link import Upward
+from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Input, encode_client
 from server.core.gateway import Deliver, GatewayCore, GatewayFacts
 from server.core.views import ViewRules
@@ -64,7 +64,6 @@ class Crowd:
         facts = GatewayFacts(1, "test", RATE_HZ, 3, None, None, "", "test")
         self.carriers = Carriers(CarrierConfig(capacity=people))
         self.gateway = GatewayCore(facts, people, RULES, LIMITS, self._identity, np.random.default_rng(1).bytes)
-        self.gateway.subscribe(0)
         self.work = {phase: Work() for phase in PHASES}
         self.updates = 0
         self.tick_now = self._came = 0
@@ -113,10 +112,10 @@ class Crowd:
             gateway.take_inbound(inbound, now_s)
         with work["upward"].counting():
             upward = gateway.upward(tick)
-        result = self.shard.step(tick, [Upward.decode(upward)])
+        result = self.shard.step(tick, [Upward.decode(said) for _, said in upward])
         data = (self.shard.snapshot_delta(result.delta.seq) if result.subscribe else result.delta).encode()
         with work["receive"].counting():
-            gateway.receive(data, now_s)
+            gateway.receive(RegionDelta.decode(data), now_s)
         with work["deadlines"].counting():
             gateway.tick(tick, now_s)
             outputs = gateway.take()

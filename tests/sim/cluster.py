@@ -18,7 +18,7 @@ from client import ClientConfig, ClientCore, ClientEvent, Connect, Disconnect, S
 from client.walk import Ground
 from protocol.codes import Close
 from protocol.layouts import COMMAND
-from protocol.link import Upward
+from protocol.link import RegionDelta, Upward
 from protocol.messages import SSEQ_OFFSET, T_ACK, T_FRAME, T_INPUT, Ack, Closing, Input, decode_client, encode_server
 from server.core.gateway import Deliver, GatewayCore, GatewayFacts
 from server.core.views import ViewRules
@@ -110,16 +110,15 @@ class Gateway:
         facts = GatewayFacts(number, "sim", RATE_HZ, 3, None, map_path, "", "sim")
         self.core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, seeded_bytes(cluster.seed * 8 + number))
         self.connections: dict[int, Connection] = {}
-        self.core.subscribe(0)
         make = cluster.rng, cluster.link_faults, cluster.counts
         self.to_shard = Carrier(cluster.clock, cluster.rng, cluster.up_faults, cluster.counts, cluster.upward)
         self.from_shard = Datagrams(cluster.clock, *make, self.receive)
 
     def receive(self, data: bytes) -> None:
         """A delta arrived."""
-        before = len(self.core._subscribe)
-        self.core.receive(data, self.cluster.now_s)
-        self.cluster.counts["resubscribed"] += len(self.core._subscribe) - before
+        before = self.core.regions.resubscribed
+        self.core.receive(RegionDelta.decode(data), self.cluster.now_s)
+        self.cluster.counts["resubscribed"] += self.core.regions.resubscribed - before
 
     def encode(self, tick: int) -> None:
         """Deadlines, messages, frames."""
@@ -188,7 +187,8 @@ class Cluster:
         self.tick += 1
         tick = self.tick
         for gateway in self.gateways:
-            gateway.to_shard.send(gateway.core.upward(tick))
+            for _, data in gateway.core.upward(tick):
+                gateway.to_shard.send(data)
         self.clock.after(STEP_AT_MS, lambda: self._step(tick))
         self.clock.after(ENCODE_AT_MS, lambda: self._encode(tick))
         self.clock.after(TICK_MS, self._tick)

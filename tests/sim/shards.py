@@ -27,7 +27,7 @@ from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.core import ShardCore
-from shard.process import Out, ShardProcess
+from shard.process import ShardOut, ShardProcess
 from tests.sim.storefront import StoreFront
 
 RATE_HZ = 20
@@ -199,7 +199,7 @@ class Shards:
         """Nothing passes between a name and others."""
         self.cut |= {(name, other) for other in others} | {(other, name) for other in others}
 
-    def _do(self, host: Host, out: Out) -> None:
+    def _do(self, host: Host, out: ShardOut) -> None:
         for whose, ask in out.asks:
             self._ask(host, ask.question, self._answer_to(host, whose, ask.number))
         for send in out.sends:

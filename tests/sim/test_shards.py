@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from shard.process import Out
+from shard.process import ShardOut
 from tests.sim.shards import RATE_HZ, LinkFaults, Shards
 from tests.sim.storefront import StoreFaults
 
@@ -67,7 +67,7 @@ def move_something(world: Shards) -> None:
     others = [name for name in world.hosts if name.startswith("s") and name != host.name]
     assert host.shard is not None
     now_s = world.now_s + host.offset_s
-    out = Out()
+    out = ShardOut()
     host.shard._move(host.shard.ask_move(region, str(world.rng.choice(others)), now_s), now_s, out)
     world._do(host, out)
 

@@ -1,0 +1,187 @@
+"""Regions as one gateway talks to them: which are mirrored, what each was told, and what of that must be said again.
+
+Decides which regions views can see (with a margin, and for LINGER_S longer than they are seen), when a snapshot is
+asked for again, and what got lost: each delta says which messages its region has had (``RegionDelta.heard``), so what
+was in a message that it has not had goes into the next. Invariants: ``seq`` of messages to a region only grows; an
+attach or detach is said until the region has had it, or its time is over; nothing kept grows beyond SENT_MAX messages.
+Not responsible for: who owns a region (``server.process``), rows (``mirror``), commands (``inputs``).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.regions import MARGIN_M, Layout
+from protocol.layouts import GRID_PER_M
+from protocol.link import RegionDelta, Upward
+
+ASK_AGAIN_S = 0.3
+"""A snapshot that did not come is asked for again; so long a region may be silent before it is asked anew."""
+SILENT_S = 0.5
+LINGER_S = 5.0
+SENT_MAX = 64
+"""Messages whose fate is not known yet; the region's own memory of them is as long (``shard.gateways.WINDOW``)."""
+OVERTAKEN = 2
+"""A message that the region has not had, while it had one so much newer, is lost."""
+
+
+@dataclass(slots=True)
+class _Sent:
+    seq: int
+    conns: npt.NDArray[np.uint32]
+    attach: list[list[Any]]
+    detach: list[list[Any]]
+
+
+@dataclass(slots=True)
+class RegionLink:
+    """One region. ``wanted``: it shall be mirrored; ``asked_s``, ``heard_s``: when a snapshot was asked for, when a
+    delta came."""
+
+    number: int
+    wanted: bool = False
+    seen_s: float = 0.0
+    asked_s: float = -1.0e9
+    heard_s: float = -1.0e9
+    begin: bool = False
+    stop: bool = False
+    seq: int = 0
+    attach: list[list[Any]] = field(default_factory=list)
+    detach: list[list[Any]] = field(default_factory=list)
+    sent: deque[_Sent] = field(default_factory=deque)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is said whose fate is not known."""
+        return bool(self.attach or self.detach or any(sent.attach or sent.detach for sent in self.sent))
+
+
+class Regions:
+    """All regions that a gateway speaks to. ``layout`` None: one region without borders."""
+
+    def __init__(self, gateway: int, layout: Layout | None) -> None:
+        self.gateway = gateway
+        self.layout = layout
+        self.links: dict[int, RegionLink] = {}
+        self.resubscribed = 0
+        """Snapshots asked for because a delta did not follow, or a region was silent."""
+        self.lost = 0
+        """Messages to regions that got lost."""
+
+    def link(self, region: int) -> RegionLink:
+        """What is known of a region; begun if nothing is."""
+        found = self.links.get(region)
+        if found is None:
+            found = self.links[region] = RegionLink(region)
+        return found
+
+    def want(self, region: int, now_s: float) -> None:
+        """The region is to be mirrored from now on."""
+        link = self.link(region)
+        link.seen_s = now_s
+        if not link.wanted:
+            link.wanted, link.stop = True, False
+            self._ask(link, now_s)
+
+    def _ask(self, link: RegionLink, now_s: float) -> None:
+        link.begin, link.asked_s = True, now_s
+
+    def is_wanted(self, region: int) -> bool:
+        """Whether deltas of a region are to be applied."""
+        link = self.links.get(region)
+        return link is not None and link.wanted
+
+    def look(self, x: npt.NDArray[np.int32], z: npt.NDArray[np.int32], radius_m: float, now_s: float) -> list[int]:
+        """Views look from these places (grid units, int32[n] each); returns regions that nobody has seen for long:
+        forget them."""
+        if self.layout is None:
+            return []
+        for region in touched(self.layout, x / GRID_PER_M, z / GRID_PER_M, radius_m + MARGIN_M):
+            self.want(region, now_s)
+        gone = []
+        for link in self.links.values():
+            if link.wanted and now_s - link.seen_s > LINGER_S and not link.waits:
+                link.wanted, link.stop, link.begin = False, True, False
+                gone.append(link.number)
+        return gone
+
+    def gap(self, region: int, now_s: float) -> None:
+        """A delta came that does not follow."""
+        link = self.link(region)
+        if link.wanted:
+            if now_s - link.asked_s >= ASK_AGAIN_S and not link.begin:
+                self.resubscribed += 1
+                self._ask(link, now_s)
+        elif now_s - link.asked_s >= ASK_AGAIN_S:  # the region has not heard that it is not wanted any more
+            link.stop, link.asked_s = True, now_s
+
+    def silence(self, now_s: float) -> None:
+        """Time passed: regions that say nothing are asked anew; perhaps they have another owner."""
+        for link in self.links.values():
+            if link.wanted and now_s - max(link.heard_s, link.asked_s) >= SILENT_S and not link.begin:
+                self.resubscribed += 1
+                self._ask(link, now_s)
+
+    # -------------------------------------------------------------------------------------------------------- messages
+    def upward(
+        self,
+        tick: int,
+        heard: Callable[[int], tuple[int, int]],
+        commands: dict[int, tuple[Any, Any, Any, Any, Any]],
+    ) -> list[Upward]:
+        """One message for each region that is mirrored or is told something. ``heard(region)``: (epoch, seq) of its
+        newest delta; ``commands`` by region: rows, generations, numbers, commands, connections."""
+        messages = []
+        for region, link in sorted(self.links.items()):
+            if not (link.wanted or link.stop or link.attach or link.detach or region in commands):
+                continue
+            link.seq += 1
+            epoch, newest = heard(region)
+            up = Upward(self.gateway, link.seq, tick, region, epoch, newest, link.begin, link.stop)
+            up.attach, up.detach = link.attach, link.detach
+            conns = np.zeros(0, np.uint32)
+            if region in commands:
+                up.input_row, up.input_generation, up.input_seq, up.input_command, conns = commands[region]
+            link.begin = link.stop = False
+            link.attach, link.detach = [], []
+            if self.layout is not None and (len(conns) or up.attach or up.detach):
+                link.sent.append(_Sent(link.seq, conns, up.attach, up.detach))
+                if len(link.sent) > SENT_MAX:
+                    link.sent.popleft()
+            messages.append(up)
+        return messages
+
+    def heard(self, delta: RegionDelta, now_s: float, still: Callable[[list[Any]], bool]) -> Iterable[int]:
+        """A delta came: connections whose commands got lost on their way. ``still(attach)``: whether a body is wanted
+        as that attach says."""
+        link = self.link(delta.region)
+        link.heard_s = now_s
+        lost: set[int] = set()
+        for gateway, newest, seen in delta.heard:
+            if gateway != self.gateway:
+                continue
+            while link.sent and link.sent[0].seq <= newest - OVERTAKEN:
+                sent = link.sent.popleft()
+                back = newest - sent.seq
+                if back < SENT_MAX and seen >> back & 1:
+                    continue
+                self.lost += 1
+                lost.update(sent.conns.tolist())
+                link.attach += [entry for entry in sent.attach if still(entry)]
+                link.detach += sent.detach
+        return lost
+
+
+def touched(layout: Layout, x_m: npt.NDArray[np.float64], z_m: npt.NDArray[np.float64], radius_m: float) -> list[int]:
+    """Regions that circles around places (float64[n] each) touch, and some that their squares touch alone."""
+    if not len(x_m):
+        return []
+    steps = int(np.ceil(2 * radius_m / layout.region_m))
+    offsets = np.linspace(-radius_m, radius_m, steps + 1)
+    found = [layout.region_at(x_m + dx, z_m + dz) for dx in offsets for dz in offsets]
+    regions: list[int] = np.unique(np.concatenate(found)).tolist()
+    return regions

@@ -1,0 +1,122 @@
+"""A gateway process without its I/O: membership and the gateway's core, composed. Told what the store, the links and
+the clock say; returns what to ask and to send.
+
+Decides which region's messages go to whom, and which deltas count: of a region whose newer epoch is known, none of an
+older. Invariants: messages of a tick go to the owners as the book knows them then; what finds no owner is said again
+by the core, not kept here. Not responsible for: rules of sessions and views (``server.core``), sockets of clients,
+reaching anybody.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from cluster.asks import Answer, Ask
+from cluster.failsafe import FailsafeCore, Tell
+from cluster.member import MemberCore
+from cluster.out import Out
+from cluster.records import MemberRecord
+from cluster.regions import Layout
+from cluster.store.contract import WatchItem
+from protocol import failsafe as failsafe_words
+from protocol.carried import Kind, Send
+from protocol.codes import ProtocolViolation
+from protocol.layouts import GRID_PER_M
+from protocol.link import RegionDelta
+from server.core.gateway import GatewayCore
+
+REPORT_TICKS = 20
+
+
+class GatewayProcess:
+    """One gateway of a cluster."""
+
+    def __init__(self, name: str, record: MemberRecord, layout: Layout, core: GatewayCore, lease_s: int = 3) -> None:
+        self.name = name
+        self.layout = layout
+        self.core = core
+        self.member = MemberCore(name, record, lease_s)
+        self.failsafe = FailsafeCore(name)
+        self.counts: Counter[str] = Counter()
+        """For metrics: messages dropped by reason."""
+        self.due: set[int] = set()
+        """Regions that are mirrored and have not told of the current tick yet."""
+        self.tick_now = 0
+        self.load = 0.0
+        """Part of a tick that this process works; set by the shell."""
+
+    # ---------------------------------------------------------------------------------------------------- the store
+    def watched(self, item: WatchItem, now_s: float) -> Out:
+        """The watch of the namespace told something."""
+        out = Out()
+        self._follow(self.member.watched(item, now_s), out)
+        return out
+
+    def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> Out:
+        """The answer to ``asks``; ``whose`` and the number as they were given there."""
+        out = Out()
+        self._follow(self.member.answered(number, answer, now_s), out)
+        return out
+
+    # ---------------------------------------------------------------------------------------------------- the links
+    def received(self, member: str, kind: Kind, data: bytes, now_s: float) -> Out:
+        """A message of another member. Raises ProtocolViolation: the link must then be reset."""
+        out = Out()
+        match kind:
+            case Kind.DELTA:
+                delta = RegionDelta.decode(data)
+                if self.member.book.is_stale(delta.region, delta.epoch):
+                    self.counts["delta of an older epoch"] += 1
+                    return out
+                self.member.book.saw(delta.region, delta.epoch)
+                self.core.receive(delta, now_s)
+                if delta.tick >= self.tick_now:
+                    self.due.discard(delta.region)
+            case Kind.FAILSAFE:
+                word = failsafe_words.decode(data)
+                book, answered_s = self.member.book, self.member.answered_s
+                self._say(self.failsafe.heard(member, word, book, answered_s, now_s), out)
+            case _:
+                raise ProtocolViolation("link", f"a gateway takes no messages of kind {kind.name}")
+        return out
+
+    def link_down(self, member: str, now_s: float) -> Out:
+        """The link to a member broke: its regions are asked anew when they are silent."""
+        return Out()
+
+    # ----------------------------------------------------------------------------------------------------- the clock
+    def tick(self, tick: int, now_s: float) -> Out:
+        """The world's ``tick`` begins: what clients said goes to the regions."""
+        out = Out()
+        self.tick_now = tick
+        book = self.member.book
+        self._say(self.failsafe.tick(book, self.member.claims, self.member.answered_s, now_s), out)
+        self._follow(self.member.tick(now_s), out)
+        if tick % REPORT_TICKS == 0:
+            self.member.report(self.load, self._sessions_by_region(), self.core.sessions.online)
+        for region, data in self.core.upward(tick):
+            owner = book.owner(region)
+            if owner is None:
+                self.counts["upward without an owner"] += 1
+            else:
+                out.sends.append(Send(owner.name, Kind.UPWARD, region, data))
+        self.due = {region for region in self.core.mirror.regions if book.owner(region) is not None}
+        return out
+
+    def _sessions_by_region(self) -> dict[int, float]:
+        views = self.core.views.state.views[self.core.sessions.live_conns]
+        regions = self.layout.region_at(views["x"] / GRID_PER_M, views["z"] / GRID_PER_M)
+        return {int(region): float(count) for region, count in Counter(regions.tolist()).items()}
+
+    def leave(self, now_s: float) -> Out:
+        """End: the lease is given back."""
+        out = Out()
+        self._follow(self.member.leave(), out)
+        return out
+
+    def _follow(self, actions: Sequence[object], out: Out) -> None:
+        out.asks += [("member", action) for action in actions if isinstance(action, Ask)]
+
+    def _say(self, told: Sequence[Tell], out: Out) -> None:
+        self.member.failsafe_until_s = self.failsafe.until_s
+        for tell in told:
+            out.sends.append(Send(tell.member, Kind.FAILSAFE, 0, failsafe_words.encode(tell.word)))
