@@ -17,7 +17,8 @@ from protocol.messages import T_SCHEMA
 from shard.region import RegionCore
 
 if TYPE_CHECKING:
-    from tests.sim.cluster import Cluster, Person
+    from tests.sim.cluster import Cluster
+    from tests.sim.people import Person
 
 NEAR_ERROR_M = 0.025
 """Tolerance of the near level (8 mm), rounding of position and velocity on three axes, and of the tick's own."""
@@ -170,7 +171,7 @@ def check_own(cluster: "Cluster", person: "Person") -> None:
 
 def check_one_body_each(cluster: "Cluster") -> None:
     """As many bodies as people in the world, and nobody shares one."""
-    welcomes = [p.core.welcome for p in cluster.people if not p.core.done]
+    welcomes = [p.core.welcome for p in cluster.folk.all if not p.core.done]
     bodies = [w.body for w in welcomes if w is not None and w.body is not None]
     assert len(set(bodies)) == len(bodies), "two people have one body"
     columns = cluster.shard.state.table.columns

@@ -6,6 +6,16 @@ depends on its seed alone. Nothing here sleeps.
 
 import heapq
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Time(Protocol):
+    """Virtual time, whoever keeps it."""
+
+    @property
+    def now_ms(self) -> float: ...
+    def at(self, ms: float, do: Callable[[], None]) -> None: ...
+    def after(self, ms: float, do: Callable[[], None]) -> None: ...
 
 
 class Clock:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.sim.clock import Clock
+from tests.sim.clock import Time
 
 RTO_MS = 200.0
 """First retransmission timeout of the carrier, as of Linux' TCP (RFC 6298 asks for 1 s); it doubles."""
@@ -38,7 +38,7 @@ class Datagrams:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: Time,
         rng: np.random.Generator,
         faults: Faults,
         counts: Counter[str],
@@ -74,7 +74,7 @@ class Carrier:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: Time,
         rng: np.random.Generator,
         faults: Faults,
         counts: Counter[str],

@@ -52,20 +52,20 @@ def run(seed: int) -> Outcome:
     cluster = Cluster(seed, PEOPLE, link, carrier)
     for _ in range(round(BAD_S * 10)):
         cluster.run(0.1)
-        cluster.disturb()
-    leaver = cluster.people[int(rng.integers(PEOPLE))]
+        cluster.folk.disturb()
+    leaver = cluster.folk.all[int(rng.integers(PEOPLE))]
     if leaver.core.connected:
         leaver.core.leave()
-        cluster.act(leaver)
+        cluster.folk.act(leaver)
         cluster.counts["left for good"] += 1
     link.calm()
     carrier.calm()
     cluster.run(SETTLE_S)
-    staying = [person for person in cluster.people if not person.core.done]
+    staying = [person for person in cluster.folk.all if not person.core.done]
     cluster.truth.strict = True
     for _ in range(round(CALM_S * 10)):
         cluster.run(0.1)
-        cluster.disturb()
+        cluster.folk.disturb()
     seen = sum(check_visible(cluster, person) for person in staying)
     for person in staying:
         check_components(cluster, person)
@@ -77,10 +77,9 @@ def run(seed: int) -> Outcome:
     counts = cluster.counts + Counter()
     for gateway in cluster.gateways:
         counts["number reused"] += sum(connection.numbers.reused for connection in gateway.connections.values())
-    for person in cluster.people:
+    for person in cluster.folk.all:
         counts.update(person.events)
         counts["resumed"] += person.core.stats.resumes
-    cluster.digest.update(cluster.shard.state_hash().encode())
-    corrections = sum(person.core.stats.corrections for person in cluster.people)
+    corrections = sum(person.core.stats.corrections for person in cluster.folk.all)
     t = cluster.truth
-    return Outcome(seed, cluster.digest.hexdigest(), counts, seen, t.checked, t.worst_m, corrections)
+    return Outcome(seed, cluster.digest(), counts, seen, t.checked, t.worst_m, corrections)

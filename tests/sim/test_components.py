@@ -8,8 +8,9 @@ from protocol.link import Upward
 from protocol.messages import T_SCHEMA, Schema, decode_server, unpack
 from shard.region import RegionStep
 from tests.sim.checkers import check_components, check_visible
-from tests.sim.cluster import Cluster, Person
+from tests.sim.cluster import Cluster
 from tests.sim.network import Faults
+from tests.sim.people import Person
 
 PEOPLE = 2
 
@@ -51,7 +52,7 @@ def test_a_change_travels_as_its_own_keys_and_a_late_entrant_gets_them_all(
 ) -> None:
     key = cluster.shard.state.registry.key
     whole, changed = {(key["mood"], key["rank"])}, {(key["mood"],)}
-    heard = [listen(person, monkeypatch) for person in cluster.people]
+    heard = [listen(person, monkeypatch) for person in cluster.folk.all]
     cluster.run(6.0)
     for messages in heard:
         structures = [message for message in messages if isinstance(message, Structure)]
@@ -59,8 +60,7 @@ def test_a_change_travels_as_its_own_keys_and_a_late_entrant_gets_them_all(
         # Ducks' ranks never change, and their mood does; a person's name neither.
         assert keys([blob for s in structures for blob in s.state_blobs]) == changed
 
-    late = cluster._person(PEOPLE)
-    cluster.people.append(late)
+    late = cluster.folk.begin(PEOPLE, 0)
     heard_late = listen(late, monkeypatch)
     while not heard_late:
         cluster.run(0.05)
@@ -70,15 +70,15 @@ def test_a_change_travels_as_its_own_keys_and_a_late_entrant_gets_them_all(
     assert keys(entered) == whole
     assert len({unpack(blob)[key["mood"]] for blob in entered}) > 1, "moods of before, not those of their births"
     cluster.run(1.0)
-    for person in cluster.people:
+    for person in cluster.folk.all:
         check_visible(cluster, person)
         check_components(cluster, person)
 
 
 def test_a_changed_schema_is_told_and_everybody_enters_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.run(4.0)
-    assert all(person.core.connected for person in cluster.people)
-    heard = [listen(person, monkeypatch) for person in cluster.people]
+    assert all(person.core.connected for person in cluster.folk.all)
+    heard = [listen(person, monkeypatch) for person in cluster.folk.all]
     old = cluster.shard.schema
     renamed = [[key, "temper" if name == "mood" else name, *rest] for key, name, *rest in old["components"]]
     changed = {**old, "components": renamed}
@@ -93,7 +93,7 @@ def test_a_changed_schema_is_told_and_everybody_enters_again(cluster: Cluster, m
 
     monkeypatch.setattr(cluster.shard, "step", reloaded)
     cluster.run(2.0)
-    for person, messages in zip(cluster.people, heard, strict=True):
+    for person, messages in zip(cluster.folk.all, heard, strict=True):
         told = [k for k, message in enumerate(messages) if isinstance(message, Schema)]
         assert len(told) == 1
         again = messages[told[0] + 1]
@@ -106,8 +106,7 @@ def test_a_changed_schema_is_told_and_everybody_enters_again(cluster: Cluster, m
         assert person.events["Lost"] == person.events["Closed"] == 0
         assert person.core.stats.resumes == 0
     assert not any(reason.startswith("closed") for reason in cluster.counts)
-    late = cluster._person(PEOPLE)
-    cluster.people.append(late)
+    late = cluster.folk.begin(PEOPLE, 0)
     cluster.run(4.0)
     assert late.core.connected
     assert late.core.welcome is not None

@@ -16,7 +16,7 @@ from tests.sim.network import Faults
 def test_scraping_along_walls_at_100_ms_round_trip(seed: int) -> None:
     network = Faults(delay_ms=50.0, jitter_ms=0.0)
     cluster = Cluster(seed, 1, Faults(delay_ms=1.0, jitter_ms=0.0), network)
-    core = cluster.people[0].core
+    core = cluster.folk.all[0].core
     cluster.run(4.0)
     assert core.connected
     rng = np.random.default_rng(seed)
