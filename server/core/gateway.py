@@ -181,6 +181,11 @@ class GatewayCore:
             for region in facts.spawn_regions:
                 self.regions.want(region, 0.0)
 
+    @property
+    def ready(self) -> bool:
+        """Whether a region has told what there is in this world: nobody can be let in before."""
+        return bool(self._schema["kinds"])
+
     # ------------------------------------------------------------------------------------- what sessions ask (World)
     def facts(self, conn: int, profile: str) -> WelcomeFacts:
         """Facts for a WELCOME."""
@@ -403,7 +408,7 @@ class GatewayCore:
     def tick(self, tick: int, now_s: float, headroom: bool = True) -> None:
         """Time passed: deadlines, presence, joins. ``headroom``: whether new sessions may come in."""
         self.tick_now = tick
-        self.sessions.headroom = headroom
+        self.sessions.headroom = headroom and self.ready
         self._do(self.sessions.tick(now_s, self._heard_s), now_s)
         if tick % LOOK_TICKS == 0:
             self._look_for_bodies(now_s)
@@ -414,6 +419,8 @@ class GatewayCore:
         if self.facts_fixed.layout is None:
             return
         self.regions.silence(now_s)
+        if not self.ready:
+            self.regions.want(self.facts_fixed.spawn_regions[0], now_s)
         views = self.views.state.views[self.sessions.live_conns]
         for region in self.regions.look(views["x"], views["z"], self.rules.radius_m * self.rules.hysteresis, now_s):
             self.mirror.forget(region)

@@ -6,7 +6,9 @@ AssertionError with what it found.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +19,7 @@ from protocol.messages import T_SCHEMA
 from shard.region import RegionCore
 
 if TYPE_CHECKING:
-    from tests.sim.cluster import Cluster
-    from tests.sim.people import Person
+    from tests.sim.people import People, Person
 
 NEAR_ERROR_M = 0.025
 """Tolerance of the near level (8 mm), rounding of position and velocity on three axes, and of the tick's own."""
@@ -27,6 +28,19 @@ EDGE_M = 1.5
 """Entities move at most 0.3 m in a tick; a view is told with the next frame, and looks from where its body was then."""
 HISTORY_TICKS = 200
 F64 = npt.NDArray[np.float64]
+
+
+class Seen(Protocol):
+    """What is checked: people, regions, and where everything was."""
+
+    @property
+    def tick(self) -> int: ...
+    @property
+    def truth(self) -> "Truth": ...
+    @property
+    def folk(self) -> "People": ...
+    @property
+    def cores(self) -> Sequence[RegionCore]: ...
 
 
 class NumberWatch:
@@ -72,12 +86,13 @@ class NumberWatch:
 
 
 class Truth:
-    """Where everything was at the last ticks, from the shard's own columns."""
+    """Where everything was at the last ticks, from the columns of all regions (``cores``)."""
 
-    def __init__(self, shard: RegionCore) -> None:
-        self._shard = shard
+    def __init__(self, cores: Callable[[], Sequence[RegionCore]]) -> None:
+        self._cores = cores
         self._ticks: deque[int] = deque(maxlen=HISTORY_TICKS)
         self._places: dict[int, dict[int, F64]] = {}
+        self._on_way: dict[int, set[int]] = {}
         self.worst_m = 0.0
         self.checked = 0
         self.strict = False
@@ -87,13 +102,18 @@ class Truth:
         """The shard stepped."""
         if len(self._ticks) == HISTORY_TICKS:
             del self._places[self._ticks[0]]
+            self._on_way.pop(self._ticks[0], None)
         self._ticks.append(tick)
-        table = self._shard.state.table
-        rows = table.rows()
-        self._places[tick] = dict(zip(table.id[rows].tolist(), table.pos[rows].copy(), strict=True))
-        sessions = table.columns["o.session"][rows]
-        sessions = sessions[sessions != 0]
-        assert len(np.unique(sessions)) == len(sessions), "a session has two bodies"
+        places: dict[int, F64] = {}
+        for core in self._cores():
+            table = core.state.table
+            rows = table.rows()
+            places.update(zip(table.id[rows].tolist(), table.pos[rows].copy(), strict=True))
+            sessions = table.columns["o.session"][rows]
+            sessions = sessions[sessions != 0]
+            assert len(np.unique(sessions)) == len(sessions), "a session has two bodies"
+            self._on_way.setdefault(tick, set()).update(core.state.links.tombstones)
+        self._places[tick] = places
 
     def at(self, tick: int) -> dict[int, F64]:
         """Positions by id."""
@@ -108,7 +128,10 @@ class Truth:
         ids, shown = core.records.shown(core.records.tick)
         me = np.array(core.position)
         for entity, place in zip(ids.tolist(), shown, strict=True):
-            assert entity in truth, f"entity {entity} is shown and does not exist"
+            if entity not in truth:
+                on_way = self._on_way.get(core.records.tick, ())
+                assert entity in on_way, f"entity {entity} is shown and does not exist"
+                continue
             error_m = float(np.linalg.norm(place - truth[entity]))
             distance_m = float(np.linalg.norm(truth[entity] - me))
             assert error_m <= (NEAR_ERROR_M if distance_m < NEAR_SURE_M else FAR_ERROR_M), (
@@ -122,7 +145,7 @@ NEAR_SURE_M = 15.0 - EDGE_M
 """Nearer than this an entity is surely at the near level."""
 
 
-def check_visible(cluster: "Cluster", person: "Person") -> int:
+def check_visible(cluster: Seen, person: "Person") -> int:
     """What a client sees is what is near its body; returns how many."""
     core = person.core
     assert core.connected, f"person {person.number} is not connected when the faults have stopped"
@@ -144,12 +167,13 @@ def check_visible(cluster: "Cluster", person: "Person") -> int:
     return len(seen)
 
 
-def check_components(cluster: "Cluster", person: "Person") -> None:
+def check_components(cluster: Seen, person: "Person") -> None:
     """What a client knows of components is what the shard has."""
-    table, core = cluster.shard.state.table, person.core
-    for number in np.flatnonzero(core.records.live).tolist():
+    core = person.core
+    for number, region in product(np.flatnonzero(core.records.live).tolist(), cluster.cores):
+        table = region.state.table
         row = table.row(int(core.records.id[number]))
-        if row >= 0:
+        if row >= 0 and not table.ghost[row]:
             known = core.components(number)
             for name in ("name", "mood", "rank"):
                 if name in known:
@@ -158,7 +182,7 @@ def check_components(cluster: "Cluster", person: "Person") -> None:
                     assert same, f"person {person.number}: {name} of row {row} is {value}, known as {known[name]}"
 
 
-def check_own(cluster: "Cluster", person: "Person") -> None:
+def check_own(cluster: Seen, person: "Person") -> None:
     """A body at rest is where its client believes."""
     core = person.core
     assert core.welcome is not None
@@ -169,12 +193,14 @@ def check_own(cluster: "Cluster", person: "Person") -> None:
     assert error_m <= 0.02, f"person {person.number} believes to be {error_m:.3f} m off"
 
 
-def check_one_body_each(cluster: "Cluster") -> None:
+def check_one_body_each(cluster: Seen) -> None:
     """As many bodies as people in the world, and nobody shares one."""
     welcomes = [p.core.welcome for p in cluster.folk.all if not p.core.done]
     bodies = [w.body for w in welcomes if w is not None and w.body is not None]
     assert len(set(bodies)) == len(bodies), "two people have one body"
-    columns = cluster.shard.state.table.columns
-    rows = cluster.shard.state.table.rows()
-    held = cluster.shard.state.table.id[rows[columns["o.session"][rows] != 0]].tolist()
+    held: list[int] = []
+    for region in cluster.cores:
+        table = region.state.table
+        rows = table.rows()
+        held += table.id[rows[table.columns["o.session"][rows] != 0]].tolist()
     assert sorted(held) == sorted(bodies), f"bodies of sessions {sorted(held)}, of people {sorted(bodies)}"

@@ -58,7 +58,7 @@ class Cluster:
         self.link_faults = link
         self.up_faults = Faults(delay_ms=1.0, jitter_ms=2.0)
         self.shard = RegionCore(ShardConfig(seed=seed), place(), [script()])
-        self.truth = Truth(self.shard)
+        self.truth = Truth(lambda: self.cores)
         self._arrived: list[Upward] = []
         doors: dict[int, Door] = {}
         self.folk = People(seed, self.clock, self.rng, carrier, self.counts, walk_ground(), doors, self.truth.check)
@@ -68,6 +68,11 @@ class Cluster:
             self.folk.begin(number, number % GATEWAYS)
         self.tick = 0
         self.clock.at(self.clock.now_ms, self._tick)
+
+    @property
+    def cores(self) -> list[RegionCore]:
+        """All regions: the one."""
+        return [self.shard]
 
     @property
     def now_s(self) -> float:

@@ -7,6 +7,7 @@ gateways.
 """
 
 import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import numpy as np
 from cluster.asks import Answer
 from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import MemberCore
+from cluster.out import Out
 from cluster.placer import AskMove, PlacerCore
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
 from cluster.regions import Layout
@@ -23,6 +25,8 @@ from cluster.store.model import WatchCursor
 from protocol import failsafe as failsafe_words
 from protocol import moving as moving_words
 from protocol.carried import Kind, Send
+from protocol.place import Place
+from server.process import GatewayProcess
 from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
@@ -80,6 +84,7 @@ class Host:
     offset_s: float
     skew_s: float
     shard: ShardProcess | None = None
+    gateway: GatewayProcess | None = None
     member: MemberCore | None = None
     placer: PlacerCore | None = None
     failsafe: FailsafeCore | None = None
@@ -88,9 +93,13 @@ class Host:
     dead: bool = False
 
     @property
+    def process(self) -> ShardProcess | GatewayProcess | None:
+        return self.shard or self.gateway
+
+    @property
     def core(self) -> MemberCore:
-        if self.shard is not None:
-            return self.shard.member
+        if self.process is not None:
+            return self.process.member
         assert self.member is not None
         return self.member
 
@@ -124,7 +133,10 @@ class Shards:
         shards: int = 3,
         level: int = 1,
         make_shard: Callable[[str, MemberRecord, Layout, ShardCore, int], ShardProcess] = ShardProcess,
+        ground: Place | None = None,
+        scripts: Callable[[], Script] = drones,
     ) -> None:
+        self.ground, self.scripts = ground, scripts
         self.rng = np.random.default_rng(seed)
         self.now_s = 0.0
         self.tick = 0
@@ -148,7 +160,7 @@ class Shards:
     def begin_shard(self, name: str) -> None:
         """A shard process starts, perhaps again under its old name."""
         config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=HALF_M)
-        core = ShardCore(config, None, [drones()], tick=self.tick)
+        core = ShardCore(config, self.ground, [self.scripts()], tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
         shard.on_lost = lambda region: self._gives_up(shard, region)
@@ -190,7 +202,7 @@ class Shards:
     # ---------------------------------------------------------------------------------------------------- network
     def later(self, delay_s: float, do: Callable[[], None]) -> None:
         self._sequence += 1
-        self._events.append((self.now_s + delay_s, self._sequence, do))
+        heapq.heappush(self._events, (self.now_s + delay_s, self._sequence, do))
 
     def passes(self, source: str, target: str) -> bool:
         return (source, target) not in self.cut
@@ -199,18 +211,18 @@ class Shards:
         """Nothing passes between a name and others."""
         self.cut |= {(name, other) for other in others} | {(other, name) for other in others}
 
-    def _do(self, host: Host, out: ShardOut) -> None:
+    def _do(self, host: Host, out: Out) -> None:
         for whose, ask in out.asks:
             self._ask(host, ask.question, self._answer_to(host, whose, ask.number))
         for send in out.sends:
             self._send(host, send)
-        assert not out.faults, out.faults
+        assert not isinstance(out, ShardOut) or not out.faults, out
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
         def answered(answer: Answer) -> None:
             now_s = self.now_s + host.offset_s
-            if host.shard is not None:
-                self._do(host, host.shard.answered(whose, number, answer, now_s))
+            if host.process is not None:
+                self._do(host, host.process.answered(whose, number, answer, now_s))
             elif whose == "member":
                 self._candidate(host, host.core.answered(number, answer, now_s))
             else:
@@ -253,8 +265,8 @@ class Shards:
 
     def _heard(self, host: Host, source: str, kind: Kind, data: bytes) -> None:
         now_s = self.now_s + host.offset_s
-        if host.shard is not None:
-            self._do(host, host.shard.received(source, kind, data, now_s))
+        if host.process is not None:
+            self._do(host, host.process.received(source, kind, data, now_s))
         elif kind is Kind.FAILSAFE:
             assert host.failsafe is not None
             word, member = failsafe_words.decode(data), host.core
@@ -285,9 +297,8 @@ class Shards:
             self.check()
 
     def _until(self, end_s: float) -> None:
-        while self._events and min(self._events)[0] < end_s:
-            event = min(self._events)
-            self._events.remove(event)
+        while self._events and self._events[0][0] < end_s:
+            event = heapq.heappop(self._events)
             self.now_s = max(self.now_s, event[0])
             self.front.core.advance(self.now_s)
             event[2]()
@@ -301,12 +312,12 @@ class Shards:
         assert host.cursor is not None
         if self.passes("store", host.name) and self.passes(host.name, "store"):
             for item in self.front.core.poll(host.cursor):
-                if host.shard is not None:
-                    self._do(host, host.shard.watched(item, now_s))
+                if host.process is not None:
+                    self._do(host, host.process.watched(item, now_s))
                 else:
                     self._candidate(host, host.core.watched(item, now_s))
-        if host.shard is not None:
-            self._do(host, host.shard.tick(tick, now_s))
+        if host.process is not None:
+            self._do(host, host.process.tick(tick, now_s))
         elif host.placer is not None and host.failsafe is not None:
             self._candidate(host, host.core.tick(now_s))
             self._candidate(host, host.placer.tick(host.core, now_s), "placer")

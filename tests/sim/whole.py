@@ -1,0 +1,97 @@
+"""The whole cluster on virtual time: shards, placers, a store, gateways and people in their clients.
+
+What ``shards`` has, and the gateways' processes between it and ``people``. Not responsible for: what is right
+(``checkers``, and ``shards`` for what shards owe each other).
+"""
+
+from collections.abc import Callable
+
+from cluster.records import GATEWAY, MemberRecord
+from server.core.gateway import GatewayCore, GatewayFacts
+from server.process import GatewayProcess
+from shard.region import RegionCore
+from tests.sim.checkers import Truth
+from tests.sim.network import Faults
+from tests.sim.people import ANY, CAPACITY, LIMITS, RULES, Door, People, authenticate, seeded_bytes
+from tests.sim.shards import RATE_HZ, TICK_S, Host, Shards
+from tests.sim.world import place, script, walk_ground
+
+ENCODE_AT_S = 0.6 * TICK_S
+"""After the latest shard has stepped, and its delta has come."""
+
+
+class SharedTime:
+    """The time of the shards, as people's clock."""
+
+    def __init__(self, world: Shards) -> None:
+        self._world = world
+
+    @property
+    def now_ms(self) -> float:
+        return 1000.0 * (1.0 + self._world.now_s)
+
+    def at(self, ms: float, do: Callable[[], None]) -> None:
+        self._world.later(max(0.0, ms - self.now_ms) / 1000.0, do)
+
+    def after(self, ms: float, do: Callable[[], None]) -> None:
+        self._world.later(ms / 1000.0, do)
+
+
+class Whole(Shards):
+    """``gateways`` and ``people`` besides the shards."""
+
+    def __init__(self, seed: int, shards: int = 3, gateways: int = 2, people: int = 20, level: int = 1) -> None:
+        self.seed = seed
+        self.doors: dict[int, Door] = {}
+        super().__init__(seed, shards, level, ground=place(), scripts=script)
+        self.carriers = Faults(delay_ms=20.0, jitter_ms=5.0)
+        self.truth = Truth(lambda: self.cores)
+        clock = SharedTime(self)
+        self.folk = People(
+            seed, clock, self.rng, self.carriers, self.counts, walk_ground(), self.doors, self.truth.check
+        )
+        for k in range(gateways):
+            self.begin_gateway(k)
+        for k in range(people):
+            self.folk.begin(k, ANY)
+
+    @property
+    def cores(self) -> list[RegionCore]:
+        """Regions as their owners step them."""
+        found = []
+        for region, hosts in self.stepping().items():
+            shard = hosts[0].shard
+            assert shard is not None
+            found.append(shard.core.regions[region])
+        return found
+
+    def begin_gateway(self, number: int) -> None:
+        """A gateway's process starts, perhaps again under its old name."""
+        drawn = int(self.rng.integers(1, 1 << 31))
+        layout = self.layout
+        facts = GatewayFacts(
+            drawn, "sim", RATE_HZ, 3, None, "/map/index.json", "", "sim", layout=layout, spawn_regions=tuple(layout.all())
+        )  # fmt: skip
+        core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, seeded_bytes(drawn))
+        name = f"g{number}"
+        process = GatewayProcess(name, MemberRecord(GATEWAY, f"link-{name}", f"ws://{number}/ws"), layout, core)
+        self.doors[number] = Door(self.folk, core)
+        # Clients' messages reach the core by the time of the world: a gateway's own clock is not shifted here.
+        self._begin(Host(name, 1.0, float(self.rng.uniform(0, TICK_S / 4)), gateway=process))
+
+    def kill_gateway(self, number: int) -> None:
+        """As kill -9; it starts again at once."""
+        self.counts["gateway killed"] += 1
+        self.hosts[f"g{number}"].dead = True
+        self.doors[number].kill()
+        self.begin_gateway(number)
+
+    def _tick(self, host: Host, tick: int) -> None:
+        super()._tick(host, tick)
+        if host.gateway is not None and not host.dead and self.hosts[host.name] is host:
+            door = self.doors[int(host.name[1:])]
+            self.later(ENCODE_AT_S, lambda: door.encode(tick) if door.open else None)
+
+    def check(self) -> None:
+        super().check()
+        self.truth.stepped(self.tick)
