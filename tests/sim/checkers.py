@@ -119,6 +119,10 @@ class Truth:
         """Positions by id."""
         return self._places[tick]
 
+    def is_on_way(self, tick: int, entity: int) -> bool:
+        """Whether an entity was between two regions then."""
+        return entity not in self._places[tick] and entity in self._on_way[tick]
+
     def check(self, core: ClientCore) -> None:
         """A frame was applied: what this client shows at its tick is where things were."""
         assert core.stats.violations == 0, "the server broke the standard"
@@ -129,8 +133,7 @@ class Truth:
         me = np.array(core.position)
         for entity, place in zip(ids.tolist(), shown, strict=True):
             if entity not in truth:
-                on_way = self._on_way.get(core.records.tick, ())
-                assert entity in on_way, f"entity {entity} is shown and does not exist"
+                assert self.is_on_way(core.records.tick, entity), f"entity {entity} is shown and does not exist"
                 continue
             error_m = float(np.linalg.norm(place - truth[entity]))
             distance_m = float(np.linalg.norm(truth[entity] - me))
@@ -153,6 +156,8 @@ def check_visible(cluster: Seen, person: "Person") -> int:
     assert welcome is not None
     assert welcome.body is not None
     truth = cluster.truth.at(core.records.tick)
+    if cluster.truth.is_on_way(core.records.tick, welcome.body):
+        return 0
     assert welcome.body in truth, f"person {person.number} has no body"
     me = truth[welcome.body]
     seen = set(core.records.id[core.records.live].tolist())

@@ -229,7 +229,7 @@ class People:
 
     def _open(self, person: Person, link: int, url: str) -> None:
         name = url.split("/")[2]
-        living = [door for _, door in sorted(self.doors.items()) if door.open]
+        living = [door for _, door in sorted(self.doors.items()) if door.open and door.core.ready]
         if name == ANY:
             gateway = living[person.number % len(living)] if living else None
         else:

@@ -68,10 +68,10 @@ class Whole(Shards):
     def begin_gateway(self, number: int) -> None:
         """A gateway's process starts, perhaps again under its old name."""
         drawn = int(self.rng.integers(1, 1 << 31))
-        layout = self.layout
+        layout, spawns = self.layout, tuple(self.layout.all())
         facts = GatewayFacts(
-            drawn, "sim", RATE_HZ, 3, None, "/map/index.json", "", "sim", layout=layout, spawn_regions=tuple(layout.all())
-        )  # fmt: skip
+            drawn, "sim", RATE_HZ, 3, None, "/map/index.json", "", "sim", 200, "person", layout, spawns
+        )
         core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, seeded_bytes(drawn))
         name = f"g{number}"
         process = GatewayProcess(name, MemberRecord(GATEWAY, f"link-{name}", f"ws://{number}/ws"), layout, core)
