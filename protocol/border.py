@@ -129,6 +129,7 @@ class AttachBody(msgspec.Struct, array_like=True, tag=12, frozen=True):
     kind: str | int | None
     profile: str
     body: int
+    gateway: int
 
 
 class DetachBody(msgspec.Struct, array_like=True, tag=13, frozen=True):

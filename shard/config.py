@@ -50,6 +50,8 @@ class ShardConfig:
     """How much unused walking time a client may catch up with after a hiccup of its network."""
     backlog_s: float = 2.0
     """Commands that stay behind for so long are dropped, so that delay does not stay for ever."""
+    orphan_s: float = 40.0
+    """A body whose gateway has not spoken for so long ends: longer than people may be away (``SessionLimits``)."""
 
     def __post_init__(self) -> None:
         x0, z0, x1, z1 = self.square_m or (0.0, 0.0, SIDE_LEAST_M, SIDE_LEAST_M)

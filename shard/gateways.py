@@ -29,6 +29,8 @@ class Known:
     """Number of the newest message about the subscription."""
     heard_seq: int = 0
     """Newest delta of the region that it has applied."""
+    heard_tick: int = 0
+    """When it said anything, or was first named."""
 
 
 class Gateways:
@@ -51,15 +53,24 @@ class Gateways:
         """What each subscriber's messages came to (``RegionDelta.heard``)."""
         return [[number, k.newest, k.seen] for number, k in sorted(self._known.items()) if k.subscribed]
 
-    def fresh(self, upward: Iterable[Upward]) -> list[Upward]:
-        """Those messages that were not had yet, by gateway and number."""
-        return [m for m in sorted(upward, key=lambda m: (m.gateway, m.seq)) if self._is_fresh(m)]
+    def fresh(self, upward: Iterable[Upward], tick: int) -> list[Upward]:
+        """Those messages that were not had yet, by gateway and number; ``tick``: now."""
+        return [m for m in sorted(upward, key=lambda m: (m.gateway, m.seq)) if self._is_fresh(m, tick)]
 
-    def _is_fresh(self, message: Upward) -> bool:
-        known = self._known.get(message.gateway)
+    def silent_since(self, gateway: int, tick: int) -> int:
+        """When a gateway that has sessions here spoke last; one that never did counts from now (``tick``)."""
+        return self._find(gateway, tick).heard_tick
+
+    def _find(self, gateway: int, tick: int) -> Known:
+        known = self._known.get(gateway)
         if known is None:
-            known = self._known[message.gateway] = Known()
+            known = self._known[gateway] = Known(heard_tick=tick)
             self._forget()
+        return known
+
+    def _is_fresh(self, message: Upward, tick: int) -> bool:
+        known = self._find(message.gateway, tick)
+        known.heard_tick = tick
         ahead = message.seq - known.newest
         if ahead > 0:
             known.seen = (known.seen << min(ahead, WINDOW) | 1) & ((1 << WINDOW) - 1)
@@ -92,7 +103,8 @@ class Gateways:
     def state(self) -> list[Any]:
         """For a dump."""
         return [
-            [number, k.newest, k.seen, k.subscribed, k.spoke, k.heard_seq] for number, k in sorted(self._known.items())
+            [number, k.newest, k.seen, k.subscribed, k.spoke, k.heard_seq, k.heard_tick]
+            for number, k in sorted(self._known.items())
         ]
 
     def load(self, state: list[Any]) -> None:

@@ -151,7 +151,7 @@ class RegionCore:
                 state.lost = True
             elif message.region == config.region:
                 mine.append(message)
-        return state.gateways.fresh(mine)
+        return state.gateways.fresh(mine, state.tick)
 
     def _begin(self, phase: str) -> None:
         if self.on_phase is not None:

@@ -55,6 +55,7 @@ _COLUMNS: tuple[tuple[str, str, int], ...] = (
     # whose body it is: session 0 is nobody's; ``attached`` 0: the session is away
     ("o.session", "<u8", 0),
     ("o.generation", "<u4", 0),
+    ("o.gateway", "<u8", 0),
     ("o.attached", "u1", 0),
     ("o.seq", "<u4", 0),
     ("o.moved", "u1", 0),

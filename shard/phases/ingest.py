@@ -38,7 +38,10 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
         for entry in message.detach:
             _detach(state, *entry[:4])
         for entry in message.attach:
-            _attach(state, *entry[:6])
+            session, generation, name, kind, profile, body = entry[:6]
+            _attach(state, session, generation, name, kind, profile, body, message.gateway)
+    if state.tick % state.config.rate_hz < state.ticks:
+        _end_orphans(state)
     # A gateway that has seen only the region's former lives names rows of those: they are others' now.
     counted = [m for m in upward if len(m.input_row) and not 0 < m.epoch < state.links.born]
     if not counted:
@@ -60,7 +63,14 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
 
 
 def _attach(
-    state: ShardState, session: int, generation: int, name: str, kind: str | int | None, profile: str, body: int
+    state: ShardState,
+    session: int,
+    generation: int,
+    name: str,
+    kind: str | int | None,
+    profile: str,
+    body: int,
+    gateway: int,
 ) -> None:
     """Give a session its old body, or a new one at the next spawn point. A body that is across a border gets the
     session there."""
@@ -68,7 +78,7 @@ def _attach(
     columns = table.columns
     if away := _elsewhere(state, session, body):
         entity, region = away
-        acts.send(state, region, AttachBody(session, generation, name, kind, profile, entity))
+        acts.send(state, region, AttachBody(session, generation, name, kind, profile, entity, gateway))
         return
     row = table.row(body) if body else -1
     if row >= 0 and columns["o.session"][row] == 0:
@@ -92,12 +102,25 @@ def _attach(
     columns = table.columns  # spawning may have grown them
     columns["o.session"][row] = session
     columns["o.generation"][row] = generation
+    columns["o.gateway"][row] = gateway
     columns["o.attached"][row] = 1
     columns["o.due"][row] = 1
     for column in ("q.queued", "q.done", "q.heard"):
         columns[column][row] = 0
     state.row_of_session[session] = row
     state.told_attached(row)
+
+
+def _end_orphans(state: ShardState) -> None:
+    """Bodies end whose gateway is gone and whom no other one has taken."""
+    columns = state.table.columns
+    rows = np.array(list(state.row_of_session.values()), np.int64)
+    gateways = columns["o.gateway"][rows]
+    since = state.tick - int(state.config.orphan_s * state.config.rate_hz)
+    for gateway in np.unique(gateways).tolist():
+        if state.gateways.silent_since(gateway, state.tick) < since:
+            for row in rows[gateways == gateway].tolist():
+                state.end_body(row)
 
 
 def _elsewhere(state: ShardState, session: int, body: int) -> tuple[int, int] | None:
@@ -113,7 +136,9 @@ def take(state: ShardState, item: Item) -> bool:
     """What a gateway told a neighbour about a session whose body is here now; False if the item is of another sort."""
     match item:
         case AttachBody():
-            _attach(state, item.session, item.generation, item.name or "", item.kind, item.profile, item.body)
+            _attach(
+                state, item.session, item.generation, item.name or "", item.kind, item.profile, item.body, item.gateway
+            )
         case DetachBody():
             _detach(state, item.session, item.generation, item.remove, item.body)
         case _:

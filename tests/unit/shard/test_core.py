@@ -189,15 +189,15 @@ def test_messages_of_gateways_are_taken_once_in_any_order(order: list[int], agai
     taken = []
     for seq in [*order, *again]:
         message = Upward(3, seq, 1, subscribe=seq % 3 == 0, unsubscribe=seq % 3 == 1)
-        fresh = gateways.fresh([message])
+        fresh = gateways.fresh([message], 1)
         gateways.subscribe(fresh)
         taken += [m.seq for m in fresh]
     assert taken == order
     assert gateways.subscribed == [], "message 28 was the newest word"
     loaded = Gateways()
     loaded.load(gateways.state())
-    assert loaded.fresh([Upward(3, 5, 1), Upward(3, 29 + WINDOW, 1), Upward(3, 29, 1)])[0].seq == 29 + WINDOW
-    assert loaded.fresh([Upward(3, 1, 1)]) == []
+    assert loaded.fresh([Upward(3, 5, 1), Upward(3, 29 + WINDOW, 1), Upward(3, 29, 1)], 1)[0].seq == 29 + WINDOW
+    assert loaded.fresh([Upward(3, 1, 1)], 1) == []
 
 
 def test_a_region_needs_room() -> None:
