@@ -158,7 +158,7 @@ class GatewayCore:
         self.inputs = 0
         """INPUT messages taken, for metrics."""
         self._heard_s = np.zeros(capacity, np.float64)
-        self.regions = Regions(facts.gateway, facts.layout)
+        self.regions = Regions(facts.gateway, facts.layout, self._is_awaited)
         self.commands = Inputs(capacity)
         self._body_region = np.full(capacity, NOWHERE, np.int64)
         self._body_row = np.zeros(capacity, np.uint32)
@@ -315,7 +315,7 @@ class GatewayCore:
         if not self.regions.is_wanted(delta.region) or not self.mirror.apply(delta):
             self.regions.gap(delta.region, now_s)
         else:
-            for conn in self.regions.heard(delta, now_s, self._is_awaited):
+            for conn in self.regions.heard(delta, now_s):
                 self.commands.again(conn)
         if delta.schema is not None:
             self._learn_schema(delta.schema)

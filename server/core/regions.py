@@ -8,7 +8,7 @@ Not responsible for: who owns a region (``server.process``), rows (``mirror``), 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ SILENT_S = 0.5
 LINGER_S = 5.0
 SENT_MAX = 64
 """Messages whose fate is not known yet; the region's own memory of them is as long (``shard.gateways.WINDOW``)."""
+DETACH_MAX = 4096
+"""Of those who left while a region is away so many are kept; the bodies of others end with their gateway."""
 OVERTAKEN = 2
 """A message that the region has not had, while it had one so much newer, is lost."""
 
@@ -61,11 +63,13 @@ class RegionLink:
 
 
 class Regions:
-    """All regions that a gateway speaks to. ``layout`` None: one region without borders."""
+    """All regions that a gateway speaks to. ``layout`` None: one region without borders. ``still(attach)``: whether a
+    body is still wanted as that attach says."""
 
-    def __init__(self, gateway: int, layout: Layout | None) -> None:
+    def __init__(self, gateway: int, layout: Layout | None, still: Callable[[list[Any]], bool]) -> None:
         self.gateway = gateway
         self.layout = layout
+        self._still = still
         self.links: dict[int, RegionLink] = {}
         self.resubscribed = 0
         """Snapshots asked for because a delta did not follow, or a region was silent."""
@@ -150,14 +154,18 @@ class Regions:
             link.attach, link.detach = [], []
             if self.layout is not None and (len(conns) or up.attach or up.detach):
                 link.sent.append(_Sent(link.seq, conns, up.attach, up.detach))
-                if len(link.sent) > SENT_MAX:
-                    link.sent.popleft()
+                if len(link.sent) > SENT_MAX:  # a region that is away: it must hear later who left
+                    self._say_again(link, link.sent.popleft())
             messages.append(up)
         return messages
 
-    def heard(self, delta: RegionDelta, now_s: float, still: Callable[[list[Any]], bool]) -> Iterable[int]:
-        """A delta came: connections whose commands got lost on their way. ``still(attach)``: whether a body is wanted
-        as that attach says."""
+    def _say_again(self, link: RegionLink, sent: _Sent) -> None:
+        link.attach += [entry for entry in sent.attach if self._still(entry)]
+        link.detach += sent.detach
+        del link.detach[: -DETACH_MAX or None]
+
+    def heard(self, delta: RegionDelta, now_s: float) -> set[int]:
+        """A delta came: connections whose commands got lost on their way."""
         link = self.link(delta.region)
         link.heard_s = now_s
         lost: set[int] = set()
@@ -171,8 +179,7 @@ class Regions:
                     continue
                 self.lost += 1
                 lost.update(sent.conns.tolist())
-                link.attach += [entry for entry in sent.attach if still(entry)]
-                link.detach += sent.detach
+                self._say_again(link, sent)
         return lost
 
 
