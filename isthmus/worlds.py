@@ -106,7 +106,7 @@ def assemble(config: Config, version: str) -> Assembly:
         bounds_half_m=config.world.extent_m / 2,
         tolerance_near_m=config.view.near_tolerance_m,
         tolerance_far_m=config.view.far_tolerance_m,
-        orphan_s=config.limits.resume_grace_s + 10.0,
+        orphan_s=config.limits.resume_s + 10.0,
     )
     options = {"inhabitants_count": config.world.inhabitants_count, "props_count": config.world.props_count}
     facts = GatewayFacts(
