@@ -118,7 +118,7 @@ class MemberCore:
         self._lease_s = lease_s
         self._owned: dict[int, _Held] = {}
         self._given: dict[int, int] = {}
-        """Epochs under which regions were handed over: an old record must not give them back."""
+        """Epochs under which regions were handed over or given up: an old record must not give them back."""
         self._asking: Asking[Action] = Asking()
         self._busy = False
         self._retry_s = NEVER_S
@@ -235,6 +235,11 @@ class MemberCore:
             regions={region: round(part, 3) for region, part in regions.items()},
         )  # fmt: skip
 
+    @property
+    def told_to_drain(self) -> bool:
+        """Whether an operator wants this life of the member drained."""
+        return self.lease is not None and (self.name, self.lease.id) in self.book.drains
+
     def drain(self) -> None:
         """Ask the others to take over: shown in the record at once."""
         self._record = msgspec.structs.replace(self._record, draining=True)
@@ -263,12 +268,16 @@ class MemberCore:
         actions: list[Action] = []
         if self.state in (State.LEAVING, State.GONE):
             return actions
-        for region in sorted(self._owned.keys() - self.owned(now_s).keys()):
-            del self._owned[region]
+        lapsed = sorted(self._owned.keys() - self.owned(now_s).keys())
+        for region in lapsed:
+            self._given[region] = self._owned.pop(region).epoch  # never again under this epoch: its state is gone
             actions.append(Lose(region))
         actions += self._compare(now_s)
-        if self.lease is not None and now_s >= self.lease.ends_s - STOP_BEFORE_S and not self._busy:
+        if self.lease is not None and now_s >= self.lease.ends_s - STOP_BEFORE_S and (lapsed or not self._busy):
+            lease = self.lease
             self._out()
+            if lapsed:  # a renewal that is under way must not keep alive what owns regions that nobody steps
+                actions.append(self._asking.ask(Revoke(lease), lambda answer, now_s: ()))
         if self._busy or now_s < self._retry_s:
             return actions
         if self.state is State.OUT:

@@ -78,7 +78,8 @@ def feed(
     generation; sequence
     numbers that were had (modulo 2**32); steps of 0 or above STEPS_PER_COMMAND_MAX. A full queue drops its oldest
     command: ``own_seq[row]`` goes on to it and ``moved[row]`` is 1.
-    ``counted`` int64[4] is added to: taken, stale (wrong row), repeated, dropped. Cost: about 10 ns a command.
+    ``counted`` int64[5] is added to: taken, stale (wrong row), repeated, dropped, numbers left out. Cost: about 10 ns a
+    command.
     """
     for k in range(len(rows)):
         row = int(rows[k])
@@ -93,7 +94,9 @@ def feed(
         if command["steps"] == 0 or command["steps"] > STEPS_PER_COMMAND_MAX:
             counted[1] += 1
             continue
-        if queues.heard[row] == 0:
+        if queues.heard[row] != 0:
+            counted[4] += ahead - 1
+        else:
             own_seq[row] = np.uint32(seqs[k] - np.uint32(1))
         if queues.queued[row] == QUEUE:
             own_seq[row] = queues.seq[row, 0]

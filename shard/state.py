@@ -140,8 +140,8 @@ class ShardState:
         """Bodies of sessions that were spawned, for the order of spawn points."""
         self.cells: Cells | None = None
         self.row_of_session: dict[int, int] = {}
-        self.counted = np.zeros(4, np.int64)
-        """Commands: taken, of a wrong row, repeated, dropped."""
+        self.counted = np.zeros(5, np.int64)
+        """Commands: taken, of a wrong row, repeated, dropped, left out."""
         self.far_slack = 1.0
         self.replay: ReplayMotion | None = None
         self.doomed: list[int] = []

@@ -159,7 +159,7 @@ class Shards:
     # ------------------------------------------------------------------------------------------------- processes
     def begin_shard(self, name: str) -> None:
         """A shard process starts, perhaps again under its old name."""
-        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=HALF_M)
+        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=HALF_M, orphan_s=8.0)
         core = ShardCore(config, self.ground, [self.scripts()], tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)

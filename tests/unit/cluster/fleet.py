@@ -117,7 +117,7 @@ class Fleet:
                 case Ask():
                     self._ask(process, action, process.member.answered)
                 case Own():
-                    assert action.epoch >= self.highest[action.region], "an epoch went back"
+                    assert action.epoch > self.highest[action.region], "an epoch went back, or began twice"
                     self.highest[action.region] = action.epoch
                     process.stepped[action.region] = action.epoch
                     self.counts["owned again" if action.again else "owned"] += 1
