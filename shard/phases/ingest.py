@@ -147,12 +147,10 @@ def take(state: ShardState, item: Item) -> bool:
 
 
 def _detach(state: ShardState, session: int, generation: int, remove: bool, body: int = 0) -> None:
-    row = state.row_of_session.get(session, -1)
     columns = state.table.columns
-    if body and (row < 0 or int(state.table.id[row]) != body):
-        row = state.table.row(body)  # a body that the session has left for another one
-        if row >= 0 and (state.table.ghost[row] or int(columns["o.session"][row]) != session):
-            row = -1
+    row = state.table.row(body) if body else -1
+    if row < 0 or state.table.ghost[row] or int(columns["o.session"][row]) != session:
+        row = state.row_of_session.get(session, -1)  # perhaps another body than the one that its gateway knows of
     if row < 0 and (away := _elsewhere(state, session, body)):
         acts.send(state, away[1], DetachBody(session, generation, remove, away[0]))
         return

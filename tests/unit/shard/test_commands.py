@@ -93,5 +93,5 @@ def test_inputs_of_strangers_are_counted_and_change_nothing() -> None:
     wrong = [*given_[:4], given_[4] + 1]
     far = [*given_[:3], 1 << 30, 1]
     core.step(2, [inputs(2, wrong, [(1, command(127))]), inputs(2, far, [(1, command(127))])])
-    assert core.state.counted.tolist() == [0, 2, 0, 0]
+    assert core.state.counted.tolist() == [0, 2, 0, 0, 0]
     assert np.array_equal(core.state.table.pos, before)

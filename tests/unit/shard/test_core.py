@@ -160,9 +160,9 @@ def test_what_belongs_to_another_life_is_dropped_and_told() -> None:
     assert core.step(6, [Upward(1, 2, 6, 4, epoch=2)]).lost == []
     given_ = deltas(core.step(7, [join(7, 4)]), 4)[0].attached[0]
     core.step(8, [walk(8, 4, given_, epoch=2)])
-    assert core.regions[4].state.counted.tolist() == [0, 0, 0, 0], "rows of an earlier life are others' now"
+    assert core.regions[4].state.counted.tolist() == [0, 0, 0, 0, 0], "rows of an earlier life are others' now"
     core.step(9, [walk(9, 4, given_, epoch=3)])
-    assert core.regions[4].state.counted.tolist() == [1, 0, 0, 0]
+    assert core.regions[4].state.counted.tolist() == [1, 0, 0, 0, 0]
 
 
 def test_items_that_make_no_sense_are_reported_and_harm_nobody() -> None:
