@@ -8,13 +8,16 @@ acting on it.
 from dataclasses import dataclass, field
 
 from cluster.records import (
+    ASKS,
     CLAIMS,
+    DRAINS,
     GATEWAY,
     MEMBERS,
     PLACER,
     REGIONS,
     SHARD,
     WORLD,
+    AskRecord,
     ClaimRecord,
     MemberRecord,
     RecordError,
@@ -63,6 +66,10 @@ class Book:
     placer: str | None = None
     claims: dict[tuple[str, int], Claim] = field(default_factory=dict)
     """By name and lease of the life that they stand for."""
+    asks: dict[int, str] = field(default_factory=dict)
+    """What operators want: region to the name of the member that shall own it."""
+    drains: set[tuple[str, int]] = field(default_factory=set)
+    """Lives that operators want drained: name and lease."""
     disowned: set[tuple[str, int]] = field(default_factory=set)
     """Lives that this process has called over, or is about to: it never consents to their acting again."""
     confirmers: frozenset[str] = frozenset()
@@ -77,6 +84,7 @@ class Book:
         if isinstance(item, Relisted):
             self.world, self.placer = None, None
             self.members, self.regions, self.claims = {}, {}, {}
+            self.asks, self.drains = {}, set()
             for record in item.records:
                 self._put(record.key, record)
         else:
@@ -98,6 +106,15 @@ class Book:
                 if record is not None:
                     names = frozenset(read(key, record.value, ClaimRecord).members)
                     self.claims[life] = Claim(names, record.mod_revision)
+            elif key.startswith(ASKS):
+                self.asks.pop(region_of(key, ASKS), None)
+                if record is not None:
+                    self.asks[region_of(key, ASKS)] = read(key, record.value, AskRecord).to
+            elif key.startswith(DRAINS):
+                name = key.removeprefix(DRAINS)
+                self.drains = {life for life in self.drains if life[0] != name}
+                if record is not None and record.lease is not None:
+                    self.drains.add((name, record.lease))
             elif key == WORLD:
                 self.world = None if record is None else read(key, record.value, WorldRecord)
             elif key == PLACER:

@@ -78,7 +78,7 @@ class PlacerCore:
         """The store answered a question of this core."""
         return list(self._asking.answered(number, answer, now_s))
 
-    def _asked(self, answer: Answer, now_s: float) -> Sequence[Action]:
+    def _was_asked(self, answer: Answer, now_s: float) -> Sequence[Action]:
         self._busy = False  # the watch tells what became of it
         return ()
 
@@ -96,7 +96,7 @@ class PlacerCore:
                 return []
             self._busy = True
             candidacy = Transaction((KeyAbsent(PLACER),), (Put(PLACER, life.encode(), member.lease.id),))
-            return [self._asking.ask(candidacy, self._asked)]
+            return [self._asking.ask(candidacy, self._was_asked)]
         if book.placer != life:
             return []
         if self._elected != life:
@@ -143,14 +143,27 @@ class PlacerCore:
             return []
         self._busy = True
         self.placed += len(puts)
-        return [self._asking.ask(Transaction(tuple(dict.fromkeys(compares)), tuple(puts)), self._asked)]
+        return [self._asking.ask(Transaction(tuple(dict.fromkeys(compares)), tuple(puts)), self._was_asked)]
+
+    @staticmethod
+    def _asked_for(book: Book) -> list[plan.Move]:
+        """What operators want, as far as it can be had."""
+        takers = {member.name for member in book.shards() if not member.record.draining}
+        owners = {region: book.owner(region) for region in book.asks}
+        return [
+            plan.Move(region, owner.name, to)
+            for region, to in sorted(book.asks.items())
+            if (owner := owners[region]) is not None and to in takers and owner.name != to
+        ]
 
     def _move(self, book: Book, now_s: float) -> list[Action]:
         hosts = self._hosts(book)
-        wanted = plan.drain(hosts, self.layout)
+        wanted = [*self._asked_for(book), *plan.drain(hosts, self.layout)]
         if not wanted and now_s - self._balance_s >= BALANCE_EVERY_S:
             self._balance_s = now_s
-            movable = frozenset(r for r in book.regions if now_s - self._moved_s.get(r, NEVER_S) >= REST_S)
+            movable = frozenset(
+                r for r in book.regions.keys() - book.asks.keys() if now_s - self._moved_s.get(r, NEVER_S) >= REST_S
+            )
             best = plan.balance(hosts, self.layout, movable)
             wanted = [] if best is None else [best]
         under_way = sum(now_s - at_s < ASK_AGAIN_S for at_s in self._asked_s.values())

@@ -12,6 +12,8 @@ WORLD = "world"
 MEMBERS = "member/"
 REGIONS = "region/"
 CLAIMS = "claim/"
+ASKS = "ask/"
+DRAINS = "drain/"
 PLACER = "placer"
 IDS = "ids"
 KIND_PLACER, SHARD, GATEWAY = "placer", "shard", "gateway"
@@ -65,6 +67,23 @@ class ClaimRecord(msgspec.Struct, frozen=True):
     members: list[str]
 
 
+class AskRecord(msgspec.Struct, frozen=True):
+    """An operator wants a region moved to the member ``to``. Its key has the operator's lease, so it ends with his
+    patience."""
+
+    to: str
+
+
+def ask_key(region: int) -> str:
+    """The key of an operator's wish for a region."""
+    return f"{ASKS}{region}"
+
+
+def drain_key(name: str) -> str:
+    """The key that tells a member to drain. It has the member's own lease, so it never meets a later life."""
+    return DRAINS + name
+
+
 def claim_key(name: str, lease: int) -> str:
     """The key of a life's claim."""
     return f"{CLAIMS}{name}/{lease:x}"
@@ -89,9 +108,9 @@ def region_key(region: int) -> str:
     return f"{REGIONS}{region}"
 
 
-def region_of(key: str) -> int:
+def region_of(key: str, prefix: str = REGIONS) -> int:
     """The region of a key. Raises RecordError."""
-    tail = key.removeprefix(REGIONS)
+    tail = key.removeprefix(prefix)
     if key == tail or not tail.isdecimal():
         raise RecordError(f"{key}: not the key of a region")
     return int(tail)

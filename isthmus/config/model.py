@@ -294,6 +294,75 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """How the processes of one world find each other (docs/CLUSTER.md). `isthmus serve` needs none of it."""
+
+    etcd_endpoints: Annotated[
+        tuple[str, ...],
+        _says("URLs of the etcd that coordinates the world. Empty: `isthmus cluster` starts one for this machine."),
+    ] = ()
+    namespace: Annotated[
+        str | None, _says("Stands before every key in etcd; begins and ends with `/`. Absent: /isthmus/<world.name>/.")
+    ] = None
+    etcd_user: Annotated[str | None, _says("User of etcd's authentication; goes with etcd_password_path.")] = None
+    etcd_password_path: Annotated[
+        str | None, _says("File with the user's password and nothing else, relative to the world's folder.")
+    ] = None
+    etcd_ca_path: Annotated[
+        str | None,
+        _says("PEM file of the authority that signed etcd's certificates. Absent: those that the system trusts."),
+    ] = None
+    etcd_cert_path: Annotated[
+        str | None, _says("PEM file of the client certificate for etcd; goes with etcd_key_path.")
+    ] = None
+    etcd_key_path: Annotated[str | None, _says("PEM file of the client certificate's private key.")] = None
+    member: Annotated[
+        str | None,
+        _says(
+            "This process's name in the cluster; no two may have the same at once, and one that starts again keeps "
+            "it. Absent: <host name>-<shard, gateway or placer>."
+        ),
+    ] = None
+    link_listen: Annotated[
+        str,
+        _says(
+            "Where links of other members are accepted: host:port (port 0 takes a free one) or unix:path. "
+            "127.0.0.1:0: all members on one machine."
+        ),
+    ] = "127.0.0.1:0"
+    link_advertise_host: Annotated[
+        str | None, _says("Host name or address by which others reach the links. Absent: the host of link_listen.")
+    ] = None
+    key_path: Annotated[
+        str | None,
+        _says(
+            "File with the key that all members share, 32 bytes or more, readable by its owner alone. `isthmus "
+            "cluster` makes one. Links take a key or TLS."
+        ),
+    ] = None
+    link_ca_path: Annotated[
+        str | None, _says("PEM file of the authority of the members' certificates, for links with mutual TLS.")
+    ] = None
+    link_cert_path: Annotated[
+        str | None, _says("PEM file of this member's certificate; its name stands in it as a DNS name.")
+    ] = None
+    link_key_path: Annotated[str | None, _says("PEM file of this member's private key.")] = None
+    region_level: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=12,
+            description="The ground is cut into 4 to the power of this many regions. 2: 16, enough for some shards to "
+            "share evenly, each still wider than a view.",
+        ),
+    ] = 2
+    region_side_m: Annotated[
+        float | None,
+        _says("Side of the square that is cut into regions. Absent: the next power of two that holds the world."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a server is told before it starts.
 
@@ -308,6 +377,7 @@ class Config:
     limits: Limits = Limits()
     auth: Auth = Auth()
     logging: Logging = Logging()
+    cluster: Cluster = Cluster()
     folder: str = "."
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -320,5 +390,6 @@ AREAS: dict[str, type] = {
     "limits": Limits,
     "auth": Auth,
     "logging": Logging,
+    "cluster": Cluster,
 }
 """Area name to class, in the order in which they are shown."""

@@ -6,9 +6,11 @@ bounds of single values (``model.py``).
 
 import ipaddress
 import os.path
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+from cluster.regions import Layout
 from isthmus.config.model import BUILT_IN_PLACES, Config
 from isthmus.config.problems import Problem
 
@@ -30,6 +32,7 @@ def broken_relations(config: Config, path: str, is_file: Callable[[str], bool]) 
     yield from _view(config, problem)
     yield from _limits(config, problem)
     yield from _exposure(config, problem)
+    yield from _cluster(config, problem)
     yield from _files(config, problem, is_file)
 
 
@@ -154,6 +157,58 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
         yield problem(f"gateway.{given}", f"goes with gateway.{missing}", f"give gateway.{missing} too, or neither")
 
 
+def _cluster(config: Config, problem: Report) -> Iterator[Problem]:
+    own = config.cluster
+    for one, other in (("etcd_user", "etcd_password_path"), ("etcd_cert_path", "etcd_key_path")):
+        if (getattr(own, one) is None) != (getattr(own, other) is None):
+            given, missing = (one, other) if getattr(own, one) is not None else (other, one)
+            yield problem(f"cluster.{given}", f"goes with cluster.{missing}", f"give cluster.{missing} too, or neither")
+    schemes = set()
+    for endpoint in own.etcd_endpoints:
+        parts = urlsplit(endpoint)
+        schemes.add(parts.scheme)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.path.strip("/"):
+            yield problem(
+                "cluster.etcd_endpoints", f"{endpoint!r} is not an address of etcd", "write http(s)://host:port"
+            )
+    if len(schemes) > 1 or ((own.etcd_ca_path or own.etcd_cert_path) and schemes == {"http"}):
+        yield problem(
+            "cluster.etcd_endpoints",
+            "certificates need TLS, and all members of one etcd speak it or none",
+            "write https:// in all of cluster.etcd_endpoints",
+        )
+    if own.namespace is not None and not re.fullmatch(r"/.*[^/].*/", own.namespace):
+        yield problem("cluster.namespace", f"{own.namespace!r} does not begin and end with /", "write /isthmus/world/")
+    if own.member is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", own.member):
+        yield problem(
+            "cluster.member", f"{own.member!r} is not a member's name", "give 1 to 64 letters, digits, . _ or -"
+        )
+    host, _, port = own.link_listen.rpartition(":")
+    unix = own.link_listen.startswith("unix:")
+    if not unix and (not host or not port.isdecimal() or int(port) > 65_535):
+        yield problem("cluster.link_listen", f"{own.link_listen!r} is no address", "write host:port or unix:path")
+    elif not unix and host.strip("[]") in ("0.0.0.0", "::") and own.link_advertise_host is None:
+        yield problem(
+            "cluster.link_listen",
+            "other members cannot reach a link at the address of all interfaces",
+            "give cluster.link_advertise_host, as a pod's own address",
+        )
+    tls = (own.link_ca_path, own.link_cert_path, own.link_key_path)
+    if any(tls) and (not all(tls) or own.key_path is not None):
+        yield problem(
+            "cluster.link_ca_path",
+            "links take either a key or mutual TLS, which needs authority, certificate and key",
+            "give link_ca_path, link_cert_path and link_key_path and no key_path, or key_path alone",
+        )
+    if own.region_side_m is not None:
+        try:
+            Layout(own.region_side_m, own.region_level)
+        except ValueError as error:
+            yield problem(
+                "cluster.region_side_m", str(error), "lower cluster.region_level or raise cluster.region_side_m"
+            )
+
+
 def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> Iterator[Problem]:
     place, replay = config.world.place, config.shard.replay_path
     named = {
@@ -164,6 +219,14 @@ def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> I
         "gateway.tls_cert_path": config.gateway.tls_cert_path,
         "gateway.tls_key_path": config.gateway.tls_key_path,
         "auth.jwks_path": config.auth.jwks_path,
+        "cluster.etcd_password_path": config.cluster.etcd_password_path,
+        "cluster.etcd_ca_path": config.cluster.etcd_ca_path,
+        "cluster.etcd_cert_path": config.cluster.etcd_cert_path,
+        "cluster.etcd_key_path": config.cluster.etcd_key_path,
+        "cluster.key_path": config.cluster.key_path,
+        "cluster.link_ca_path": config.cluster.link_ca_path,
+        "cluster.link_cert_path": config.cluster.link_cert_path,
+        "cluster.link_key_path": config.cluster.link_key_path,
     }
     for key, name in named.items():
         if name is None:
