@@ -1,33 +1,49 @@
 """What a running node says of itself: the summary for ``isthmus top``, and gauges brought up to date for /metrics."""
 
 import time
-from typing import Any
+from collections import deque
+from typing import Any, Protocol
 
 import numpy as np
 
+from isthmus.clients import Clients
 from isthmus.config import Config
-from isthmus.node import Node
 from server.metrics import LAG_QUANTILES, Totals
 from server.transport.accept import Acceptor
+from shard.ticker import Ticker
+
+
+class Running(Protocol):
+    """A process with clients, while it runs."""
+
+    clients: Clients
+    ticker: Ticker
+    tick_seconds: deque[float]
+    shed_level: int
+
+    @property
+    def tick(self) -> int: ...
+    def regions(self) -> list[dict[str, Any]]: ...
+
 
 _STARTED_S = time.monotonic()
 
 
-def status(node: Node, config: Config) -> dict[str, Any]:
+def status(node: Running, config: Config) -> dict[str, Any]:
     """The summary; totals are since the start, so that a reader can make rates of two answers."""
     recent = np.array(node.tick_seconds or [0.0]) * 1000
-    totals = node.gateway.views.totals
-    kinds = dict(node.shard.schema["kinds"])
+    totals = node.clients.gateway.views.totals
+    kinds = dict(node.clients.gateway.schema["kinds"])
     return {
         "world": config.world.name,
-        "tick": node.shard.tick,
+        "tick": node.tick,
         "rate_hz": config.world.rate_hz,
         "uptime_s": round(time.monotonic() - _STARTED_S, 1),
-        "sessions": node.gateway.sessions.online,
-        "joins": node.gateway.sessions.joins.total(),
+        "sessions": node.clients.gateway.sessions.online,
+        "joins": node.clients.gateway.sessions.joins.total(),
         "views": totals.views,
         "views_paused": totals.held,
-        "entities": node.gateway.mirror.count,
+        "entities": node.clients.gateway.mirror.count,
         "kinds": {kinds.get(kind, str(kind)): count for kind, count in entity_kinds(node).items()},
         "tick_ms": {
             "p50": round(float(np.percentile(recent, 50)), 2),
@@ -35,26 +51,23 @@ def status(node: Node, config: Config) -> dict[str, Any]:
             "p999": round(float(np.percentile(recent, 99.9)), 2),
             "max": round(float(recent.max()), 2),
         },
-        "phases_s": {name: round(seconds, 3) for name, seconds in node.phases.seconds.items()},
-        "updates": node.updates,
+        "phases_s": {name: round(seconds, 3) for name, seconds in node.clients.phases.seconds.items()},
+        "updates": node.clients.updates,
         "visible": totals.looked,
-        "bytes_out": node.carriers.sent_bytes,
-        "bytes_in": node.carriers.received_bytes,
-        "inputs": node.gateway.inputs,
-        "rejected": node.gateway.sessions.rejected + node.carriers.rejected,
-        "lag_ticks": node.ticker.lag(time.monotonic(), node.shard.tick),
+        "bytes_out": node.clients.carriers.sent_bytes,
+        "bytes_in": node.clients.carriers.received_bytes,
+        "inputs": node.clients.gateway.inputs,
+        "rejected": node.clients.gateway.sessions.rejected + node.clients.carriers.rejected,
+        "lag_ticks": node.ticker.lag(time.monotonic(), node.tick),
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
-        "regions": [
-            {"region": number, "epoch": core.epoch, "entities": core.entities}
-            for number, core in node.shard.regions.items()
-        ],
+        "regions": node.regions(),
     }
 
 
-def entity_kinds(node: Node) -> dict[int, int]:
+def entity_kinds(node: Running) -> dict[int, int]:
     """How many entities there are of each kind."""
-    mirror = node.gateway.mirror
+    mirror = node.clients.gateway.mirror
     kinds = mirror.cold["kind"][: mirror.high][mirror.hot["serial"][: mirror.high] != 0]
     numbers, counts = np.unique(kinds, return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
@@ -63,9 +76,9 @@ def entity_kinds(node: Node) -> dict[int, int]:
 _totals = Totals()
 
 
-def refresh(node: Node, acceptor: Acceptor) -> None:
+def refresh(node: Running, acceptor: Acceptor) -> None:
     """Bring gauges, and counters kept as plain totals, up to date."""
-    m, carriers, gateway = node.metrics, node.carriers, node.gateway
+    m, carriers, gateway = node.clients.metrics, node.clients.carriers, node.clients.gateway
     totals = gateway.views.totals
     m.shed_level.set(node.shed_level)
     m.views.set(totals.views)
@@ -84,7 +97,7 @@ def refresh(node: Node, acceptor: Acceptor) -> None:
     _totals.add(m.received_messages, carriers.received_frames)
     _totals.add(m.wakeups, carriers.wakeups)
     _totals.add(m.inputs, gateway.inputs)
-    for name, seconds in node.phases.seconds.items():
+    for name, seconds in node.clients.phases.seconds.items():
         _totals.add(m.phase_seconds.labels(name), seconds)
     for how, count in gateway.sessions.joins.items():
         _totals.add(m.joins.labels(how), count)

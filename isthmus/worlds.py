@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridges.places import load_place
+from cluster.regions import Layout
 from isthmus.config import Config
 from protocol.place import Place, PlaceError
 from server.core.gateway import GatewayCore, GatewayFacts
@@ -85,18 +86,22 @@ def load_replay(folder: Path) -> "ReplayMotion":
         raise WorldError(f"shard.replay_path: {folder}: {error}") from error
 
 
-def assemble(config: Config, version: str) -> Assembly:
-    """Place, shard and facts of the world that ``config`` describes. Raises WorldError."""
-    folder = Path(config.folder)
-    place = None
-    if config.world.place is not None:
-        source = config.world.place
-        try:
-            place = load_place(source if not source.endswith(".pbf") else folder / source, CACHE)
-        except (PlaceError, OSError) as error:
-            raise WorldError(f"world.place: {error}") from error
-    scripts = load_scripts(folder / config.world.behaviours) if config.world.behaviours is not None else []
-    replay = load_replay(folder / config.shard.replay_path) if config.shard.replay_path is not None else None
+def the_place(config: Config) -> Place | None:
+    """The real place that a world is at, imported or from the cache. Raises WorldError."""
+    source = config.world.place
+    if source is None:
+        return None
+    try:
+        return load_place(source if not source.endswith(".pbf") else Path(config.folder) / source, CACHE)
+    except (PlaceError, OSError) as error:
+        raise WorldError(f"world.place: {error}") from error
+
+
+def make_shard(config: Config, place: Place | None, tick: int = 0) -> ShardCore:
+    """A shard of the world, without regions yet; ``tick``: the last that is over. Raises WorldError."""
+    scripts = []
+    if config.world.behaviours is not None:
+        scripts = load_scripts(Path(config.folder) / config.world.behaviours)
     shard_config = ShardConfig(
         seed=config.world.seed,
         rate_hz=config.world.rate_hz,
@@ -109,8 +114,15 @@ def assemble(config: Config, version: str) -> Assembly:
         orphan_s=config.limits.resume_s + 10.0,
     )
     options = {"inhabitants_count": config.world.inhabitants_count, "props_count": config.world.props_count}
-    facts = GatewayFacts(
-        gateway=1,
+    return ShardCore(shard_config, place, scripts, options=options, tick=tick)
+
+
+def make_facts(
+    config: Config, place: Place | None, version: str, gateway: int = 1, layout: Layout | None = None
+) -> GatewayFacts:
+    """What a gateway says of the world. ``gateway``: its number, of this life alone; ``layout``: of a cluster."""
+    return GatewayFacts(
+        gateway=gateway,
         world=config.world.name,
         rate_hz=config.world.rate_hz,
         steps_per_tick=config.world.steps_per_tick,
@@ -119,10 +131,26 @@ def assemble(config: Config, version: str) -> Assembly:
         attribution="" if place is None else place.attribution,
         server=f"isthmus {version}",
         idle_ack_ms=config.limits.idle_ack_ms,
+        layout=layout,
+        spawn_regions=(0,) if layout is None else _spawn_regions(place, layout),
     )
-    shard = ShardCore(shard_config, place, scripts, options=options)
+
+
+def _spawn_regions(place: Place | None, layout: Layout) -> tuple[int, ...]:
+    """Where newcomers begin: the regions of the place's spawn points, or that of the origin."""
+    if place is None or not len(place.spawn_m):
+        return (int(layout.region_at(0.0, 0.0)),)
+    return tuple(sorted(set(layout.region_at(place.spawn_m[:, 0], place.spawn_m[:, 1]).tolist())))
+
+
+def assemble(config: Config, version: str) -> Assembly:
+    """Place, shard and facts of the world that ``config`` describes, in one process. Raises WorldError."""
+    place = the_place(config)
+    path = config.shard.replay_path
+    replay = None if path is None else load_replay(Path(config.folder) / path)
+    shard = make_shard(config, place)
     shard.add_region(0, 1, start=True, replay_motion=replay)
-    return Assembly(place, shard, facts)
+    return Assembly(place, shard, make_facts(config, place, version))
 
 
 def make_gateway(

@@ -182,6 +182,11 @@ class GatewayCore:
                 self.regions.want(region, 0.0)
 
     @property
+    def schema(self) -> dict[str, Any]:
+        """Kinds and components, as regions told."""
+        return self._schema
+
+    @property
     def ready(self) -> bool:
         """Whether a region has told what there is in this world: nobody can be let in before."""
         return bool(self._schema["kinds"])

@@ -1,0 +1,144 @@
+"""What a process shows to clients: its address, HTTP, who is let in. Used by ``isthmus serve`` and ``isthmus gateway``.
+
+Decides the order in which that begins and ends: it listens only when everything is in place. Not responsible for: the
+tick (``node``, ``gateway``), what is served (``server.http``).
+"""
+
+import secrets
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version as installed_version
+from importlib.resources import files
+from pathlib import Path
+
+from aiohttp import web
+from joserfc.jwk import KeySet
+
+from bridges.tiles import map_files
+from isthmus.clients import Clients
+from isthmus.config import Config
+from isthmus.status import Running, refresh, status
+from isthmus.worlds import make_gateway
+from protocol.place import Place
+from server.core.gateway import GatewayFacts
+from server.http.app import Resource, Services, make_app
+from server.http.guard import Guard
+from server.metrics import Metrics
+from server.session.identity import Authenticate
+from server.session.jwks import JwksKeeper
+from server.session.tokens import GuestIssuer, TokenRules, TokenVerifier, authenticator
+from server.transport.accept import Acceptor
+from server.transport.carriers import Carriers
+from server.transport.config import CarrierConfig, raise_nofile
+
+
+class Front:
+    """Everything that clients reach in one process. ``prepare``, then ``open`` when the world runs, ``close``."""
+
+    def __init__(self, config: Config, clients: Clients, guests: GuestIssuer | None, place: Place | None) -> None:
+        self.config = config
+        self.clients = clients
+        self._guests = guests
+        self._place = place
+        self._runner: web.AppRunner | None = None
+
+    @classmethod
+    async def prepare(cls, config: Config, facts: GatewayFacts, place: Place | None) -> "Front":
+        """Sockets, keys and the gateway's core, before anything listens. Raises OSError, JwksUnavailable."""
+        capacity = config.limits.sessions_max + 64  # so that a full world can still say so
+        raise_nofile(capacity)
+        carriers = Carriers(
+            CarrierConfig(
+                capacity=capacity,
+                message_bytes_max=config.limits.message_bytes_max,
+                messages_per_s=config.limits.messages_per_s,
+                message_burst=config.limits.messages_burst,
+                connections_per_address=_per_address(config, capacity),
+            )
+        )
+        authenticate, guests, keys = await _identity(config)
+        gateway = make_gateway(config, facts, authenticate, secrets.token_bytes, capacity)
+        metrics = Metrics()
+        metrics.build_info.labels(installed_version("isthmus"), "1").set(1)
+        return cls(config, Clients(gateway, carriers, metrics, keys), guests, place)
+
+    async def open(self, running: Running, ready: Callable[[], bool]) -> str:
+        """Listen; returns the page's address. Raises OSError."""
+        config = self.config
+        guard = Guard.of(config.gateway.allowed_hosts, config.gateway.allowed_origins)
+        acceptor = Acceptor(self.clients.carriers, guard)
+        services = Services(
+            ready=ready,
+            status=lambda: status(running, config),
+            metrics=self.clients.metrics,
+            map=_map(self._place),
+            issue_guest=None if self._guests is None else self._guests.issue,
+            static=_static(),
+            refresh_metrics=lambda: refresh(running, acceptor),
+        )
+        self._runner = web.AppRunner(make_app(services, guard, acceptor), access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, config.gateway.host, config.gateway.port, ssl_context=_tls(config), backlog=4096
+        )
+        await site.start()
+        address = self._runner.addresses[0]
+        scheme = "http" if config.gateway.tls_cert_path is None else "https"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{scheme}://{host}:{address[1]}/"
+
+    def announce(self, url: str) -> None:
+        """Tell whoever started the process where the page is."""
+        sys.stdout.write(f"Serving {self.config.world.name} at {url}\n")
+        sys.stdout.flush()
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+
+def _per_address(config: Config, capacity: int) -> int:
+    # Loopback development tools (bots, benchmarks) share one address; the sessions' own limit exempts it as well.
+    return capacity if config.gateway.mode == "development" else config.limits.connections_per_address_max
+
+
+async def _identity(config: Config) -> tuple[Authenticate, GuestIssuer | None, JwksKeeper | None]:
+    """Who is let in: guests in development; in production those with a token of the configured issuer."""
+    if config.gateway.mode == "development":
+        guests = GuestIssuer(config.world.name, time.time, secrets.token_bytes)
+        return authenticator([guests.verifier], time.time), guests, None
+    rules = TokenRules(issuer=config.auth.issuer or "", audience=config.auth.audience or "")
+    verifier = TokenVerifier(rules, KeySet([]))  # nobody gets in until they are loaded
+    source = config.auth.jwks_url
+    if source is None:
+        source = str(Path(config.folder) / (config.auth.jwks_path or ""))
+    keys = JwksKeeper(source, verifier, time.monotonic)
+    await keys.load()
+    return authenticator([verifier], time.time), None, keys
+
+
+def _map(place: Place | None) -> dict[str, Resource]:
+    if place is None:
+        return {}
+    out = {}
+    for path, file in map_files(place).items():
+        caching = "public, max-age=31536000, immutable" if file.immutable else "no-cache"
+        out[path.removeprefix("/map/")] = Resource(file.body, file.content_type, file.etag.strip('"'), caching)
+    return out
+
+
+def _static() -> Path:
+    return Path(str(files("server"))) / "static"
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.gateway.tls_cert_path is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    folder = Path(config.folder)
+    key = config.gateway.tls_key_path
+    context.load_cert_chain(folder / config.gateway.tls_cert_path, None if key is None else folder / key)
+    return context
