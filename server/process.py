@@ -8,7 +8,7 @@ reaching anybody.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
@@ -41,6 +41,8 @@ class GatewayProcess:
         self.due: set[int] = set()
         """Regions that are mirrored and have not told of the current tick yet."""
         self.tick_now = 0
+        self.on_heard: Callable[[], None] = lambda: None
+        """Called when all mirrored regions have told of the current tick."""
         self.load = 0.0
         """Part of a tick that this process works; set by the shell."""
 
@@ -71,6 +73,8 @@ class GatewayProcess:
                 self.core.receive(delta, now_s)
                 if delta.tick >= self.tick_now:
                     self.due.discard(delta.region)
+                    if not self.due:
+                        self.on_heard()
             case Kind.FAILSAFE:
                 word = failsafe_words.decode(data)
                 book, answered_s = self.member.book, self.member.answered_s
