@@ -1,0 +1,101 @@
+"""The tick of a gateway's process in a cluster: what clients said goes to the regions, what regions publish to clients.
+
+Decides nothing about the world. Order: at the tick (LEAD_S before the shards', so that commands are there when they
+step) clients' messages are taken and the regions told; when all mirrored regions have told of the tick, or a quarter of
+a tick after it, frames are written. Invariant: of two ticks' frames the later tick's come later. Not responsible for:
+links, store and time (``fleet.host``), sockets of clients (``clients``).
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+from isthmus.clients import Clients
+from isthmus.fleet.host import Turn
+from isthmus.node import RECENT_TICKS
+from server.process import GatewayProcess
+from server.session.admission import Headroom
+from shard.ticker import Ticker
+
+LEAD_S = 0.004
+"""A message over a link of one machine or one rack, and the time that the gateway takes to write it."""
+WAIT_PART = 0.25
+"""Of a tick: longer, and the slowest region would delay what all clients see."""
+
+
+class GatewayRun:
+    """Makes a gateway's ticks; ``turn`` is for the host."""
+
+    def __init__(self, process: GatewayProcess, clients: Clients, ticker: Ticker, headroom_close_at: float) -> None:
+        self.process = process
+        self.clients = clients
+        self.ticker = ticker
+        self.tick_seconds: deque[float] = deque(maxlen=RECENT_TICKS)
+        self.shed_level = 0
+        self.draining = False
+        self._tick_s = 1.0 / ticker.rate_hz
+        self._headroom = Headroom(self._tick_s, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
+        self._begun_s = 0.0
+        self._heard = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+        process.on_heard = self._heard.set
+        self.turn = Turn(before=self._before, after=self._after)
+
+    @property
+    def tick(self) -> int:
+        """The world's tick that was begun last."""
+        return self.process.tick_now
+
+    def ready(self) -> bool:
+        """Whether newcomers may be sent here."""
+        return self.clients.gateway.ready and not self.draining
+
+    def regions(self) -> list[dict[str, Any]]:
+        """For the status: what is mirrored."""
+        mirror, book = self.clients.gateway.mirror, self.process.member.book
+        found = []
+        for region in mirror.regions:
+            epoch, _ = mirror.heard(region)
+            owner = book.owner(region)
+            found.append({"region": region, "epoch": epoch, "owner": None if owner is None else owner.name})
+        return found
+
+    def _before(self, far_slack: float) -> None:
+        self._begun_s = time.monotonic()
+        self.clients.phases.begin("receive")
+        self.clients.poll(self._begun_s)
+        self.clients.phases.begin("upward")
+
+    def _after(self, load: float) -> None:
+        self.clients.phases.begin("")
+        self.process.load = load
+        self._heard.clear()
+        previous = self._sending
+        self._sending = asyncio.get_running_loop().create_task(self._send(self.tick, self._begun_s, previous))
+
+    async def _send(self, tick: int, begun_s: float, previous: asyncio.Task[None] | None) -> None:
+        if previous is not None and not previous.done():
+            await previous
+        planned_s = self.ticker.start_s + tick * self._tick_s
+        until_s = planned_s + LEAD_S + WAIT_PART * self._tick_s
+        while self.process.due and (left_s := until_s - time.monotonic()) > 0:
+            self._heard.clear()
+            try:
+                await asyncio.wait_for(self._heard.wait(), left_s)
+            except TimeoutError:
+                break  # who is late is shown as it goes on
+        now_s = time.monotonic()
+        self.clients.phases.begin("frames")
+        self.clients.send(tick, now_s, self._headroom.admits)
+        ended_s = time.monotonic()
+        self._headroom.ticked((ended_s - now_s) / self._tick_s)
+        self._note(tick, begun_s, ended_s)
+
+    def _note(self, tick: int, begun_s: float, ended_s: float) -> None:
+        planned_s = self.ticker.start_s + tick * self._tick_s
+        metrics = self.clients.metrics
+        metrics.ticks.inc()
+        metrics.tick_seconds.observe(ended_s - planned_s)
+        metrics.tick_late_seconds.observe(max(0.0, begun_s - planned_s))
+        self.tick_seconds.append(ended_s - planned_s)
