@@ -232,7 +232,8 @@ class ShardState:
         """The session of a body is told where it is."""
         table = self.table
         who = [int(table.columns[name][row]) for name in ("o.session", "o.generation")]
-        self.attached.append([*who, int(table.id[row]), row, int(table.generation[row])])
+        where = int(table.id[row]), row, int(table.generation[row])
+        self.attached.append([*who, *where, int(table.columns["o.gateway"][row])])
 
     def dump(self) -> bytes:
         """Everything, as bytes (msgpack). Equal worlds have equal dumps."""

@@ -354,9 +354,12 @@ class GatewayCore:
     # --------------------------------------------------------------------------------------------------------- bodies
     def _attached(self, delta: RegionDelta, entry: list[Any], now_s: float) -> None:
         """A region says that a session's body is there: newly made, given again, or come over a border."""
-        session, generation, entity, row, row_generation = entry
+        session, generation, entity, row, row_generation, gateway = entry
         conn = self._conn_of.get(session)
-        if conn is None or self._body_of.get(conn) != entity:
+        if gateway == self.facts_fixed.gateway and not self.sessions.knows(session):
+            # It left before it got the body, or the body crossed a border before it heard of that.
+            self.regions.link(delta.region).detach.append([session, generation, True, entity])
+        elif conn is None or self._body_of.get(conn) != entity:
             self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
         elif self.mirror.home_of(entity) == delta.region:
             self._body_region[conn], self._body_row[conn] = delta.region, row

@@ -134,6 +134,10 @@ class Sessions:
         session = self._register.by_conn.get(conn)
         return State.ENDED if session is None else session.state
 
+    def knows(self, session: int) -> bool:
+        """Whether a session has begun here and not ended."""
+        return session in self._register.by_id
+
     def awaits(self, session: int, generation: int) -> bool:
         """Whether a session still waits for the body that it asked for under ``generation``."""
         entry = self._register.by_id.get(session)
