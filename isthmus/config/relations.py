@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from cluster.regions import Layout
 from isthmus.config.model import BUILT_IN_PLACES, Config
 from isthmus.config.problems import Problem
 
@@ -201,6 +200,8 @@ def _cluster(config: Config, problem: Report) -> Iterator[Problem]:
             "give link_ca_path, link_cert_path and link_key_path and no key_path, or key_path alone",
         )
     if own.region_side_m is not None:
+        from cluster.regions import Layout  # loads numpy, which --help should not wait for
+
         try:
             Layout(own.region_side_m, own.region_level)
         except ValueError as error:
