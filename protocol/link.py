@@ -120,8 +120,8 @@ class RegionDelta(_Columns):
     own_p: Array = _column("<i4", 3)
     own_v: Array = _column("<i2", 3)
     attached: list[list[Any]] = field(default_factory=list)
-    """[session, generation, entity id, row, row generation, gateway] for each body given to a session, or come over with
-    one; ``gateway``: whose session it is."""
+    """[session, generation, entity id, row, row generation, gateway] for each body given to a session, or come over
+    with one; ``gateway``: whose session it is."""
     refused: list[list[Any]] = field(default_factory=list)
     """[session, close code, text] for each session that got no body."""
     events: list[list[Any]] = field(default_factory=list)

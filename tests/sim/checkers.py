@@ -208,4 +208,5 @@ def check_one_body_each(cluster: Seen) -> None:
         table = region.state.table
         rows = table.rows()
         held += table.id[rows[table.columns["o.session"][rows] != 0]].tolist()
+    held += [body for body in bodies if cluster.truth.is_on_way(cluster.tick, body)]
     assert sorted(held) == sorted(bodies), f"bodies of sessions {sorted(held)}, of people {sorted(bodies)}"
