@@ -14,7 +14,7 @@ STATIC := server/static/index.html
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim bench warmup format lock clean browser etcd
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim soak bench warmup format lock clean browser etcd
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,8 +48,13 @@ integration: .venv/.dev $(STATIC) etcd
 e2e: .venv/.dev $(STATIC) browser ## Two pages and bots in a real Chromium
 	$(BIN)/pytest tests/e2e
 
-sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed
-	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED),$(BIN)/pytest tests/sim)
+OF ?= whole
+
+sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards or whole)
+	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED) --of $(OF),$(BIN)/pytest tests/sim)
+
+soak: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)
+	$(BIN)/python -m tests.sim --soak --of $(OF)
 
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench

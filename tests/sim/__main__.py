@@ -1,16 +1,74 @@
-"""``python -m tests.sim --seed N``: run one seed again, and say what happened."""
+"""Runs of the simulator by hand: one seed again, or new seeds until told to stop.
+
+``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--soak`` begins at that seed (at one that
+is drawn, without), goes on until Ctrl-C or for ``--count`` seeds, and names every seed that failed.
+"""
 
 import argparse
+import secrets
 import sys
+from collections.abc import Callable
 
-from tests.sim.scenario import run
+from tests.sim import scenario, test_shards, test_whole
+
+
+def _one(seed: int) -> object:
+    return scenario.run(seed)
+
+
+def _shards(seed: int) -> object:
+    world = test_shards.run(seed)
+    return dict(test_shards.totals(world)), world.digest()
+
+
+def _whole(seed: int) -> object:
+    world = test_whole.run(seed)
+    return dict(test_shards.totals(world)), world.digest()
+
+
+RUNS: dict[str, Callable[[int], object]] = {"one": _one, "shards": _shards, "whole": _whole}
+"""A gateway pair before one shard; shards and placers; the whole cluster."""
+
+
+def soak(run: Callable[[int], object], first: int, count: int | None) -> int:
+    """Seed after seed; returns how many failed."""
+    failed, seed = 0, first
+    try:
+        while count is None or seed - first < count:
+            try:
+                run(seed)
+            except AssertionError as error:
+                failed += 1
+                sys.stdout.write(f"seed {seed}: {error}\n")
+            seed += 1
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+    sys.stdout.write(f"{seed - first} seeds from {first}: {failed} failed\n")
+    return failed
+
+
+def main() -> int:
+    """Exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--of", choices=sorted(RUNS), default="one")
+    parser.add_argument("--soak", action="store_true")
+    parser.add_argument("--count", type=int)
+    given = parser.parse_args()
+    run = RUNS[given.of]
+    if given.soak:
+        return min(1, soak(run, secrets.randbelow(1_000_000) if given.seed is None else given.seed, given.count))
+    if given.seed is None:
+        parser.error("name a --seed, or --soak")
+    try:
+        outcome = run(given.seed)
+    except AssertionError as error:
+        sys.stdout.write(f"seed {given.seed}: {error}\n")
+        return 1
+    sys.stdout.write(f"{outcome}\n")
+    return 0
+
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
-    parser.add_argument("--seed", type=int, required=True)
-    seed = parser.parse_args().seed
-    try:
-        outcome = run(seed)
-    except AssertionError as error:
-        sys.exit(f"seed {seed}: {error}")
-    sys.stdout.write(f"{outcome}\n")
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Many seeds: everything goes wrong, and when the faults stop all clients see what is there.
 
-A failure names its seed; ``make sim SEED=n`` (``python -m tests.sim --seed n``) runs it again, byte for byte.
+A failure names its seed; ``make sim SEED=n OF=one`` (``python -m tests.sim --seed n``) runs it again, byte for byte.
 """
 
 import subprocess
@@ -50,7 +50,7 @@ def test_views_converge_when_the_faults_stop(seed: int) -> None:
     try:
         result = outcome(seed)
     except AssertionError as error:
-        pytest.fail(f"seed {seed}: {error}\nrun it again: make sim SEED={seed}")
+        pytest.fail(f"seed {seed}: {error}\nrun it again: make sim SEED={seed} OF=one")
     assert result.seen > 20, "the run must have had something to see"
     assert result.checked > 1000
     for fault in ("datagram lost", "segment lost", "connection reset"):
