@@ -5,9 +5,10 @@ is drawn, without), goes on until Ctrl-C or for ``--count`` seeds, and names eve
 """
 
 import argparse
-import secrets
 import sys
 from collections.abc import Callable
+
+import numpy as np
 
 from tests.sim import scenario, test_shards, test_whole
 
@@ -58,7 +59,12 @@ def main() -> int:
     given = parser.parse_args()
     run = RUNS[given.of]
     if given.soak:
-        return min(1, soak(run, secrets.randbelow(1_000_000) if given.seed is None else given.seed, given.count))
+        return min(
+            1,
+            soak(
+                run, int(np.random.default_rng().integers(1_000_000)) if given.seed is None else given.seed, given.count
+            ),
+        )
     if given.seed is None:
         parser.error("name a --seed, or --soak")
     try:
