@@ -71,6 +71,39 @@ def serve(world_file: str, **given: str | None) -> None:
 
 
 @cli.command()
+@_WORLD_FILE
+@_option_flags
+def shard(world_file: str, **given: str | None) -> None:
+    """Run one shard of a world that many processes share (docs/CLUSTER.md). SIGTERM moves its regions away first."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.member import run_shard
+
+    run_shard(config)
+
+
+@cli.command()
+@_WORLD_FILE
+@_option_flags
+def gateway(world_file: str, **given: str | None) -> None:
+    """Run one gateway of a world that many processes share (docs/CLUSTER.md)."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.gateway import run_gateway
+
+    run_gateway(config)
+
+
+@cli.command()
+@_WORLD_FILE
+@_option_flags
+def placer(world_file: str, **given: str | None) -> None:
+    """Run a candidate for placing regions: one of them places, the others stand by."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.member import run_placer
+
+    run_placer(config)
+
+
+@cli.command()
 @click.argument("world_file", metavar="[WORLD.toml]", type=click.Path(exists=True, dir_okay=False), required=False)
 @click.option("--explain", is_flag=True, help="Tell what each option means instead of its value.")
 @_option_flags

@@ -7,13 +7,23 @@ links, store and time (``fleet.host``), sockets of clients (``clients``).
 """
 
 import asyncio
+import secrets
 import time
 from collections import deque
+from importlib.metadata import version as installed_version
 from typing import Any
 
+from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
-from isthmus.fleet.host import Turn
+from isthmus.config import Config
+from isthmus.fleet.host import Host, ProcessCore, Turn
+from isthmus.fleet.setup import layout_of, member_name, world_record
+from isthmus.front import Front
+from isthmus.logging import configure
+from isthmus.member import be_member, run
 from isthmus.node import RECENT_TICKS
+from isthmus.warmup import warm_up
+from isthmus.worlds import make_facts, the_place
 from server.process import GatewayProcess
 from server.session.admission import Headroom
 from shard.ticker import Ticker
@@ -99,3 +109,36 @@ class GatewayRun:
         metrics.tick_seconds.observe(ended_s - planned_s)
         metrics.tick_late_seconds.observe(max(0.0, begun_s - planned_s))
         self.tick_seconds.append(ended_s - planned_s)
+
+
+def run_gateway(config: Config) -> None:
+    """A gateway, until it has drained."""
+    configure(config.logging)
+    warm_up()
+    run(_gateway(config))
+
+
+async def _gateway(config: Config) -> None:
+    place = the_place(config)
+    layout = layout_of(config, place)
+    name = member_name(config, GATEWAY)
+    # Drawn: a region tells the lives of a gateway apart by this number.
+    facts = make_facts(config, place, installed_version("isthmus"), 1 + secrets.randbits(48), layout)
+    front = await Front.prepare(config, facts, place)
+    gateway = front.clients.gateway
+
+    async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
+        host.lead_s = LEAD_S
+        process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway)
+        gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
+        url = await front.open(gateway_run, gateway_run.ready)
+        process.member.report(0.0, {}, 0, url)
+        front.clients.start()
+        front.announce(url)
+        return process, gateway_run.turn
+
+    try:
+        await be_member(config, name, world_record(config, layout), make)
+        await front.clients.end("this gateway ends; another one takes you")
+    finally:
+        await front.close()

@@ -92,6 +92,8 @@ class Host:
         self.store = store
         self.world = world
         self.load = 0.0
+        self.lead_s = 0.0
+        """How much before the world's time this member makes its ticks."""
         self.clock = WorldClock.begin(world.start_unix_ms / 1000.0, time.time(), time.monotonic())
         self.ticker = Ticker(self.clock.start_s, world.rate_hz)
         me = Self(world.name, name, time.time_ns() // 1_000_000)
@@ -149,7 +151,7 @@ class Host:
             now_s = time.monotonic()
             if self._may_end(core, now_s):
                 return
-            self.ticker.start_s = self.clock.told(time.time(), now_s)
+            self.ticker.start_s = self.clock.told(time.time(), now_s) - self.lead_s
             plan = self.ticker.plan(now_s, self._tick)
             if plan.tick is None:
                 await asyncio.sleep(min(plan.wait_s, 0.1))

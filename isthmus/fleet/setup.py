@@ -1,0 +1,120 @@
+"""From options to what a member needs: its name, the store, the keys of its links, the world's record and regions.
+
+Invariant: whatever is missing or unfit raises SetupError with the option's name and what to do. Not responsible for:
+running anything.
+"""
+
+import os
+import platform
+import ssl
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cluster.links.handshake import KEY_BYTES_MIN
+from cluster.links.links import LinksConfig
+from cluster.records import WorldRecord
+from cluster.regions import Layout
+from cluster.store.etcd import EtcdStore
+from cluster.store.etcd_config import EtcdConfig
+from isthmus.config import Config
+from protocol.layouts import GRID_PER_M
+from protocol.place import Place
+
+
+class SetupError(Exception):
+    """A member cannot be set up; the text says what to do."""
+
+
+def member_name(config: Config, kind: str) -> str:
+    """The name of this process in the cluster."""
+    return config.cluster.member or f"{platform.node() or 'local'}-{kind}"
+
+
+def open_store(config: Config, jitter: np.random.Generator) -> EtcdStore:
+    """A client of etcd, inside a running event loop. Raises SetupError."""
+    own, folder = config.cluster, Path(config.folder)
+
+    def path(name: str | None) -> Path | None:
+        return None if name is None else folder / name
+
+    if not own.etcd_endpoints:
+        raise SetupError(
+            "cluster.etcd_endpoints: name the etcd of the cluster, as http://127.0.0.1:2379; `isthmus cluster` brings "
+            "its own"
+        )
+    try:
+        password = None
+        if own.etcd_password_path is not None:
+            password = (folder / own.etcd_password_path).read_text(encoding="utf-8").strip()
+        etcd = EtcdConfig(
+            endpoints=own.etcd_endpoints,
+            namespace=own.namespace or f"/isthmus/{config.world.name}/",
+            user=own.etcd_user,
+            password=password,
+            ca=path(own.etcd_ca_path),
+            cert=path(own.etcd_cert_path),
+            key=path(own.etcd_key_path),
+        )
+        return EtcdStore(etcd, clock=time.monotonic, jitter=jitter.random)
+    except (OSError, ValueError) as error:
+        raise SetupError(str(error)) from error
+
+
+def make_key(path: Path) -> None:
+    """A new key for links, readable by its owner alone; nothing happens if there is one. Raises OSError."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(file, "wb") as key:
+        key.write(os.urandom(KEY_BYTES_MIN))
+
+
+def links_config(config: Config) -> LinksConfig:
+    """How links listen and prove themselves. Raises SetupError."""
+    own, folder = config.cluster, Path(config.folder)
+    try:
+        if own.link_ca_path and own.link_cert_path and own.link_key_path:
+            contexts = []
+            for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH):
+                context = ssl.create_default_context(purpose, cafile=folder / own.link_ca_path)
+                context.load_cert_chain(folder / own.link_cert_path, folder / own.link_key_path)
+                context.check_hostname = False  # the handshake compares the member's name with the certificate
+                context.verify_mode = ssl.CERT_REQUIRED
+                contexts.append(context)
+            return LinksConfig(listen=own.link_listen, tls_server=contexts[0], tls_client=contexts[1])
+        if own.key_path is None:
+            raise SetupError(
+                "cluster.key_path: links need the cluster's key or certificates. Make one key for all members: "
+                "`(umask 077; head -c 32 /dev/urandom > cluster.key)`"
+            )
+        path = folder / own.key_path
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SetupError(f"cluster.key_path: others may read {path}: `chmod 600 {path}`")
+        return LinksConfig(listen=own.link_listen, key=path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SetupError(f"links: {error}") from error
+
+
+def layout_of(config: Config, place: Place | None) -> Layout:
+    """The regions of the world. Raises SetupError."""
+    own = config.cluster
+    extent_m = config.world.extent_m
+    if place is not None:
+        extent_m = 2.0 * float(np.abs(place.ground.bounds).max()) / GRID_PER_M
+    try:
+        if own.region_side_m is not None:
+            return Layout(own.region_side_m, own.region_level)
+        return Layout.around(extent_m, own.region_level)
+    except ValueError as error:
+        raise SetupError(f"cluster.region_level: {error}") from error
+
+
+def world_record(config: Config, layout: Layout) -> WorldRecord:
+    """What the options say of the world; tick 0 is now if this process is its first."""
+    world = config.world
+    now_ms = time.time_ns() // 1_000_000
+    return WorldRecord(world.name, now_ms, world.rate_hz, world.seed, layout.side_m, layout.level)

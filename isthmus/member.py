@@ -1,0 +1,130 @@
+"""``isthmus shard`` and ``isthmus placer``: one member of a cluster, until it has drained.
+
+Decides the order of start and end. Not responsible for: rules (the cores), carrying (``isthmus.fleet.host``).
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import structlog
+import uvloop
+from rich.console import Console
+
+from cluster.out import Out
+from cluster.placing import PlacerProcess
+from cluster.records import KIND_PLACER, SHARD, MemberRecord, WorldRecord
+from cluster.store.contract import StoreError
+from isthmus.config import Config
+from isthmus.fleet.agreed import WorldDiffers, agree
+from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
+from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name, open_store, world_record
+from isthmus.logging import configure
+from isthmus.warmup import warm_up
+from isthmus.worlds import WorldError, make_shard, the_place
+from shard.process import ShardOut, ShardProcess
+
+_log = structlog.get_logger(__name__)
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: trying again does not help."""
+EXIT_UNAVAILABLE = 69
+"""EX_UNAVAILABLE: etcd does not answer, an address is in use."""
+ENTITIES_BASE = 20
+"""What a region costs without entities, in entities: its load is shared out by entities and this."""
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a member; ends the process with a sentence and a status other than 0 if that cannot be."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    except (WorldError, WorldDiffers, SetupError) as error:
+        sys.exit(_said(str(error), EXIT_CONFIG))
+    except (OSError, StoreError) as error:
+        sys.exit(_said(str(error), EXIT_UNAVAILABLE))
+
+
+def _said(text: str, status: int) -> int:
+    Console(stderr=True).print(f"isthmus: {text}", style="bold red", markup=False)
+    return status
+
+
+def run_shard(config: Config) -> None:
+    """A shard, until it has drained."""
+    configure(config.logging)
+    warm_up()
+    run(_shard(config))
+
+
+def run_placer(config: Config) -> None:
+    """A placer, until it is told to end."""
+    configure(config.logging)
+    run(_placer(config))
+
+
+async def _shard(config: Config) -> None:
+    place = the_place(config)
+    layout = layout_of(config, place)
+    name = member_name(config, SHARD)
+
+    async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
+        core = make_shard(config, place, host.tick_now)
+        process = ShardProcess(name, MemberRecord(SHARD, address), layout, core, draw_move())
+
+        def measured(load: float) -> None:
+            parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
+            whole = sum(parts.values())
+            process.member.report(load, {region: load * part / whole for region, part in parts.items()})
+
+        def drained() -> bool:
+            book = process.member.book
+            others = [m for m in book.shards() if m.name != name and not m.record.draining]
+            return not process.member.claims or not others
+
+        return process, Turn(before=core.shed, after=measured, on_out=_log_faults, drained=drained)
+
+    await be_member(config, name, world=world_record(config, layout), make=make)
+
+
+def _log_faults(out: Out) -> None:
+    if isinstance(out, ShardOut):
+        for region, fault in out.faults:
+            _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
+
+
+async def _placer(config: Config) -> None:
+    layout = layout_of(config, the_place(config))
+    name = member_name(config, KIND_PLACER)
+
+    async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
+        return PlacerProcess(name, MemberRecord(KIND_PLACER, address), layout), Turn()
+
+    await be_member(config, name, world=world_record(config, layout), make=make)
+
+
+async def be_member(
+    config: Config,
+    name: str,
+    world: WorldRecord,
+    make: Callable[[Host, str], Awaitable[tuple[ProcessCore, Turn]]],
+) -> None:
+    """A member from the first word to the last. ``make`` is told where its links are, and makes what runs."""
+    links = links_config(config)
+    store = open_store(config, np.random.default_rng())
+    try:
+        host = Host(name, store, await agree(store, world), links)
+        core, turn = await make(host, await host.listen(config.cluster.link_advertise_host))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, host.stop)
+        gc.collect()
+        gc.freeze()
+        _log.info("ready", member=name, link=host.links.address)
+        await host.run(core, turn)
+        _log.info("stopped", member=name)
+    finally:
+        await store.close()
