@@ -72,6 +72,20 @@ def serve(world_file: str, **given: str | None) -> None:
 
 @cli.command()
 @_WORLD_FILE
+@click.option("--shards", type=click.IntRange(1, 64), default=3, show_default=True, help="Shards to start.")
+@click.option("--gateways", type=click.IntRange(1, 64), default=2, show_default=True, help="Gateways to start.")
+@_option_flags
+def cluster(world_file: str, shards: int, gateways: int, **given: str | None) -> None:
+    """Run a whole cluster on this machine: etcd, a placer, shards and gateways."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.fleet.run import run
+
+    flags = {name.replace("__", "."): value for name, value in given.items() if value is not None}
+    run(config, world_file, flags, shards, gateways)
+
+
+@cli.command()
+@_WORLD_FILE
 @_option_flags
 def shard(world_file: str, **given: str | None) -> None:
     """Run one shard of a world that many processes share (docs/CLUSTER.md). SIGTERM moves its regions away first."""
