@@ -117,6 +117,59 @@ def placer(world_file: str, **given: str | None) -> None:
     run_placer(config)
 
 
+@cli.group()
+def region() -> None:
+    """Regions of a running cluster: where they are, and moving them."""
+
+
+@region.command("list")
+@_WORLD_FILE
+@_option_flags
+def region_list(world_file: str, **given: str | None) -> None:
+    """Show all regions with owner, epoch and load."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.operate import list_regions, run
+
+    run(config, list_regions)
+
+
+@region.command("move")
+@_WORLD_FILE
+@click.argument("number", metavar="REGION", type=click.IntRange(min=1))
+@click.argument("shard_name", metavar="SHARD")
+@_option_flags
+def region_move(world_file: str, number: int, shard_name: str, **given: str | None) -> None:
+    """Move REGION to SHARD, and wait until it is there. People in it notice nothing."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.operate import move_region, run
+
+    run(config, lambda store: move_region(store, number, shard_name))
+
+
+@region.command("release")
+@_WORLD_FILE
+@click.argument("name", metavar="MEMBER")
+@_option_flags
+def region_release(world_file: str, name: str, **given: str | None) -> None:
+    """Give the regions of MEMBER away although nobody whom it asked is left: only if it is gone for good."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.operate import release, run
+
+    run(config, lambda store: release(store, name))
+
+
+@cli.command()
+@_WORLD_FILE
+@click.argument("name", metavar="MEMBER")
+@_option_flags
+def drain(world_file: str, name: str, **given: str | None) -> None:
+    """Have a shard or gateway move away what it has, and end."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.operate import drain, run
+
+    run(config, lambda store: drain(store, name))
+
+
 @cli.command()
 @click.argument("world_file", metavar="[WORLD.toml]", type=click.Path(exists=True, dir_okay=False), required=False)
 @click.option("--explain", is_flag=True, help="Tell what each option means instead of its value.")

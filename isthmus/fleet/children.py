@@ -83,6 +83,9 @@ class Children:
             status = await child.process.wait()
             if self._ending:
                 return
+            if status == 0:
+                _log.info("child_done", child=child.name)  # it was drained: somebody wanted it to end
+                return
             pause_s = child.restarts.ended(status, time.monotonic())
             _log.warning("child_ended", child=child.name, status=status, restart_in_s=pause_s)
             if pause_s is None:

@@ -98,6 +98,8 @@ class Fleet:
         for url in urls:
             await self._answers(f"{url}readyz", READY_S, "a gateway")
             sys.stdout.write(f"Serving {self.config.world.name} at {url}\n")
+        if "cluster.etcd_endpoints" in options:
+            sys.stdout.write(f"etcd, for isthmus region and drain: {options['cluster.etcd_endpoints']}\n")
         sys.stdout.write(f"Logs of all processes: {self.folder}\n")
         sys.stdout.flush()
 

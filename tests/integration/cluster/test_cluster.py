@@ -30,6 +30,12 @@ class Running:
     process: subprocess.Popen[str]
     urls: list[str]
     folder: Path
+    etcd: str = ""
+
+    def command(self, *line: str) -> str:
+        """What an operator's command prints; it must succeed."""
+        words = [sys.executable, "-m", "isthmus", *line, "--cluster-etcd-endpoints", self.etcd]
+        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=True, timeout=90).stdout
 
     def status(self, gateway: int) -> dict[str, Any]:
         with urlopen(f"{self.urls[gateway]}/api/status", timeout=5) as answer:
@@ -62,7 +68,7 @@ def cluster(tmp_path: Path) -> Iterator[Running]:
             found = re.search(r"(https?://\S+)/$", told.strip())
             if found:
                 urls.append(found[1])
-        yield Running(process, urls, tmp_path)
+        yield Running(process, urls, tmp_path, process.stdout.readline().split()[-1])
     finally:
         process.terminate()
         process.stdout.close()
@@ -100,6 +106,16 @@ def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> 
         owners = {entry["region"]: entry["owner"] for entry in cluster.status(0)["regions"]}
         assert set(owners.values()) == {"shard-0", "shard-1"}, "both shards have regions near the people"
         epochs = {entry["region"]: entry["epoch"] for entry in cluster.status(0)["regions"]}
+        region = next(region for region, owner in owners.items() if owner == "shard-1")
+        listed = cluster.command("region", "list", "world.toml")
+        assert len(listed.splitlines()) == 5, listed
+        moved = cluster.command("region", "move", "world.toml", str(region), "shard-0")
+        assert moved.startswith(f"region {region} is at shard-0, epoch {epochs[region] + 1}")
+        cluster.command("region", "move", "world.toml", str(region), "shard-1")
+        epochs[region] += 2
+        for k in (0, 1):
+            until("a move changes nothing", lambda k=k: shows(cluster, k, person=2 * BOTS, duck=DUCKS))
+            assert cluster.status(k)["rejected"].get("body_lost", 0) == 0
         subprocess.run(["kill", "-9", str(cluster.pids()["shard-1"])], check=True)
 
         def taken_over() -> bool:
@@ -110,6 +126,10 @@ def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> 
         until("another owner", taken_over)
         for k in (0, 1):
             until("everybody is back", lambda k=k: shows(cluster, k, person=2 * BOTS))
+        cluster.command("drain", "world.toml", "shard-1")
+        assert "shard-1" not in cluster.command("region", "list", "world.toml")
+        for k in (0, 1):
+            until("nobody is lost by a drain", lambda k=k: shows(cluster, k, person=2 * BOTS))
     finally:
         for crowd in crowds:
             crowd.terminate()

@@ -1,0 +1,143 @@
+"""What operators ask of a running cluster: which regions are where, a move, a drain. Talks to etcd alone.
+
+Decides how a wish becomes keys (docs/CLUSTER.md), and when it counts as done. Not responsible for: carrying wishes out
+(the placer, the members).
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from cluster.book import Book
+from cluster.records import AskRecord, ask_key, claim_key, drain_key, member_key, write
+from cluster.store.contract import Delete, Put, RevisionIs, Store, StoreError, Transaction, WatchItem
+from isthmus.config import Config
+from isthmus.fleet.setup import SetupError, open_store
+
+WISH_S = 60
+"""How long an operator waits; then the wish ends."""
+EXIT_FAILED = 1
+EXIT_CONFIG = 78
+EXIT_UNAVAILABLE = 69
+
+
+class NotDone(Exception):
+    """What was asked did not come about; the text says why."""
+
+
+def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+    """Carry out one wish; ends the process with a sentence and a status other than 0 if it fails."""
+
+    async def main() -> None:
+        store = open_store(config, np.random.default_rng())
+        try:
+            await ask(store)
+        finally:
+            await store.close()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except NotDone as error:
+        sys.exit(_said(str(error), EXIT_FAILED))
+    except SetupError as error:
+        sys.exit(_said(str(error), EXIT_CONFIG))
+    except (StoreError, OSError) as error:
+        sys.exit(_said(str(error), EXIT_UNAVAILABLE))
+
+
+def _said(text: str, status: int) -> int:
+    Console(stderr=True).print(f"isthmus: {text}", style="bold red", markup=False)
+    return status
+
+
+async def _books(store: Store) -> AsyncGenerator[Book, None]:
+    """The book after each news of the store, for WISH_S. Raises NotDone when nothing more comes in time."""
+    book = Book()
+    items: AsyncGenerator[WatchItem, None] = store.watch("")
+    end_s = time.monotonic() + WISH_S
+    async with aclosing(items):
+        while True:
+            try:
+                book.watched(await asyncio.wait_for(anext(items), end_s - time.monotonic()))
+            except TimeoutError:
+                raise NotDone(f"it has not come about within {WISH_S} s") from None
+            yield book
+
+
+async def _book(store: Store) -> Book:
+    async with aclosing(_books(store)) as books:
+        return await anext(books)
+
+
+async def list_regions(store: Store) -> None:
+    """A table of all regions: owner, epoch, load."""
+    book = await _book(store)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("region", "owner", "epoch", "load", ""):
+        table.add_column(heading)
+    for region, entry in sorted(book.regions.items()):
+        owner = book.owner(region)
+        load = "" if owner is None else f"{owner.record.regions.get(region, 0.0):.3f}"
+        note = "owner is gone" if owner is None else "owner drains" if owner.record.draining else ""
+        table.add_row(str(region), entry.record.owner, str(entry.record.epoch), load, note)
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table, markup=False)
+
+
+async def move_region(store: Store, region: int, to: str) -> None:
+    """Have a region moved to a shard. Raises NotDone."""
+    book = await _book(store)
+    if region not in book.regions:
+        raise NotDone(f"there is no region {region}; `isthmus region list` names them")
+    if to not in {member.name for member in book.shards()}:
+        raise NotDone(f"there is no shard {to!r}; there are {', '.join(m.name for m in book.shards()) or 'none'}")
+    lease = await store.grant(WISH_S)
+    await store.transact(Transaction((), (Put(ask_key(region), write(AskRecord(to)), lease.id),)))
+    try:
+        async with aclosing(_books(store)) as books:
+            async for book in books:
+                owner = book.owner(region)
+                if owner is not None and owner.name == to:
+                    sys.stdout.write(f"region {region} is at {to}, epoch {book.regions[region].record.epoch}\n")
+                    return
+    finally:
+        await store.revoke(lease)
+
+
+async def drain(store: Store, name: str) -> None:
+    """Have a member move away what it has, and end. Raises NotDone."""
+    book = await _book(store)
+    member = book.members.get(name)
+    if member is None:
+        raise NotDone(f"there is no member {name!r}; there are {', '.join(sorted(book.members)) or 'none'}")
+    same = RevisionIs(member_key(name), member.revision)
+    told = await store.transact(Transaction((same,), (Put(drain_key(name), b"", member.lease),)))
+    if not told.ok:
+        raise NotDone(f"{name} has just changed: try again")
+    async with aclosing(_books(store)) as books:
+        async for book in books:
+            if not book.is_alive(name, member.lease):
+                sys.stdout.write(f"{name} has drained and ended\n")
+                return
+
+
+async def release(store: Store, name: str) -> None:
+    """Call all ended lives of a member over whom nobody else can call over any more (docs/CLUSTER.md). Raises
+    NotDone."""
+    book = await _book(store)
+    lives = [(life, claim) for life, claim in book.claims.items() if life[0] == name and not book.is_alive(*life)]
+    if not lives:
+        raise NotDone(f"no ended life of {name!r} has a claim")
+    for (_, lease), claim in lives:
+        key = claim_key(name, lease)
+        await store.transact(Transaction((RevisionIs(key, claim.revision),), (Delete(key),)))
+    sys.stdout.write(f"{name}: {len(lives)} claims removed; its regions go to others now\n")
