@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +29,7 @@ from server.http.guard import Guard
 from server.metrics import Metrics
 from server.session.identity import Authenticate
 from server.session.jwks import JwksKeeper
+from server.session.tickets import Tickets
 from server.session.tokens import GuestIssuer, TokenRules, TokenVerifier, authenticator
 from server.transport.accept import Acceptor
 from server.transport.carriers import Carriers
@@ -45,8 +47,11 @@ class Front:
         self._runner: web.AppRunner | None = None
 
     @classmethod
-    async def prepare(cls, config: Config, facts: GatewayFacts, place: Place | None) -> "Front":
-        """Sockets, keys and the gateway's core, before anything listens. Raises OSError, JwksUnavailable."""
+    async def prepare(
+        cls, config: Config, facts: GatewayFacts, place: Place | None, cluster_key: bytes | None = None
+    ) -> "Front":
+        """Sockets, keys and the gateway's core, before anything listens. With ``cluster_key`` sessions of other
+        gateways go on here, and their guests are let in. Raises OSError, JwksUnavailable."""
         capacity = config.limits.sessions_max + 64  # so that a full world can still say so
         raise_nofile(capacity)
         carriers = Carriers(
@@ -58,16 +63,20 @@ class Front:
                 connections_per_address=_per_address(config, capacity),
             )
         )
-        authenticate, guests, keys = await _identity(config)
-        gateway = make_gateway(config, facts, authenticate, secrets.token_bytes, capacity)
+        authenticate, guests, keys = await _identity(config, cluster_key)
+        draw = secrets.token_bytes
+        tickets = Tickets.alone(draw) if cluster_key is None else Tickets.of_cluster(cluster_key, draw, time.time)
+        gateway = make_gateway(config, facts, authenticate, draw, capacity, tickets)
         metrics = Metrics()
         metrics.build_info.labels(installed_version("isthmus"), "1").set(1)
         return cls(config, Clients(gateway, carriers, metrics, keys), guests, place)
 
-    async def open(self, running: Running, ready: Callable[[], bool]) -> str:
-        """Listen; returns the page's address. Raises OSError."""
+    async def open(
+        self, running: Running, ready: Callable[[], bool], fellows: Callable[[], frozenset[str]] = frozenset
+    ) -> str:
+        """Listen; returns the page's address. ``fellows``: origins of the cluster's gateways. Raises OSError."""
         config = self.config
-        guard = Guard.of(config.gateway.allowed_hosts, config.gateway.allowed_origins)
+        guard = replace(Guard.of(config.gateway.allowed_hosts, config.gateway.allowed_origins), fellows=fellows)
         acceptor = Acceptor(self.clients.carriers, guard)
         services = Services(
             ready=ready,
@@ -87,7 +96,7 @@ class Front:
         address = self._runner.addresses[0]
         scheme = "http" if config.gateway.tls_cert_path is None else "https"
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{scheme}://{host}:{address[1]}/"
+        return config.gateway.public_url or f"{scheme}://{host}:{address[1]}/"
 
     def announce(self, url: str) -> None:
         """Tell whoever started the process where the page is."""
@@ -105,10 +114,12 @@ def _per_address(config: Config, capacity: int) -> int:
     return capacity if config.gateway.mode == "development" else config.limits.connections_per_address_max
 
 
-async def _identity(config: Config) -> tuple[Authenticate, GuestIssuer | None, JwksKeeper | None]:
+async def _identity(
+    config: Config, cluster_key: bytes | None
+) -> tuple[Authenticate, GuestIssuer | None, JwksKeeper | None]:
     """Who is let in: guests in development; in production those with a token of the configured issuer."""
     if config.gateway.mode == "development":
-        guests = GuestIssuer(config.world.name, time.time, secrets.token_bytes)
+        guests = GuestIssuer(config.world.name, time.time, secrets.token_bytes, cluster_key)
         return authenticator([guests.verifier], time.time), guests, None
     rules = TokenRules(issuer=config.auth.issuer or "", audience=config.auth.audience or "")
     verifier = TokenVerifier(rules, KeySet([]))  # nobody gets in until they are loaded

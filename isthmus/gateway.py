@@ -17,14 +17,14 @@ from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
 from isthmus.config import Config
 from isthmus.fleet.host import Host, ProcessCore, Turn
-from isthmus.fleet.setup import layout_of, member_name, world_record
+from isthmus.fleet.setup import cluster_key, layout_of, member_name, world_record
 from isthmus.front import Front
 from isthmus.logging import configure
 from isthmus.member import be_member, run
 from isthmus.node import RECENT_TICKS
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
-from server.process import GatewayProcess
+from server.process import MOVE_WITHIN_MS, GatewayProcess
 from server.session.admission import Headroom
 from shard.ticker import Ticker
 
@@ -47,10 +47,11 @@ class GatewayRun:
         self._tick_s = 1.0 / ticker.rate_hz
         self._headroom = Headroom(self._tick_s, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
         self._begun_s = 0.0
+        self._drained_s = 0.0
         self._heard = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         process.on_heard = self._heard.set
-        self.turn = Turn(before=self._before, after=self._after)
+        self.turn = Turn(self._before, self._after, drained=self._drained, on_drain=self._drain)
 
     @property
     def tick(self) -> int:
@@ -70,6 +71,14 @@ class GatewayRun:
             owner = book.owner(region)
             found.append({"region": region, "epoch": epoch, "owner": None if owner is None else owner.name})
         return found
+
+    def _drain(self) -> None:
+        self.draining = True
+        moving = self.process.drain(time.monotonic())
+        self._drained_s = time.monotonic() + (MOVE_WITHIN_MS / 1000 if moving else 0.0)
+
+    def _drained(self) -> bool:
+        return time.monotonic() >= self._drained_s or not len(self.clients.gateway.sessions.live_conns)
 
     def _before(self, far_slack: float) -> None:
         self._begun_s = time.monotonic()
@@ -124,14 +133,14 @@ async def _gateway(config: Config) -> None:
     name = member_name(config, GATEWAY)
     # Drawn: a region tells the lives of a gateway apart by this number.
     facts = make_facts(config, place, installed_version("isthmus"), 1 + secrets.randbits(48), layout)
-    front = await Front.prepare(config, facts, place)
+    front = await Front.prepare(config, facts, place, cluster_key(config))
     gateway = front.clients.gateway
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         host.lead_s = LEAD_S
         process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway)
         gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
-        url = await front.open(gateway_run, gateway_run.ready)
+        url = await front.open(gateway_run, gateway_run.ready, process.origins)
         process.member.report(0.0, {}, 0, url)
         front.clients.start()
         front.announce(url)

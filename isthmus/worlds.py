@@ -18,6 +18,7 @@ from server.core.gateway import GatewayCore, GatewayFacts
 from server.core.views import ViewRules
 from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
+from server.session.tickets import Tickets
 from shard.behaviours.api import Script
 from shard.config import ShardConfig
 from shard.core import ShardCore
@@ -154,7 +155,12 @@ def assemble(config: Config, version: str) -> Assembly:
 
 
 def make_gateway(
-    config: Config, facts: GatewayFacts, authenticate: Authenticate, random_bytes: Callable[[int], bytes], capacity: int
+    config: Config,
+    facts: GatewayFacts,
+    authenticate: Authenticate,
+    random_bytes: Callable[[int], bytes],
+    capacity: int,
+    tickets: Tickets | None = None,
 ) -> GatewayCore:
     """The gateway's core with the limits that ``config`` sets."""
     rules = ViewRules(
@@ -173,4 +179,4 @@ def make_gateway(
         chat_burst=config.limits.chat_burst,
         name_chars_max=config.limits.name_length_max,
     )
-    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes)
+    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets)

@@ -10,7 +10,8 @@ NAME_CHARS_MAX = 32
 """Fits a name tag; longer names are refused, not cut, so that nobody is called by half a name."""
 CHAT_CHARS_MAX = 500
 AGENT_CHARS_MAX = 64
-RESUME_BYTES_MAX = 64
+RESUME_BYTES_MAX = 768
+"""A ticket holds the whole session, sealed: identity, name, body. What does not fit is opened by one gateway alone."""
 FRAME_BYTES_MAX = 16_384
 """One stream's messages of one tick. A joining client gets its surroundings in several frames of this size."""
 NUMBERS_MAX = 1024
@@ -20,6 +21,6 @@ BLOB_BYTES_MAX = 1024
 SERVER_MESSAGE_BYTES_MAX = 1 << 20
 """What a client accepts from a server: a FRAME, or a WELCOME with a large schema."""
 
-assert TOKEN_BYTES_MAX < MESSAGE_BYTES_MAX
+assert TOKEN_BYTES_MAX + RESUME_BYTES_MAX + NAME_CHARS_MAX * 4 + AGENT_CHARS_MAX < MESSAGE_BYTES_MAX
 assert CHAT_CHARS_MAX * 4 < MESSAGE_BYTES_MAX
 assert BLOB_BYTES_MAX * 4 <= FRAME_BYTES_MAX

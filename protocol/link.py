@@ -140,7 +140,8 @@ class Upward(_Columns):
     ``heard_seq``: newest RegionDelta applied (0: none), so that a subscriber who falls behind shows.
     ``subscribe``: begin anew with a snapshot; ``unsubscribe``: send no more.
 
-    ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one.
+    ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one;
+    kind 0: its old one if the region has it, and else do nothing.
     ``detach``: [session, generation, remove the body?, body id or 0 (whichever the session has)]. ``input_*``: commands
     in arrival order; several for one row are in order of their seq (the last command's ``seq`` is that of the row's
     newest).

@@ -14,6 +14,7 @@ from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import MemberCore
 from cluster.out import Out
+from cluster.plan import gateway_for
 from cluster.records import MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import WatchItem
@@ -25,6 +26,8 @@ from protocol.link import RegionDelta
 from server.core.gateway import GatewayCore
 
 REPORT_TICKS = 20
+MOVE_WITHIN_MS = 10_000
+"""A client that has not opened its new connection by then is closed, and comes back by itself."""
 
 
 class GatewayProcess:
@@ -106,6 +109,35 @@ class GatewayProcess:
         self.due = {region for region in self.core.mirror.regions if book.owner(region) is not None}
         return out
 
+    # ------------------------------------------------------------------------------------------------------ draining
+    def drain(self, now_s: float) -> bool:
+        """Send all clients to other gateways, each to the one that mirrors its surroundings; False if there is none
+        to send them to."""
+        records = {
+            member.name: member.record
+            for member in self.member.book.gateways()
+            if member.name != self.name and not member.record.draining and member.record.url
+        }
+        if not records:
+            return False
+        sent: Counter[str] = Counter()
+
+        def url_of(conn: int) -> str:
+            views = self.core.views.state.views[conn]
+            region = int(self.layout.region_at(views["x"] / GRID_PER_M, views["z"] / GRID_PER_M))
+            crowd = {name: (record.sessions + sent[name], record.regions) for name, record in records.items()}
+            name = gateway_for(region, crowd, self.layout)
+            assert name is not None, "there are other gateways"
+            sent[name] += 1
+            return ws_url(records[name].url)
+
+        self.core.move_away(url_of, MOVE_WITHIN_MS, now_s)
+        return True
+
+    def origins(self) -> frozenset[str]:
+        """Whose pages may connect here, too: those that the cluster's other gateways served."""
+        return frozenset(m.record.url.rstrip("/").lower() for m in self.member.book.gateways() if m.record.url)
+
     def _sessions_by_region(self) -> dict[int, float]:
         views = self.core.views.state.views[self.core.sessions.live_conns]
         regions = self.layout.region_at(views["x"] / GRID_PER_M, views["z"] / GRID_PER_M)
@@ -124,3 +156,8 @@ class GatewayProcess:
         self.member.failsafe_until_s = self.failsafe.until_s
         for tell in told:
             out.sends.append(Send(tell.member, Kind.FAILSAFE, 0, failsafe_words.encode(tell.word)))
+
+
+def ws_url(url: str) -> str:
+    """Where clients connect to the gateway whose page is at ``url`` (http or https)."""
+    return f"ws{url.removeprefix('http').rstrip('/')}/ws"

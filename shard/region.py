@@ -140,7 +140,9 @@ class RegionCore:
         self._begin("")
         subscribe = state.gateways.subscribe(fresh)
         faults, state.runner.faults = state.runner.faults, []
-        return RegionStep(delta, subscribe, faults, state.gateways.subscribed, told, state.lost)
+        # Who asked for a body is told of it, even if it does not mirror this region yet.
+        gateways = sorted({*state.gateways.subscribed, *(entry[5] for entry in delta.attached)})
+        return RegionStep(delta, subscribe, faults, gateways, told, state.lost)
 
     def _fresh(self, upward: Sequence[Upward]) -> list[Upward]:
         state = self.state

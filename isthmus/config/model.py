@@ -174,6 +174,13 @@ class Gateway:
         tuple[str, ...],
         _says("Names accepted in the Host header, without port. Empty: the loopback names and `host`."),
     ] = ()
+    public_url: Annotated[
+        str | None,
+        _says(
+            "Where clients reach this gateway, as `https://world.example`; others send theirs here when they drain. "
+            "Several behind one balancer all give its address. Absent: the address that it listens on."
+        ),
+    ] = None
     outbox_bytes: Annotated[
         int,
         Meta(

@@ -151,6 +151,14 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
                 f"{origin!r} is not an origin",
                 "write scheme and host only, as https://world.example (a port where it is not the usual one)",
             )
+    if gateway.public_url is not None:
+        parts = urlsplit(gateway.public_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+            yield problem(
+                "gateway.public_url",
+                f"{gateway.public_url!r} is not the address of a gateway",
+                "write scheme and host only, as https://world.example (a port where it is not the usual one)",
+            )
     if (gateway.tls_cert_path is None) != (gateway.tls_key_path is None):
         given, missing = ("tls_cert_path", "tls_key_path")[:: 1 if gateway.tls_cert_path else -1]
         yield problem(f"gateway.{given}", f"goes with gateway.{missing}", f"give gateway.{missing} too, or neither")

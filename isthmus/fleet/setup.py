@@ -73,6 +73,20 @@ def make_key(path: Path) -> None:
         key.write(os.urandom(KEY_BYTES_MIN))
 
 
+def cluster_key(config: Config) -> bytes | None:
+    """What all members of the cluster share, and nobody else has; None if only certificates are given. Raises
+    SetupError."""
+    if config.cluster.key_path is None:
+        return None
+    path = Path(config.folder) / config.cluster.key_path
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SetupError(f"cluster.key_path: others may read {path}: `chmod 600 {path}`")
+        return path.read_bytes()
+    except OSError as error:
+        raise SetupError(f"cluster.key_path: {error}") from error
+
+
 def links_config(config: Config) -> LinksConfig:
     """How links listen and prove themselves. Raises SetupError."""
     own, folder = config.cluster, Path(config.folder)
@@ -86,15 +100,13 @@ def links_config(config: Config) -> LinksConfig:
                 context.verify_mode = ssl.CERT_REQUIRED
                 contexts.append(context)
             return LinksConfig(listen=own.link_listen, tls_server=contexts[0], tls_client=contexts[1])
-        if own.key_path is None:
+        key = cluster_key(config)
+        if key is None:
             raise SetupError(
                 "cluster.key_path: links need the cluster's key or certificates. Make one key for all members: "
                 "`(umask 077; head -c 32 /dev/urandom > cluster.key)`"
             )
-        path = folder / own.key_path
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SetupError(f"cluster.key_path: others may read {path}: `chmod 600 {path}`")
-        return LinksConfig(listen=own.link_listen, key=path.read_bytes())
+        return LinksConfig(listen=own.link_listen, key=key)
     except (OSError, ValueError) as error:
         raise SetupError(f"links: {error}") from error
 

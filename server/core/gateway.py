@@ -35,10 +35,12 @@ from server.session.actions import (
     OpenView,
     Post,
     RefreshKeys,
+    ReleaseBody,
 )
 from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
 from server.session.sessions import Sessions
+from server.session.tickets import Tickets
 from server.session.world import WelcomeFacts
 
 CELLS_PER_RADIUS = 4
@@ -47,6 +49,8 @@ LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
 SEEK_S = 0.5
 """A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions."""
+FIND_S = 1.5
+"""A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile."""
 Conns = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 
@@ -148,12 +152,13 @@ class GatewayCore:
         limits: SessionLimits,
         authenticate: Authenticate,
         random_bytes: Callable[[int], bytes],
+        tickets: Tickets | None = None,
     ) -> None:
         self.facts_fixed = facts
         self.rules = rules
         self.mirror = Mirror(cell_units=round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS))
         self.views = Views(capacity, rules, 1000 / facts.rate_hz)
-        self.sessions = Sessions(capacity, limits, self, authenticate, random_bytes)
+        self.sessions = Sessions(capacity, limits, self, authenticate, random_bytes, tickets)
         self.tick_now = 0
         self.inputs = 0
         """INPUT messages taken, for metrics."""
@@ -171,6 +176,7 @@ class GatewayCore:
         """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
         self._unseen: set[int] = set()
         self._missing_s: dict[int, float] = {}
+        self._sought: dict[int, tuple[AttachBody, float]] = {}
         self._attaches = 0
         self._speaking = NOWHERE
         self._forged = np.zeros(capacity, np.int32)
@@ -261,6 +267,10 @@ class GatewayCore:
     def drain(self, text: str, now_s: float) -> None:
         """Everybody is told to come back: the process ends."""
         self._do(self.sessions.stopped(text, now_s), now_s)
+
+    def move_away(self, url_of: Callable[[int], str], within_ms: int, now_s: float) -> None:
+        """Everybody is sent to other gateways; ``url_of`` names one for each connection."""
+        self._do(self.sessions.drain(url_of, within_ms, now_s), now_s)
 
     def take_inbound(self, inbound: Inbound, now_s: float) -> None:
         """Everything that arrived, in the order in which it means something; columns are copied where they are kept."""
@@ -356,10 +366,13 @@ class GatewayCore:
         """A region says that a session's body is there: newly made, given again, or come over a border."""
         session, generation, entity, row, row_generation, gateway = entry
         conn = self._conn_of.get(session)
-        if gateway == self.facts_fixed.gateway and not self.sessions.knows(session):
+        if gateway != self.facts_fixed.gateway:
+            self._do(self.sessions.elsewhere(session, generation, now_s), now_s)
+        elif self.sessions.disowns(session, entity):
             # It left before it got the body, or the body crossed a border before it heard of that.
             self.regions.link(delta.region).detach.append([session, generation, True, entity])
         elif conn is None or self._body_of.get(conn) != entity:
+            self.regions.want(delta.region, now_s)  # one that was only asked whether it has the body, perhaps
             self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
         elif self.mirror.home_of(entity) == delta.region:
             self._body_region[conn], self._body_row[conn] = delta.region, row
@@ -393,15 +406,6 @@ class GatewayCore:
                 self._do(self.sessions.body_lost(self._session_of[conn], now_s), now_s)
                 break  # one at a time: what is iterated over has changed
 
-    def _region_for(self, body: int) -> int:
-        """Where a session's attach goes to: where its body is, or where newcomers begin."""
-        home = self.mirror.home_of(body) if body else NOWHERE
-        if home != NOWHERE:
-            return home
-        self._attaches += 1
-        regions = self.facts_fixed.spawn_regions
-        return regions[self._attaches % len(regions)]
-
     def _learn_schema(self, schema: dict[str, Any]) -> None:
         learned = schema_hash(schema)
         if learned == self._schema_hash:
@@ -426,6 +430,7 @@ class GatewayCore:
         """Mirror what views see, and no more."""
         if self.facts_fixed.layout is None:
             return
+        self._seek_on(self.facts_fixed.layout, now_s)
         self.regions.silence(now_s)
         if not self.ready:
             self.regions.want(self.facts_fixed.spawn_regions[0], now_s)
@@ -459,6 +464,10 @@ class GatewayCore:
                     self._detach(action, now_s)
                 case OpenView():
                     self._open(action)
+                case ReleaseBody():
+                    self._steers[action.conn] = False
+                    self._body_region[action.conn] = NOWHERE
+                    self.views.release_body(action.conn, self.mirror)
                 case CloseView():
                     conn = action.conn
                     self._steers[conn] = False
@@ -470,12 +479,41 @@ class GatewayCore:
                     self.views.close(conn, self.mirror)
 
     def _attach(self, ask: AttachBody, now_s: float) -> None:
-        body = ask.body or 0
-        region = self._region_for(body)
-        self._kept[ask.session] = region, body
+        """To the region where the body is; if nobody knows, all are asked. A new one begins where newcomers do."""
+        home = self.mirror.home_of(ask.body) if ask.body else NOWHERE
+        if ask.body and home == NOWHERE and self.facts_fixed.layout is not None:
+            self._sought[ask.session] = ask, now_s + FIND_S
+            self._kept[ask.session] = self.facts_fixed.spawn_regions[0], ask.body
+            self._seek(ask, self.facts_fixed.layout)
+        else:
+            self._ask_body(ask, self._spawn_region() if home == NOWHERE else home, now_s)
+
+    def _ask_body(self, ask: AttachBody, region: int, now_s: float) -> None:
+        self._kept[ask.session] = region, ask.body or 0
         self.regions.want(region, now_s)
-        entry = [ask.session, ask.generation, ask.name, ask.kind, ask.profile, body]
+        entry = [ask.session, ask.generation, ask.name, ask.kind, ask.profile, ask.body or 0]
         self.regions.link(region).attach.append(entry)
+
+    def _seek(self, ask: AttachBody, layout: Layout) -> None:
+        """Whichever region has the body shall give it; none is to make another one, so they are told no kind."""
+        for region in layout.all():
+            entry = [ask.session, ask.generation, ask.name, 0, ask.profile, ask.body]
+            self.regions.link(region).attach.append(entry)
+
+    def _seek_on(self, layout: Layout, now_s: float) -> None:
+        for session, (ask, until_s) in list(self._sought.items()):
+            if not self.sessions.awaits(session, ask.generation):
+                del self._sought[session]
+            elif now_s < until_s:
+                self._seek(ask, layout)
+            else:
+                del self._sought[session]
+                self._ask_body(ask, self._spawn_region(), now_s)
+
+    def _spawn_region(self) -> int:
+        self._attaches += 1
+        regions = self.facts_fixed.spawn_regions
+        return regions[self._attaches % len(regions)]
 
     def _detach(self, detach: DetachBody, now_s: float) -> None:
         """To the region where the body is; if nobody knows, to the one that was asked for it."""

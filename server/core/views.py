@@ -120,13 +120,16 @@ class Views:
         view["body_serial"] = mirror.hot["serial"][row]
         mirror.view_of[row] = conn
 
-    def close(self, conn: int, mirror: Mirror) -> None:
-        """The view ends."""
-        view = self.state.views[conn]
-        body = int(view["body"])
+    def release_body(self, conn: int, mirror: Mirror) -> None:
+        """The view goes on following its body, without being told what that body's commands came to."""
+        body = int(self.state.views[conn]["body"])
         if body >= 0 and mirror.view_of[body] == conn:
             mirror.view_of[body] = -1
-        view["active"] = 0
+
+    def close(self, conn: int, mirror: Mirror) -> None:
+        """The view ends."""
+        self.release_body(conn, mirror)
+        self.state.views[conn]["active"] = 0
         while self.high and not self.state.views[self.high - 1]["active"]:
             self.high -= 1
 

@@ -6,7 +6,7 @@ development too. Not responsible for: tokens (``server.session``).
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ class Guard:
     hosts: frozenset[str] = LOOPBACK_HOSTS
     origins: frozenset[str] = frozenset()
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    fellows: Callable[[], frozenset[str]] = frozenset
+    """Origins of the other gateways of this cluster, as they are now: their pages are ours."""
 
     @classmethod
     def of(cls, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Iterable[str] = ()) -> "Guard":
@@ -61,7 +63,7 @@ class Guard:
         names."""
         if origin is None:
             return True
-        if origin.lower() in self.origins:
+        if origin.lower() in self.origins or origin.lower() in self.fellows():
             return True
         try:
             parts = urlsplit(origin)

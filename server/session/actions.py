@@ -77,8 +77,15 @@ class CloseView:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseBody:
+    """The view of ``conn`` goes on without a say over its body: that is another gateway's by now."""
+
+    conn: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshKeys:
     """A token named an unknown key: fetch the key set anew, then call ``keys_refreshed`` whatever came of it."""
 
 
-Action = Post | CloseConn | AttachBody | DetachBody | OpenView | CloseView | RefreshKeys
+Action = Post | CloseConn | AttachBody | DetachBody | OpenView | CloseView | ReleaseBody | RefreshKeys

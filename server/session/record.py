@@ -36,10 +36,13 @@ class Session:
     voice: Voice
     generation: int = 0
     body: int | None = None
+    lost: bool = False
+    """The body ended with its region: the next one is a new one."""
     present: bool = False
     ticket_hash: bytes = b""
     came: str = "new"
-    """How its latest connection came: new; resumed, after the older one had broken; or replaced, while it stood."""
+    """How its latest connection came: new; resumed, after the older one had broken; replaced, while it stood; or
+    moved, from another gateway."""
 
     @property
     def key(self) -> tuple[str, str, bool]:

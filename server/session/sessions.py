@@ -16,7 +16,7 @@ Not responsible for: INPUT and ACK (the gateway's core parses them in batches; i
 sockets, tokens' syntax.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 import numpy as np
@@ -46,6 +46,7 @@ from server.session.actions import (
     OpenView,
     Post,
     RefreshKeys,
+    ReleaseBody,
 )
 from server.session.addresses import Addresses
 from server.session.chat import ChatRefused, Floor, Voice
@@ -56,9 +57,12 @@ from server.session.presence import PresenceBook
 from server.session.record import DEVICE, OBSERVER, Session, key_of
 from server.session.register import Register
 from server.session.states import State, Stimulus, after
+from server.session.tickets import Ticket, Tickets, after_other_gateway
 from server.session.world import World, welcome
 
-RESUME_BYTES = 32
+SWITCH_S = 1.0
+"""So long a client that was told to move may go on looking after its new gateway has its body: it closes the old link
+itself when it has switched."""
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
 """Oldest and newest version served."""
 
@@ -73,6 +77,7 @@ class Sessions:
         world: World,
         authenticate: Authenticate,
         random_bytes: Callable[[int], bytes],
+        tickets: Tickets | None = None,
     ) -> None:
         self.capacity = capacity
         self.limits = limits
@@ -85,6 +90,7 @@ class Sessions:
         self._world = world
         self._authenticate = authenticate
         self._random_bytes = random_bytes
+        self._tickets = Tickets.alone(random_bytes) if tickets is None else tickets
         # Ids start at random so that a restarted gateway's cannot be taken for old ones; below 2^53 for JavaScript's
         # sake.
         self._next_id = 1 + int.from_bytes(random_bytes(6), "big")
@@ -95,6 +101,7 @@ class Sessions:
         self._queue: dict[int, Session] = {}
         self._attaching: dict[int, float] = {}
         self._grace: dict[int, float] = {}
+        self._switching: dict[int, float] = {}
         self._register = Register(capacity)
         self._addresses = Addresses(limits.connections_per_address_max)
         self._names = NameBook(limits.name_chars_max, limits.names_reserved, random_bytes)
@@ -103,7 +110,9 @@ class Sessions:
         )
         self._presence_due_s = 0.0
         self._floor = Floor(limits)
-        self._drain: tuple[str, float] | None = None
+        self._drained_s = np.inf
+        self._url_of: Callable[[int], str] = lambda conn: ""
+        self._to_move: deque[int] = deque()
 
     # ------------------------------------------------------------------------------------------------------- figures
     @property
@@ -115,6 +124,11 @@ class Sessions:
     def live_conns(self) -> Conns:
         """int32[n], ascending: connections of live sessions. Not to be written to."""
         return self._register.live_conns
+
+    @property
+    def draining(self) -> bool:
+        """Whether clients are sent to other gateways."""
+        return self._drained_s < np.inf
 
     def count(self) -> dict[State, int]:
         """Sessions by state, for metrics (GREETING: connections)."""
@@ -134,9 +148,10 @@ class Sessions:
         session = self._register.by_conn.get(conn)
         return State.ENDED if session is None else session.state
 
-    def knows(self, session: int) -> bool:
-        """Whether a session has begun here and not ended."""
-        return session in self._register.by_id
+    def disowns(self, session: int, body: int) -> bool:
+        """Whether a body that was given to a session of this gateway is not wanted: it has ended, or has another."""
+        entry = self._register.by_id.get(session)
+        return entry is None or (entry.state is State.LIVE and entry.body != body)
 
     def awaits(self, session: int, generation: int) -> bool:
         """Whether a session still waits for the body that it asked for under ``generation``."""
@@ -219,7 +234,23 @@ class Sessions:
         entry = self._register.by_id.get(session)
         if entry is not None and entry.state is State.LIVE and entry.conn is not None:
             text = "this part of the world broke down; you begin anew"
+            entry.lost = True
             self._violated(entry.conn, "body_lost", Close.GOING_AWAY, text, now_s)
+        return self._take()
+
+    def elsewhere(self, session: int, generation: int, now_s: float) -> list[Action]:
+        """Another gateway has the body by now, under ``generation``: the session goes on there."""
+        entry = self._register.by_id.get(session)
+        if entry is None or entry.generation >= generation or session in self._switching:
+            return []
+        conn = entry.conn
+        if conn is not None and entry.state is State.LIVE and self.draining:
+            self._switching[session] = now_s + SWITCH_S
+            self._out.append(ReleaseBody(conn))
+        else:
+            self._end(entry, Stimulus.DISMISSED)
+            if conn is not None:
+                self._close(conn, Close.REPLACED, "replaced", "you went on at another gateway")
         return self._take()
 
     def shard_event(self, session: int | None, entity: int | None, name: str, payload: object) -> list[Action]:
@@ -240,16 +271,23 @@ class Sessions:
             self._greeted(conn, hello, now_s, retried=True)
         return self._take()
 
-    def drain(self, url: str, ticket: Callable[[int], bytes], within_ms: int, now_s: float) -> list[Action]:
-        """Send everybody to the gateway at ``url``; ``ticket`` maps a session id to its ticket there.
+    def drain(self, url_of: Callable[[int], str], within_ms: int, now_s: float) -> list[Action]:
+        """Send everybody to other gateways; ``url_of`` names one for each connection.
 
-        New sessions are refused from now on; who is still here after ``within_ms`` is closed with 4001.
+        They are told as many at a time as may join in a tick. New sessions are refused from now on; who is still here
+        after ``within_ms`` is closed with 4001.
         """
-        self._drain = (url, now_s + within_ms / 1000)
-        for conn in self.live_conns.tolist():
-            session = self._register.by_conn[conn]
-            self._tell(session, Move(url, ticket(session.id), within_ms))
+        self._drained_s, self._url_of = now_s + within_ms / 1000, url_of
+        self._to_move = deque(self._register.by_conn[conn].id for conn in self.live_conns.tolist())
+        self._move_some(now_s)
         return self._take()
+
+    def _move_some(self, now_s: float) -> None:
+        for _ in range(min(self.limits.joins_per_tick, len(self._to_move))):
+            session = self._register.by_id.get(self._to_move.popleft())
+            if session is not None and session.conn is not None and session.state is State.LIVE:
+                within_ms = max(0, round((self._drained_s - now_s) * 1000))
+                self._tell(session, Move(self._url_of(session.conn), self._seal(session), within_ms))
 
     def stopped(self, text: str, now_s: float) -> list[Action]:
         """The gateway ends: all connections are closed with 4000. Bodies keep their grace at the shard's discretion."""
@@ -271,6 +309,11 @@ class Sessions:
             self._close(conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
         while (session_id := _expired(self._grace, now_s)) is not None:
             self._end(self._register.by_id[session_id], Stimulus.EXPIRED)
+        while (session_id := _expired(self._switching, now_s)) is not None:
+            conn = self._register.by_id[session_id].conn
+            self._end(self._register.by_id[session_id], Stimulus.DISMISSED)
+            assert conn is not None, "a session without a connection does not switch"
+            self._close(conn, Close.MOVED, "moved", "you went on at another gateway")
         for conn in self._register.silent_since(now_s - limits.heartbeat_timeout_s, heard_s):
             text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
             self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
@@ -281,8 +324,9 @@ class Sessions:
             news = self._presence.batch()
             if news is not None:
                 self._post(self.live_conns, news)
-        if self._drain is not None and now_s >= self._drain[1]:
-            self._close_all(Close.MOVED, "moved", f"this gateway is drained; go on at {self._drain[0]}", now_s)
+        self._move_some(now_s)
+        if now_s >= self._drained_s:
+            self._close_all(Close.MOVED, "moved", "this gateway is drained; go on at another one", now_s)
         return self._take()
 
     # ------------------------------------------------------------------------------------------------------- joining
@@ -291,12 +335,16 @@ class Sessions:
             text = f"this server speaks versions {VERSIONS[0]} to {VERSIONS[1]} of the protocol"
             self._close(conn, Close.VERSION, "version", text)
             return
-        if self._drain is not None:
+        if self.draining:
             self._close(conn, Close.FULL, "draining", "this gateway is being drained")
             return
         held = self._register.of_ticket(hello.resume)
         if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
             self._take_over(held, conn, hello, now_s)
+            return
+        ticket = self._tickets.open(hello.resume) if hello.resume else None
+        if ticket is not None and (ticket.profile == OBSERVER) == (hello.profile == OBSERVER):
+            self._adopt(ticket, conn, hello, now_s)
             return
         try:
             identity = self._authenticate(hello.token)
@@ -338,20 +386,49 @@ class Sessions:
         except NameRefused as refusal:
             self._close(conn, Close.NAME, refusal.reason, str(refusal))
             return
+        session = self._begin(self._next_id, identity, name, conn, hello, now_s)
+        self._next_id += 1
+        self._queue[session.id] = session
+
+    def _adopt(self, ticket: Ticket, conn: int, hello: Hello, now_s: float) -> None:
+        """A session of another gateway goes on here, with its body."""
+        generation = after_other_gateway(ticket.generation)
+        held = self._register.by_id.get(ticket.session)
+        held = held or self._register.of_key(key_of(ticket.identity, hello.profile))
+        if held is not None:
+            if held.id == ticket.session:
+                held.generation = max(held.generation, generation)
+            self._take_over(held, conn, hello, now_s)
+            return
+        if len(self._register.by_id) >= self.limits.sessions_max:
+            self._close(conn, Close.FULL, "full", "the world is full")
+            return
+        try:
+            name = self._names.take(ticket.name, suffix=True)
+        except NameRefused as refusal:
+            self._close(conn, Close.NAME, refusal.reason, str(refusal))
+            return
+        session = self._begin(ticket.session, ticket.identity, name, conn, hello, now_s)
+        session.came = "moved"
+        session.generation = generation
+        if ticket.body is not None:
+            self._register.embody(session, ticket.body)
+        self._attach(session, Stimulus.PACED, now_s)
+
+    def _begin(self, number: int, identity: Identity, name: str, conn: int, hello: Hello, now_s: float) -> Session:
         del self._greeting[conn]
         session = Session(
-            id=self._next_id,
+            id=number,
             identity=identity,
             name=name,
             profile=hello.profile,
             state=after(State.GREETING, Stimulus.ACCEPTED),
             conn=None,
             schema_hash=hello.schema_hash,
-            voice=Voice(limits, now_s),
+            voice=Voice(self.limits, now_s),
         )
-        self._next_id += 1
         self._register.add(session, conn)
-        self._queue[session.id] = session
+        return session
 
     def _take_over(self, session: Session, conn: int, hello: Hello, now_s: float) -> None:
         """``conn`` has proved to be ``session``: it goes on there, and the older connection is closed."""
@@ -380,11 +457,13 @@ class Sessions:
             self._welcome(session, None, -1, 0, now_s)
         else:
             kind = self._world.body_kind(session.profile)
-            ask = AttachBody(session.id, session.generation, session.name, kind, session.profile, session.body)
+            body = None if session.lost else session.body
+            ask = AttachBody(session.id, session.generation, session.name, kind, session.profile, body)
             self._out.append(ask)
 
     def _welcome(self, session: Session, body: int | None, row: int, row_generation: int, now_s: float) -> None:
         session.state = after(session.state, Stimulus.ATTACHED)
+        session.lost = False
         conn = session.conn
         assert conn is not None, "an attaching session has a connection"
         self.joins[session.came] += 1
@@ -395,12 +474,18 @@ class Sessions:
             session.present = True
             self._presence.joined(body, session.name)
         self._register.go_live(conn, now_s)
-        ticket = self._random_bytes(RESUME_BYTES)
+        if self.draining:
+            self._to_move.append(session.id)
+        ticket = self._seal(session)
         self._register.give_ticket(session, ticket)
         facts = self._world.facts(conn, session.profile)
         self._tell(session, welcome(facts, VERSIONS[1], session, ticket))
         self._out.append(OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile))
         self._tell(session, self._presence.newcomer())
+
+    def _seal(self, session: Session) -> bytes:
+        s = session
+        return self._tickets.seal(Ticket(s.id, s.generation, s.identity, s.name, s.profile, s.body))
 
     def _own_body(self, session: Session, body: int) -> None:
         if session.body is not None and session.body != body:
@@ -424,7 +509,8 @@ class Sessions:
 
     def _drop(self, session: Session, now_s: float) -> None:
         """The connection is gone: the body stays for the grace, if there is anything to come back to."""
-        if session.generation == 0 or (session.state is State.ATTACHING and session.body is None):
+        nothing = session.generation == 0 or (session.state is State.ATTACHING and session.body is None)
+        if nothing or session.id in self._switching:
             self._end(session, Stimulus.DISMISSED)
             return
         self._leave_conn(session)
@@ -440,6 +526,7 @@ class Sessions:
         self._queue.pop(session.id, None)
         self._attaching.pop(session.id, None)
         self._grace.pop(session.id, None)
+        self._switching.pop(session.id, None)
         self._register.remove(session)
         self._names.release(session.name)
         if session.body is not None and session.present:

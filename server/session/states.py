@@ -64,6 +64,7 @@ TRANSITIONS: Final[dict[tuple[State, Stimulus], State]] = {
     (State.LIVE, Stimulus.DISMISSED): State.ENDED,
     (State.DETACHED, Stimulus.TAKEN_OVER): State.ATTACHING,
     (State.DETACHED, Stimulus.EXPIRED): State.ENDED,
+    (State.DETACHED, Stimulus.DISMISSED): State.ENDED,
 }
 
 

@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet, OKPKey
@@ -31,6 +34,8 @@ ROLES_MAX: Final = 32
 GUEST_ISSUER: Final = "isthmus:guest"
 GUEST_LIFETIME_S: Final = 3600
 _GUEST_ALGORITHM: Final = "EdDSA"
+_GUEST_KEY_BYTES: Final = 32
+_GUEST_CONTEXT: Final = b"isthmus guest tokens 1"
 
 
 class _Algorithms(JWSRegistry):
@@ -144,14 +149,26 @@ def key_set(document: object) -> KeySet:
 
 
 class GuestIssuer:
-    """Guest tokens of development mode, signed by a key that lives as long as the process.
+    """Guest tokens of development mode, signed by a key that lives as long as the process, or with ``cluster_key`` by
+    one that all gateways derive from it by HKDF (RFC 5869).
 
     Production has no instance of this class, so no guest token is ever accepted there.
     ``unix_s``: the wall clock; ``random_bytes``: for subjects.
     """
 
-    def __init__(self, audience: str, unix_s: Callable[[], float], random_bytes: Callable[[int], bytes]) -> None:
-        self._key = OKPKey.generate_key("Ed25519", {"kid": f"guest-{random_bytes(8).hex()}", "use": "sig"})
+    def __init__(
+        self,
+        audience: str,
+        unix_s: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        cluster_key: bytes | None = None,
+    ) -> None:
+        secret = random_bytes(_GUEST_KEY_BYTES)
+        if cluster_key is not None:
+            secret = HKDF(SHA256(), _GUEST_KEY_BYTES, salt=None, info=_GUEST_CONTEXT).derive(cluster_key)
+        key = Ed25519PrivateKey.from_private_bytes(secret)
+        kid = f"guest-{key.public_key().public_bytes_raw()[:8].hex()}"
+        self._key = OKPKey.import_key(key, {"kid": kid, "use": "sig"})
         self._unix_s = unix_s
         self._random_bytes = random_bytes
         self._rules = TokenRules(GUEST_ISSUER, audience, (_GUEST_ALGORITHM,), guest=True)

@@ -72,8 +72,8 @@ def _attach(
     body: int,
     gateway: int,
 ) -> None:
-    """Give a session its old body, or a new one at the next spawn point. A body that is across a border gets the
-    session there."""
+    """Give a session its old body, or a new one at the next spawn point (with ``kind`` 0 nothing but the old one). A
+    body that is across a border gets the session there."""
     table = state.table
     columns = table.columns
     if away := _elsewhere(state, session, body):
@@ -88,11 +88,14 @@ def _attach(
     if row >= 0:
         if columns["o.generation"][row] > generation:
             return
-        if columns["o.generation"][row] == generation and columns["o.session"][row] == session:
+        same = columns["o.generation"][row] == generation and columns["o.session"][row] == session
+        if same and columns["o.gateway"][row] == gateway:
             if columns["o.attached"][row]:
                 state.told_attached(row)  # said once more: what it queued meanwhile stays
             return
         state.row_of_session.pop(int(columns["o.session"][row]), None)
+    elif kind == 0:
+        return
     else:
         made = _spawn(state, name, kind)
         if isinstance(made, str):

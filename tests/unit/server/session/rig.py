@@ -14,6 +14,7 @@ from server.session.actions import Action, AttachBody, CloseConn, Conns, Post
 from server.session.identity import Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
 from server.session.sessions import Sessions
+from server.session.tickets import Tickets
 from server.session.world import WelcomeFacts
 
 A = TypeVar("A", bound=Action)
@@ -70,12 +71,14 @@ class Rig:
     """Sessions with a clock that the test turns. Tokens: ``guest:SUBJECT``, ``user:SUBJECT`` or ``user:SUBJECT:NAME``.
     Sessions with a clock that the test turns. Tokens: ``guest:SUBJECT``, ``user:SUBJECT`` or ``user:SUBJECT:NAME``."""
 
-    def __init__(self, limits: SessionLimits | None = None, capacity: int = CAPACITY) -> None:
+    def __init__(self, limits: SessionLimits | None = None, capacity: int = CAPACITY, seed: int = 1) -> None:
         self.world = PlainWorld()
         self.keys_known = True
         self.limits = SessionLimits() if limits is None else limits
-        self.sessions = Sessions(capacity, self.limits, self.world, self.authenticate, seeded())
         self.now_s = 100.0
+        draw = seeded(seed)
+        self.tickets = Tickets.of_cluster(b"k" * 32, draw, lambda: self.now_s)
+        self.sessions = Sessions(capacity, self.limits, self.world, self.authenticate, draw, self.tickets)
         self.heard_s = np.zeros(capacity, np.float64)
         self.next_body = 1000
 

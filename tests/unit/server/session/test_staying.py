@@ -140,9 +140,10 @@ def test_drain_sends_everybody_elsewhere_with_tickets_of_their_own() -> None:
     rig = Rig()
     rig.join(0)
     rig.join(1)
-    actions = rig.sessions.drain("wss://b.example/ws", lambda session: session.to_bytes(8, "big"), 2000, rig.now_s)
+    actions = rig.sessions.drain(lambda conn: f"wss://{conn}.example/ws", 2000, rig.now_s)
     moves = messages(actions, Move)
     assert len({move.ticket for move in moves}) == 2
+    assert [move.url for move in moves] == ["wss://0.example/ws", "wss://1.example/ws"]
     rig.connect(2)
     assert closed(rig.hello(2, "guest:c")) == {2: Close.FULL}
     rig.sessions.said(0, Bye(), rig.now_s)

@@ -1,0 +1,149 @@
+"""Resume tickets that other gateways open, and sessions that go on there."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.codes import Close
+from protocol.limits import RESUME_BYTES_MAX
+from protocol.messages import Bye, Move, Welcome
+from server.session.actions import AttachBody, DetachBody, ReleaseBody
+from server.session.identity import Identity
+from server.session.states import State
+from server.session.tickets import LIFETIME_S, Ticket, Tickets, after_other_gateway
+from tests.unit.server.session.rig import Rig, closed, messages, of, seeded
+
+TICKET = Ticket(7 << 40, 3, Identity("test", "ann", None, frozenset({"b", "a"})), "Ann", "person", 1000)
+
+
+def pair() -> tuple[Rig, Rig]:
+    return Rig(seed=1), Rig(seed=2)
+
+
+def tickets(seed: int, now_s: float = 100.0, key: bytes = b"k" * 32) -> Tickets:
+    return Tickets.of_cluster(key, seeded(seed), lambda: now_s)
+
+
+def test_another_gateway_opens_what_was_sealed_and_nobody_else_does() -> None:
+    sealed = tickets(1).seal(TICKET)
+    assert tickets(2).open(sealed) == TICKET
+    assert tickets(1).open(sealed) is None, "a gateway knows its own sessions without it"
+    assert tickets(2, key=b"other").open(sealed) is None
+    assert tickets(2, 100.0 + LIFETIME_S - 1).open(sealed) is not None
+    assert tickets(2, 101.0 + LIFETIME_S).open(sealed) is None
+
+
+@given(st.binary(max_size=200), st.integers(0, 10_000), st.integers(1, 255))
+def test_what_was_not_sealed_is_never_opened(data: bytes, at: int, flip: int) -> None:
+    assert tickets(2).open(data) is None
+    sealed = bytearray(tickets(1).seal(TICKET))
+    sealed[at % len(sealed)] ^= flip
+    assert tickets(2).open(bytes(sealed)) is None
+
+
+def test_a_ticket_fits_the_wire_whatever_the_issuer_says() -> None:
+    roles = frozenset(f"a very long role, number {k}" for k in range(100))
+    sealed = tickets(1).seal(replace(TICKET, identity=replace(TICKET.identity, roles=roles)))
+    assert len(sealed) <= RESUME_BYTES_MAX
+    assert tickets(2).open(sealed) is None
+
+
+def test_a_cluster_without_a_key_seals_nothing() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Tickets.of_cluster(b"", seeded(), lambda: 0.0)
+
+
+def test_a_session_goes_on_at_another_gateway_with_its_body() -> None:
+    a, b = pair()
+    [welcome] = messages(a.join(0, "guest:ann", name="Ann"), Welcome)
+    b.connect(5)
+    [ask] = of(b.hello(5, None, resume=welcome.resume), AttachBody)
+    assert (ask.session, ask.body, ask.name) == (welcome.session, welcome.body, "Ann")
+    assert ask.generation > welcome.generation
+    [again] = messages(b.attach(ask), Welcome)
+    assert (again.session, again.body) == (welcome.session, welcome.body)
+    assert b.sessions.joins == {"moved": 1}
+    assert again.resume != welcome.resume
+
+    actions = a.sessions.elsewhere(ask.session, ask.generation, a.now_s)
+    assert closed(actions) == {0: Close.REPLACED}
+    assert a.sessions.count()[State.LIVE] == 0
+    assert all(detach.generation < ask.generation for detach in of(actions, DetachBody))
+
+
+def test_who_resumed_meanwhile_still_has_a_lower_generation_than_the_next_gateway() -> None:
+    a, b = pair()
+    [first] = messages(a.join(0, "guest:ann"), Welcome)
+    newest = first
+    for conn in range(1, 4):
+        a.sessions.lost(conn - 1, a.now_s)
+        a.connect(conn)
+        [ask] = of(a.hello(conn, None, resume=newest.resume), AttachBody)
+        [newest] = messages(a.attach(ask), Welcome)
+    b.connect(0)
+    [ask] = of(b.hello(0, None, resume=first.resume), AttachBody)
+    assert ask.generation > newest.generation
+    assert after_other_gateway(ask.generation) > ask.generation
+
+
+def test_a_ticket_comes_back_to_a_gateway_that_still_has_the_session() -> None:
+    a, b = pair()
+    [welcome] = messages(a.join(0, "guest:ann"), Welcome)
+    b.connect(0)
+    [ask] = of(b.hello(0, None, resume=welcome.resume), AttachBody)
+    [there] = messages(b.attach(ask), Welcome)
+    a.sessions.lost(0, a.now_s)  # it never heard that the body went elsewhere
+    a.connect(1)
+    [back] = of(a.hello(1, None, resume=there.resume), AttachBody)
+    assert back.session == welcome.session
+    assert back.generation > ask.generation
+
+
+def test_a_drained_client_looks_on_until_it_has_switched() -> None:
+    a, b = pair()
+    [welcome] = messages(a.join(0, "guest:ann"), Welcome)
+    [move] = messages(a.sessions.drain(lambda conn: "wss://b/ws", 5000, a.now_s), Move)
+    b.connect(0)
+    [ask] = of(b.hello(0, None, resume=move.ticket), AttachBody)
+    assert ask.body == welcome.body
+    actions = a.sessions.elsewhere(ask.session, ask.generation, a.now_s)
+    assert closed(actions) == {}
+    assert [release.conn for release in of(actions, ReleaseBody)] == [0]
+    assert a.sessions.elsewhere(ask.session, ask.generation, a.now_s) == []
+    actions = a.sessions.lost(0, a.now_s)
+    assert a.sessions.count()[State.DETACHED] == 0, "there is nothing to come back to here"
+
+
+def test_a_drained_client_that_does_not_close_is_closed() -> None:
+    a, _ = pair()
+    [welcome] = messages(a.join(0, "guest:ann"), Welcome)
+    a.sessions.drain(lambda conn: "wss://b/ws", 5000, a.now_s)
+    a.sessions.elsewhere(welcome.session, after_other_gateway(1), a.now_s)
+    a.heard_s[:] = a.now_s + 2
+    assert closed(a.tick(0.5)) == {}
+    assert closed(a.tick(0.6)) == {0: Close.MOVED}
+
+
+def test_a_detached_session_that_went_on_elsewhere_ends() -> None:
+    a, _ = pair()
+    [welcome] = messages(a.join(0, "guest:ann"), Welcome)
+    a.sessions.lost(0, a.now_s)
+    a.sessions.elsewhere(welcome.session, 0, a.now_s)
+    assert a.sessions.count()[State.DETACHED] == 1, "an older generation"
+    a.sessions.elsewhere(welcome.session, after_other_gateway(1), a.now_s)
+    assert a.sessions.count()[State.DETACHED] == 0
+    assert a.sessions.online == 0
+    assert a.sessions.said(0, Bye(), a.now_s) == []
+
+
+def test_a_body_that_ended_with_its_region_is_not_looked_for() -> None:
+    rig = Rig()
+    [welcome] = messages(rig.join(0, "guest:ann"), Welcome)
+    rig.sessions.body_lost(welcome.session, rig.now_s)
+    rig.connect(1)
+    [ask] = of(rig.hello(1, None, resume=welcome.resume), AttachBody)
+    assert ask.body is None
+    [again] = messages(rig.attach(ask), Welcome)
+    assert again.body != welcome.body
