@@ -119,6 +119,7 @@ class ClientCore:
         self._coming: _Link | None = None
         self._connect_at_ms: float | None = None
         self._url = config.url
+        self._moved_url = config.url
         self._ticket: bytes | None = None
         self._schema = KnownSchema()
         self._wish = (0, 0, 0, 0, 0)
@@ -162,6 +163,11 @@ class ClientCore:
         self._ground = ground
         if self._predictor is not None:
             self._predictor.set_ground(self._ground_now())
+
+    @property
+    def url(self) -> str:
+        """Of the gateway that is talked to, or tried next."""
+        return self._url
 
     def steer(self, move_x: float, move_z: float, yaw: float = 0.0, pitch: float = 0.0, buttons: int = 0) -> None:
         """What the body does from now on: wished direction in world axes (length ≤ 1), radians, buttons of
@@ -347,8 +353,8 @@ class ClientCore:
             self._active = None
             if self._coming is not None:
                 return  # the new gateway will welcome us
-        if link.url == self._url:
-            self._url = self.config.url  # a gateway that we were moved to may be gone
+        # The gateway that we were moved to may be gone, and so may the first: they are tried in turn.
+        self._url = self.config.url if link.url == self._moved_url else self._moved_url
         if advice in (Advice.NEW_TOKEN, Advice.DO_NOT_COME_BACK):
             self._end(code, text, advice)
             return
@@ -404,7 +410,7 @@ class ClientCore:
         self.welcome = welcome
         self._ticket = welcome.resume
         self._schema.learn(welcome.schema, welcome.schema_hash)
-        self._url = link.url
+        self._url = self._moved_url = link.url
         self._retry.succeeded()
         self.records = Records()
         self._smoothing = Smoothing()

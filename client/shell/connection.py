@@ -259,7 +259,7 @@ class Client:
                 await asyncio.sleep(MAP_AGAIN_S)
 
     async def _follow_body(self, session: "aiohttp.ClientSession", path: str) -> None:
-        core, url = self.core, self.core.config.url
+        core, url = self.core, self.core.url
         index = decode_index(await fetch(session, http_url(url, path)))
         ground, held = index.ground(), set[tuple[int, int]]()
         while not core.done:

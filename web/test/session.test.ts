@@ -85,6 +85,19 @@ it("a move that fails leaves the old link in service", () => {
   expect(session.idle(300)).toMatchObject([{ do: "send", link: 1 }]);
 });
 
+it("a lost gateway and the page's own are tried in turn", () => {
+  const session = joined();
+  session.received(1, MOVE, 10);
+  session.opened(2);
+  session.received(2, WELCOME, 20);
+  const urls: unknown[] = [];
+  for (let link = 2; link < 6; link++) {
+    session.closed(link, 1006, "", 1000 * link);
+    urls.push(opens(session.wake(1000 * link + 999)).map((open) => (open.do === "open" ? open.url : "")));
+  }
+  expect(urls).toEqual([[null], ["wss://b.example/ws"], [null], ["wss://b.example/ws"]]);
+});
+
 it("begins anew when the server says what cannot be, and ignores what it does not know", () => {
   const session = joined();
   expect(session.received(1, pack([99, "later"]), 0)).toEqual([]);

@@ -210,6 +210,20 @@ def test_a_failed_move_leaves_the_old_link_in_use() -> None:
     assert not w.core.done
 
 
+def test_a_lost_gateway_and_the_first_one_are_tried_in_turn() -> None:
+    w = wire()
+    w.core.receive(w.link, encode_server(Move("ws://b/ws", b"go", 1000, sseq=1)), w.now_ms)
+    w.run(500.0)
+    assert w.core.url == "ws://b/ws"
+    tried = []
+    for link in range(2, 6):
+        w.core.closed(link, 1006, "", w.now_ms)
+        tried.append(w.core.url)
+        w.core.advance(w.core.next_ms())
+        w.core.take_actions()
+    assert tried == ["ws://a/ws", "ws://b/ws", "ws://a/ws", "ws://b/ws"]
+
+
 def test_a_gap_in_structure_costs_a_reconnect() -> None:
     w = wire()
     w.core.receive(w.link, enter(2, 900), w.now_ms)

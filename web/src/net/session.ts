@@ -57,6 +57,7 @@ export class Session {
   private token: string | null = null;
   private name: string | null = null;
   private url: string | null = null;
+  private movedUrl: string | null = null;
   private ticket: Ticket | null = null;
   private schemaHash: Uint8Array | null = null;
   private failures = 0;
@@ -138,6 +139,8 @@ export class Session {
     const link = this.current;
     if (link?.id !== id) return [];
     this.current = null;
+    // The gateway that we were moved to may be gone, and so may the page's own: they are tried in turn.
+    this.url = this.url === null ? this.movedUrl : null;
     const said = link.said ?? { code, retryAfterMs: null, text: reason };
     const advice = adviceOf(said.code);
     const text = [meaningOf(said.code), said.text].filter((part) => part !== "").join(" ");
@@ -218,7 +221,7 @@ export class Session {
 
   private moving(url: string, ticket: Uint8Array): Action[] {
     const out: Action[] = this.next === null ? [] : [{ do: "close", link: this.next.id }];
-    this.url = url;
+    this.url = this.movedUrl = url;
     this.next = this.newLink(ticket);
     return [...out, { do: "open", link: this.next.id, url }];
   }
