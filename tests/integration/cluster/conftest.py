@@ -1,0 +1,43 @@
+"""The fixture of all cluster tests."""
+
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cluster.running import Running
+from tests.integration.server import CROWD, READY_S
+
+DUCKS = 40
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Running]:
+    world = tmp_path / "world.toml"
+    world.write_text('[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n')
+    (tmp_path / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)))
+    line = [sys.executable, "-m", "isthmus", "cluster", str(world), "--shards", "2", "--gateways", "2"]
+    line += ["--gateway-port", "0", "--cluster-region-level", "1"]
+    with (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    urls: list[str] = []
+    try:
+        while len(urls) < 2:
+            ready, _, _ = select.select([process.stdout], [], [], 2 * READY_S)
+            told = process.stdout.readline() if ready else ""
+            assert told, f"no gateway after {2 * READY_S:g} s: {(tmp_path / 'errors').read_text()[-2000:]}"
+            found = re.search(r"(https?://\S+)/$", told.strip())
+            if found:
+                urls.append(found[1])
+        yield Running(process, urls, tmp_path, process.stdout.readline().split()[-1])
+    finally:
+        process.terminate()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        alive = [pid for pid in Running(process, urls, tmp_path).pids().values() if Path(f"/proc/{pid}").exists()]
+        assert not alive, "all children end with their cluster"

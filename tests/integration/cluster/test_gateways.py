@@ -1,0 +1,85 @@
+"""What people notice when a gateway is drained or killed: nothing but, after a kill, a short break."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+
+from client import Client, ClientConfig, Lost, Welcomed, guest_token
+from tests.integration.cluster import running
+from tests.integration.cluster.running import Running
+
+PEOPLE = 5
+
+
+class Person:
+    """A client that notes what happened to it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.bodies: list[int | None] = []
+        self.sessions: list[int] = []
+        self.losses = 0
+
+    async def live(self) -> None:
+        """Note everything until the client ends."""
+        async for event in self.client.events():
+            match event:
+                case Welcomed():
+                    self.bodies.append(event.welcome.body)
+                    self.sessions.append(event.welcome.session)
+                case Lost():
+                    self.losses += 1
+
+    @property
+    def gateway(self) -> str:
+        """Whom it talks to."""
+        return self.client.core.url
+
+
+@contextlib.asynccontextmanager
+async def people(url: str) -> AsyncIterator[list[Person]]:
+    """PEOPLE guests at the gateway at ``url`` (http)."""
+    ws_url = url.replace("http", "ws", 1) + "/ws"
+    async with contextlib.AsyncExitStack() as stack:
+        found = []
+        tasks = []
+        for number in range(PEOPLE):
+            async with aiohttp.ClientSession() as session:
+                token = await guest_token(session, ws_url, f"Person {number}")
+            client = await stack.enter_async_context(Client(ClientConfig(url=ws_url, name="", token=token)))
+            found.append(Person(client))
+            tasks.append(asyncio.create_task(found[-1].live()))
+        await until("everybody is in", lambda: all(person.bodies for person in found))
+        yield found
+        for task in tasks:
+            task.cancel()
+
+
+async def until(what: str, holds: Callable[[], bool]) -> None:
+    """Wait until ``holds()``, while the clients go on."""
+    await asyncio.to_thread(running.until, what, holds)
+
+
+def test_people_keep_their_bodies_when_their_gateway_is_drained_and_the_next_one_killed(cluster: Running) -> None:
+    asyncio.run(_drain_and_kill(cluster))
+
+
+async def _drain_and_kill(cluster: Running) -> None:
+    first, second = (url.replace("http", "ws", 1) + "/ws" for url in cluster.urls)
+    async with people(cluster.urls[0]) as everybody:
+        bodies = [person.bodies[0] for person in everybody]
+        assert None not in bodies
+        await asyncio.to_thread(cluster.command, "drain", "world.toml", "gateway-0")
+        await until("everybody is at the other gateway", lambda: all(p.gateway == second for p in everybody))
+        assert [person.losses for person in everybody] == [0] * PEOPLE, "no connection ended before the next one served"
+        assert [person.bodies for person in everybody] == [[body, body] for body in bodies]
+
+        os.kill(cluster.pids()["gateway-1"], signal.SIGKILL)
+        await until("everybody is back", lambda: all(len(p.bodies) == 3 and p.client.core.connected for p in everybody))
+        assert [person.bodies[-1] for person in everybody] == bodies
+        assert all(len(set(person.sessions)) == 1 for person in everybody), "they are the same sessions all along"
+        assert first != second
