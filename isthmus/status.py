@@ -39,7 +39,7 @@ def status(node: Running, config: Config) -> dict[str, Any]:
         "tick": node.tick,
         "rate_hz": config.world.rate_hz,
         "uptime_s": round(time.monotonic() - _STARTED_S, 1),
-        "sessions": node.clients.gateway.sessions.online,
+        "sessions": node.clients.gateway.sessions.held,
         "joins": node.clients.gateway.sessions.joins.total(),
         "views": totals.views,
         "views_paused": totals.held,

@@ -19,6 +19,7 @@ from cluster.records import MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import WatchItem
 from protocol import failsafe as failsafe_words
+from protocol import mesh
 from protocol.carried import Kind, Send
 from protocol.codes import ProtocolViolation
 from protocol.layouts import GRID_PER_M
@@ -44,6 +45,8 @@ class GatewayProcess:
         self.due: set[int] = set()
         """Regions that are mirrored and have not told of the current tick yet."""
         self.tick_now = 0
+        self._gateways: dict[int, str] = {}
+        """Members by the numbers that their gateways go by now."""
         self.on_heard: Callable[[], None] = lambda: None
         """Called when all mirrored regions have told of the current tick."""
         self.load = 0.0
@@ -78,6 +81,10 @@ class GatewayProcess:
                     self.due.discard(delta.region)
                     if not self.due:
                         self.on_heard()
+            case Kind.MESH:
+                said = mesh.decode(data)
+                self._gateways[said.gateway] = member
+                self.core.told(said, now_s)
             case Kind.FAILSAFE:
                 word = failsafe_words.decode(data)
                 book, answered_s = self.member.book, self.member.answered_s
@@ -99,15 +106,24 @@ class GatewayProcess:
         self._say(self.failsafe.tick(book, self.member.claims, self.member.answered_s, now_s), out)
         self._follow(self.member.tick(now_s), out)
         if tick % REPORT_TICKS == 0:
-            self.member.report(self.load, self._sessions_by_region(), self.core.sessions.online)
+            self.member.report(self.load, self._sessions_by_region(), self.core.sessions.held)
         for region, data in self.core.upward(tick):
             owner = book.owner(region)
             if owner is None:
                 self.counts["upward without an owner"] += 1
             else:
                 out.sends.append(Send(owner.name, Kind.UPWARD, region, data))
+        self._tell_gateways(now_s, out)
         self.due = {region for region in self.core.mirror.regions if book.owner(region) is not None}
         return out
+
+    def _tell_gateways(self, now_s: float, out: Out) -> None:
+        fellows = [member.name for member in self.member.book.gateways() if member.name != self.name]
+        self._gateways = {number: name for number, name in self._gateways.items() if name in fellows}
+        for number, word in self.core.sessions.to_tell(now_s):
+            names = fellows if number is None else [self._gateways[number]] if number in self._gateways else []
+            for name in names:
+                out.sends.append(Send(name, Kind.MESH, 0, mesh.encode(word)))
 
     # ------------------------------------------------------------------------------------------------------ draining
     def drain(self, now_s: float) -> bool:

@@ -20,6 +20,7 @@ from kernels.pace import take_acks, take_owns
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
 from protocol.link import RegionDelta
+from protocol.mesh import Word
 from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_server
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
@@ -158,7 +159,9 @@ class GatewayCore:
         self.rules = rules
         self.mirror = Mirror(cell_units=round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS))
         self.views = Views(capacity, rules, 1000 / facts.rate_hz)
-        self.sessions = Sessions(capacity, limits, self, authenticate, random_bytes, tickets)
+        self.sessions = Sessions(
+            capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway
+        )
         self.tick_now = 0
         self.inputs = 0
         """INPUT messages taken, for metrics."""
@@ -225,13 +228,18 @@ class GatewayCore:
                 return int(kind)
         return 0
 
-    def near(self, conn: int, radius_m: float) -> Conns:
-        """Connections whose bodies are within ``radius_m`` of that of ``conn``, itself included."""
+    def place(self, conn: int) -> tuple[float, float]:
+        """Where a view is (x, z; metres)."""
+        view = self.views.state.views[conn]
+        return int(view["x"]) / GRID_PER_M, int(view["z"]) / GRID_PER_M
+
+    def near(self, place_m: tuple[float, float], radius_m: float) -> Conns:
+        """Connections whose bodies are within ``radius_m`` of a place."""
         views = self.views.state.views
         live = self.sessions.live_conns
         live = live[views["body"][live] >= 0]
-        dx = (views["x"][live].astype(np.int64) - int(views["x"][conn])) / GRID_PER_M
-        dz = (views["z"][live].astype(np.int64) - int(views["z"][conn])) / GRID_PER_M
+        dx = views["x"][live] / GRID_PER_M - place_m[0]
+        dz = views["z"][live] / GRID_PER_M - place_m[1]
         near: Conns = live[dx * dx + dz * dz <= radius_m * radius_m]
         return near
 
@@ -267,6 +275,10 @@ class GatewayCore:
     def drain(self, text: str, now_s: float) -> None:
         """Everybody is told to come back: the process ends."""
         self._do(self.sessions.stopped(text, now_s), now_s)
+
+    def told(self, word: Word, now_s: float) -> None:
+        """What another gateway said."""
+        self._do(self.sessions.told(word, now_s), now_s)
 
     def move_away(self, url_of: Callable[[int], str], within_ms: int, now_s: float) -> None:
         """Everybody is sent to other gateways; ``url_of`` names one for each connection."""
@@ -367,7 +379,7 @@ class GatewayCore:
         session, generation, entity, row, row_generation, gateway = entry
         conn = self._conn_of.get(session)
         if gateway != self.facts_fixed.gateway:
-            self._do(self.sessions.elsewhere(session, generation, now_s), now_s)
+            self._do(self.sessions.elsewhere(session, generation, gateway, now_s), now_s)
         elif self.sessions.disowns(session, entity):
             # It left before it got the body, or the body crossed a border before it heard of that.
             self.regions.link(delta.region).detach.append([session, generation, True, entity])

@@ -118,8 +118,13 @@ class NameBook:
                 return candidate
         raise NameRefused("name_taken", f"names that look like {name!r} are in use; choose a shorter or another one")
 
+    def hold(self, name: str) -> None:
+        """A name is in use at another gateway, whoever else has it."""
+        for key in keys(name):
+            self._taken[key] = self._taken.get(key, 0) + 1
+
     def release(self, name: str) -> None:
-        """Give back a name that ``take`` returned."""
+        """Give back a name that ``take`` returned, or one held."""
         for key in keys(name):
             self._taken[key] -= 1
             if not self._taken[key]:
@@ -129,6 +134,5 @@ class NameBook:
         wanted = keys(name)
         if any(key in self._taken for key in wanted):
             return False
-        for key in wanted:
-            self._taken[key] = self._taken.get(key, 0) + 1
+        self.hold(name)
         return True

@@ -35,13 +35,17 @@ class PresenceBook:
         return len(self._announced) + len(self._joined)
 
     def joined(self, entity: int, name: str) -> None:
-        """A person came into the world."""
-        self._joined[entity] = name
+        """A person came into the world; nothing if it is there already."""
+        if entity in self._left:
+            del self._left[entity]
+            self._announced[entity] = name
+            self._newcomer = None
+        elif entity not in self._announced:
+            self._joined[entity] = name
 
     def left(self, entity: int) -> None:
-        """A person is gone for good."""
-        if self._joined.pop(entity, None) is None:
-            del self._announced[entity]
+        """A person is gone for good; nothing if it is not there."""
+        if self._joined.pop(entity, None) is None and self._announced.pop(entity, None) is not None:
             self._left[entity] = None
             self._newcomer = None
 

@@ -59,17 +59,19 @@ class Register:
         silent: list[int] = np.flatnonzero(self._live & (heard < since_s)).tolist()
         return silent
 
-    def audience(self, say: Say, speaker: int, near: Callable[[], Conns]) -> Conns:
+    def audience(self, say: Say, speaker: int | None, near: Callable[[], Conns]) -> Conns:
         """Live connections that hear a line, the speaker's among them: that is how a client knows that it was passed
-        on. Empty if nobody is there to hear it. ``near`` is asked only when it matters."""
+        on (None: it is at another gateway). Empty if nobody is there to hear it. ``near`` is asked only when it
+        matters."""
+        own = np.array([] if speaker is None else [speaker], np.int32)
         if say.scope == SCOPE_WORLD:
             return self.live_conns
         if say.scope == SCOPE_NEAR:
-            return self.live_among(np.union1d(near(), np.array([speaker])).astype(np.int32))
+            return self.live_among(np.union1d(near(), own).astype(np.int32))
         other = self.by_body.get(say.to) if say.to is not None else None
         if other is None or other.conn is None or not self._live[other.conn]:
             return np.zeros(0, np.int32)
-        return np.unique(np.array([speaker, other.conn], np.int32))
+        return np.unique(np.append(own, np.int32(other.conn)))
 
     # ------------------------------------------------------------------------------------------------------ changing
     def add(self, session: Session, conn: int) -> None:

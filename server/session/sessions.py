@@ -24,7 +24,9 @@ import numpy.typing as npt
 
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
+from protocol.mesh import Line, Word
 from protocol.messages import (
+    SCOPE_DIRECT,
     Bye,
     Chat,
     ClientMessage,
@@ -50,11 +52,11 @@ from server.session.actions import (
 )
 from server.session.addresses import Addresses
 from server.session.chat import ChatRefused, Floor, Voice
+from server.session.company import Company, Elsewhere
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
-from server.session.names import NameBook, NameRefused
-from server.session.presence import PresenceBook
-from server.session.record import DEVICE, OBSERVER, Session, key_of
+from server.session.names import NameRefused
+from server.session.record import OBSERVER, Session, key_of
 from server.session.register import Register
 from server.session.states import State, Stimulus, after
 from server.session.tickets import Ticket, Tickets, after_other_gateway
@@ -78,6 +80,7 @@ class Sessions:
         authenticate: Authenticate,
         random_bytes: Callable[[int], bytes],
         tickets: Tickets | None = None,
+        gateway: int | None = None,
     ) -> None:
         self.capacity = capacity
         self.limits = limits
@@ -101,14 +104,11 @@ class Sessions:
         self._queue: dict[int, Session] = {}
         self._attaching: dict[int, float] = {}
         self._grace: dict[int, float] = {}
-        self._switching: dict[int, float] = {}
+        self._switching: dict[int, Elsewhere] = {}
         self._register = Register(capacity)
         self._addresses = Addresses(limits.connections_per_address_max)
-        self._names = NameBook(limits.name_chars_max, limits.names_reserved, random_bytes)
-        self._presence = PresenceBook(
-            limits.presence_joined_max, limits.presence_left_max, limits.presence_newcomer_max
-        )
-        self._presence_due_s = 0.0
+        self._company = Company(gateway, limits, random_bytes)
+        self._gateway = gateway or 0
         self._floor = Floor(limits)
         self._drained_s = np.inf
         self._url_of: Callable[[int], str] = lambda conn: ""
@@ -117,8 +117,13 @@ class Sessions:
     # ------------------------------------------------------------------------------------------------------- figures
     @property
     def online(self) -> int:
-        """People in the world, those in their grace included."""
-        return self._presence.online
+        """People in the world, at other gateways and in their grace, too."""
+        return self._company.online
+
+    @property
+    def held(self) -> int:
+        """Sessions of this gateway."""
+        return len(self._register.by_id)
 
     @property
     def live_conns(self) -> Conns:
@@ -238,20 +243,52 @@ class Sessions:
             self._violated(entry.conn, "body_lost", Close.GOING_AWAY, text, now_s)
         return self._take()
 
-    def elsewhere(self, session: int, generation: int, now_s: float) -> list[Action]:
+    def elsewhere(self, session: int, generation: int, gateway: int, now_s: float) -> list[Action]:
         """Another gateway has the body by now, under ``generation``: the session goes on there."""
-        entry = self._register.by_id.get(session)
-        if entry is None or entry.generation >= generation or session in self._switching:
-            return []
-        conn = entry.conn
-        if conn is not None and entry.state is State.LIVE and self.draining:
-            self._switching[session] = now_s + SWITCH_S
-            self._out.append(ReleaseBody(conn))
-        else:
-            self._end(entry, Stimulus.DISMISSED)
-            if conn is not None:
-                self._close(conn, Close.REPLACED, "replaced", "you went on at another gateway")
+        self._went(Elsewhere(session, generation, gateway, now_s))
         return self._take()
+
+    def _went(self, elsewhere: Elsewhere) -> None:
+        session = self._register.by_id.get(elsewhere.session)
+        if session is None or session.generation >= elsewhere.generation or session.id in self._switching:
+            return
+        conn = session.conn
+        self._switching[session.id] = elsewhere
+        if conn is not None and session.state is State.LIVE and self.draining:
+            self._out.append(ReleaseBody(conn))
+            return
+        self._end(session, Stimulus.DISMISSED)
+        if conn is not None:
+            self._close(conn, Close.REPLACED, "replaced", "you went on at another gateway")
+
+    def _switched(self, now_s: float) -> list[Session]:
+        since_s = now_s - SWITCH_S
+        return [self._register.by_id[e.session] for e in self._switching.values() if e.since_s <= since_s]
+
+    # ---------------------------------------------------------------------------------------------- other gateways
+    def told(self, word: Word, now_s: float) -> list[Action]:
+        """What another gateway said."""
+        if isinstance(word, Line):
+            self._hear(word)
+        else:
+            gone, doubled = self._company.heard(word, now_s)
+            for elsewhere in gone:
+                self._went(elsewhere)
+            for number in doubled:
+                self._double(number)
+        return self._take()
+
+    def _double(self, number: int) -> None:
+        session = self._register.by_id.get(number)
+        if session is not None:
+            conn = session.conn
+            self._end(session, Stimulus.DISMISSED)
+            if conn is not None:
+                self._close(conn, Close.REPLACED, "replaced", "you came to another gateway as well")
+
+    def to_tell(self, now_s: float) -> list[tuple[int | None, Word]]:
+        """What other gateways are told now: (number or None for all, word)."""
+        return self._company.take(now_s)
 
     def shard_event(self, session: int | None, entity: int | None, name: str, payload: object) -> list[Action]:
         """A behaviour said something to one session, or to all (None)."""
@@ -309,21 +346,19 @@ class Sessions:
             self._close(conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
         while (session_id := _expired(self._grace, now_s)) is not None:
             self._end(self._register.by_id[session_id], Stimulus.EXPIRED)
-        while (session_id := _expired(self._switching, now_s)) is not None:
-            conn = self._register.by_id[session_id].conn
-            self._end(self._register.by_id[session_id], Stimulus.DISMISSED)
+        for session in self._switched(now_s):
+            conn = session.conn
             assert conn is not None, "a session without a connection does not switch"
+            self._end(session, Stimulus.DISMISSED)
             self._close(conn, Close.MOVED, "moved", "you went on at another gateway")
         for conn in self._register.silent_since(now_s - limits.heartbeat_timeout_s, heard_s):
             text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
             self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
         for _ in range(min(limits.joins_per_tick, len(self._queue))):
             self._attach(self._queue.pop(next(iter(self._queue))), Stimulus.PACED, now_s)
-        if now_s >= self._presence_due_s:
-            self._presence_due_s = now_s + limits.presence_interval_s
-            news = self._presence.batch()
-            if news is not None:
-                self._post(self.live_conns, news)
+        news = self._company.tick(now_s)
+        if news is not None:
+            self._post(self.live_conns, news)
         self._move_some(now_s)
         if now_s >= self._drained_s:
             self._close_all(Close.MOVED, "moved", "this gateway is drained; go on at another one", now_s)
@@ -364,6 +399,12 @@ class Sessions:
         held = self._register.of_key(key_of(identity, hello.profile))
         if held is not None:
             self._take_over(held, conn, hello, now_s)
+            return
+        away = self._company.of_key(key_of(identity, hello.profile))
+        if away is not None:
+            p = away.person
+            known = Ticket(p.session, p.generation, identity, p.name, hello.profile, p.body or None)
+            self._adopt(known, conn, hello, now_s)
         else:
             self._join(conn, hello, identity, now_s)
 
@@ -382,7 +423,7 @@ class Sessions:
         else:
             wanted, suffix = hello.name or "", False
         try:
-            name = self._names.take(wanted, suffix=suffix)
+            name = self._company.take_name(wanted, suffix=suffix)
         except NameRefused as refusal:
             self._close(conn, Close.NAME, refusal.reason, str(refusal))
             return
@@ -403,14 +444,14 @@ class Sessions:
         if len(self._register.by_id) >= self.limits.sessions_max:
             self._close(conn, Close.FULL, "full", "the world is full")
             return
+        present = self._company.adopt(ticket.session)
         try:
-            name = self._names.take(ticket.name, suffix=True)
+            name = self._company.take_name(ticket.name, suffix=True)
         except NameRefused as refusal:
             self._close(conn, Close.NAME, refusal.reason, str(refusal))
             return
         session = self._begin(ticket.session, ticket.identity, name, conn, hello, now_s)
-        session.came = "moved"
-        session.generation = generation
+        session.came, session.generation, session.present = "moved", generation, present
         if ticket.body is not None:
             self._register.embody(session, ticket.body)
         self._attach(session, Stimulus.PACED, now_s)
@@ -428,6 +469,7 @@ class Sessions:
             voice=Voice(self.limits, now_s),
         )
         self._register.add(session, conn)
+        self._company.began(session)
         return session
 
     def _take_over(self, session: Session, conn: int, hello: Hello, now_s: float) -> None:
@@ -470,9 +512,7 @@ class Sessions:
         del self._attaching[session.id]
         if body is not None:
             self._own_body(session, body)
-        if body is not None and session.profile != DEVICE and not session.present:
-            session.present = True
-            self._presence.joined(body, session.name)
+        self._company.embodied(session)
         self._register.go_live(conn, now_s)
         if self.draining:
             self._to_move.append(session.id)
@@ -481,7 +521,7 @@ class Sessions:
         facts = self._world.facts(conn, session.profile)
         self._tell(session, welcome(facts, VERSIONS[1], session, ticket))
         self._out.append(OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile))
-        self._tell(session, self._presence.newcomer())
+        self._tell(session, self._company.newcomer)
 
     def _seal(self, session: Session) -> bytes:
         s = session
@@ -489,10 +529,7 @@ class Sessions:
 
     def _own_body(self, session: Session, body: int) -> None:
         if session.body is not None and session.body != body:
-            # The old body was lost with its shard: the session goes on in another one.
-            if session.present:
-                self._presence.left(session.body)
-                session.present = False
+            self._company.disembodied(session)
         self._register.embody(session, body)
 
     # ------------------------------------------------------------------------------------------------------- leaving
@@ -526,12 +563,10 @@ class Sessions:
         self._queue.pop(session.id, None)
         self._attaching.pop(session.id, None)
         self._grace.pop(session.id, None)
-        self._switching.pop(session.id, None)
+        elsewhere = self._switching.pop(session.id, None)
         self._register.remove(session)
-        self._names.release(session.name)
-        if session.body is not None and session.present:
-            self._presence.left(session.body)
-        if session.generation and session.profile != OBSERVER:
+        self._company.ended(session, elsewhere)
+        if elsewhere is None and session.generation and session.profile != OBSERVER:
             self._out.append(DetachBody(session.id, session.generation, remove=True))
 
     def _leave_conn(self, session: Session) -> None:
@@ -568,11 +603,27 @@ class Sessions:
                 self._notice(session, refusal.code, str(refusal))
             return
         chat = Chat(say.scope, session.body, session.name, text)
-        hearers = self._register.audience(say, conn, lambda: self._world.near(conn, self.limits.chat_near_radius_m))
+        place_m = self._world.place(conn)
+        hearers = self._register.audience(say, conn, self._near(place_m))
+        away = self._company.of_body(say.to) if say.scope == SCOPE_DIRECT and say.to is not None else None
+        if say.scope != SCOPE_DIRECT or away is not None:
+            line = Line(self._gateway, say.scope, session.body, session.name, text, say.to or 0, *place_m)
+            self._company.pass_on(line, None if away is None else away.gateway)
         if len(hearers):
             self._post(hearers, chat)
+        elif away is not None:
+            self._tell(session, chat)
         else:
             self._notice(session, NoticeCode.CHAT_NOBODY, "nobody is there to hear it")
+
+    def _hear(self, line: Line) -> None:
+        """What was said at another gateway."""
+        say = Say(line.scope, line.text, line.to)
+        hearers = self._register.audience(say, None, self._near((line.x_m, line.z_m)))
+        self._post(hearers, Chat(line.scope, line.sender, line.name, line.text))
+
+    def _near(self, place_m: tuple[float, float]) -> Callable[[], Conns]:
+        return lambda: self._world.near(place_m, self.limits.chat_near_radius_m)
 
     def _notice(self, session: Session, code: NoticeCode, text: str) -> None:
         self.rejected[code.name.lower()] += 1

@@ -41,8 +41,11 @@ class World(Protocol):
     def body_kind(self, profile: str) -> int:
         """The entity kind of bodies of this profile."""
 
-    def near(self, conn: int, radius_m: float) -> Conns:
-        """int32[n]: connections with bodies within ``radius_m`` of that of ``conn``."""
+    def place(self, conn: int) -> tuple[float, float]:
+        """Where the view of ``conn`` is (x, z; metres)."""
+
+    def near(self, place_m: tuple[float, float], radius_m: float) -> Conns:
+        """int32[n]: connections with bodies within ``radius_m`` of a place."""
 
 
 def welcome(facts: WelcomeFacts, version: int, session: Session, ticket: bytes) -> Welcome:

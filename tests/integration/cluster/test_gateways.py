@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
-from client import Client, ClientConfig, Lost, Welcomed, guest_token
+from client import ChatHeard, Client, ClientConfig, Lost, Welcomed, guest_token
 from tests.integration.cluster import running
 from tests.integration.cluster.running import Running
 
@@ -23,6 +23,7 @@ class Person:
         self.bodies: list[int | None] = []
         self.sessions: list[int] = []
         self.losses = 0
+        self.lines: list[str] = []
 
     async def live(self) -> None:
         """Note everything until the client ends."""
@@ -31,6 +32,8 @@ class Person:
                 case Welcomed():
                     self.bodies.append(event.welcome.body)
                     self.sessions.append(event.welcome.session)
+                case ChatHeard():
+                    self.lines.append(event.text)
                 case Lost():
                     self.losses += 1
 
@@ -62,6 +65,18 @@ async def people(url: str) -> AsyncIterator[list[Person]]:
 async def until(what: str, holds: Callable[[], bool]) -> None:
     """Wait until ``holds()``, while the clients go on."""
     await asyncio.to_thread(running.until, what, holds)
+
+
+def test_people_at_different_gateways_know_of_each_other_and_talk(cluster: Running) -> None:
+    asyncio.run(_meet(cluster))
+
+
+async def _meet(cluster: Running) -> None:
+    async with people(cluster.urls[0]) as some, people(cluster.urls[1]) as others:
+        everybody = [*some, *others]
+        await until("all are present", lambda: all(p.client.core.online == 2 * PEOPLE for p in everybody))
+        some[0].client.core.say("good morning")
+        await until("all have heard", lambda: all("good morning" in p.lines for p in everybody))
 
 
 def test_people_keep_their_bodies_when_their_gateway_is_drained_and_the_next_one_killed(cluster: Running) -> None:

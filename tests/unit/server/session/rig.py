@@ -63,7 +63,10 @@ class PlainWorld:
     def body_kind(self, profile: str) -> int:
         return 1
 
-    def near(self, conn: int, radius_m: float) -> Conns:
+    def place(self, conn: int) -> tuple[float, float]:
+        return 0.0, 0.0
+
+    def near(self, place_m: tuple[float, float], radius_m: float) -> Conns:
         return self.near_conns
 
 
@@ -71,14 +74,16 @@ class Rig:
     """Sessions with a clock that the test turns. Tokens: ``guest:SUBJECT``, ``user:SUBJECT`` or ``user:SUBJECT:NAME``.
     Sessions with a clock that the test turns. Tokens: ``guest:SUBJECT``, ``user:SUBJECT`` or ``user:SUBJECT:NAME``."""
 
-    def __init__(self, limits: SessionLimits | None = None, capacity: int = CAPACITY, seed: int = 1) -> None:
+    def __init__(
+        self, limits: SessionLimits | None = None, capacity: int = CAPACITY, seed: int = 1, gateway: int | None = None
+    ) -> None:
         self.world = PlainWorld()
         self.keys_known = True
         self.limits = SessionLimits() if limits is None else limits
         self.now_s = 100.0
         draw = seeded(seed)
         self.tickets = Tickets.of_cluster(b"k" * 32, draw, lambda: self.now_s)
-        self.sessions = Sessions(capacity, self.limits, self.world, self.authenticate, draw, self.tickets)
+        self.sessions = Sessions(capacity, self.limits, self.world, self.authenticate, draw, self.tickets, gateway)
         self.heard_s = np.zeros(capacity, np.float64)
         self.next_body = 1000
 

@@ -207,7 +207,7 @@ class SessionMachine(RuleBasedStateMachine):
         for conn in range(CONNS):
             self.done(sessions.lost(conn, self.rig.now_s))
         assert len(sessions._addresses) == 0
-        assert len(sessions._names) == 0
+        assert len(sessions._company._names) == 0
 
 
 TestSessionMachine = SessionMachine.TestCase

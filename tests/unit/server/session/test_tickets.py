@@ -67,7 +67,7 @@ def test_a_session_goes_on_at_another_gateway_with_its_body() -> None:
     assert b.sessions.joins == {"moved": 1}
     assert again.resume != welcome.resume
 
-    actions = a.sessions.elsewhere(ask.session, ask.generation, a.now_s)
+    actions = a.sessions.elsewhere(ask.session, ask.generation, 2, a.now_s)
     assert closed(actions) == {0: Close.REPLACED}
     assert a.sessions.count()[State.LIVE] == 0
     assert all(detach.generation < ask.generation for detach in of(actions, DetachBody))
@@ -108,10 +108,10 @@ def test_a_drained_client_looks_on_until_it_has_switched() -> None:
     b.connect(0)
     [ask] = of(b.hello(0, None, resume=move.ticket), AttachBody)
     assert ask.body == welcome.body
-    actions = a.sessions.elsewhere(ask.session, ask.generation, a.now_s)
+    actions = a.sessions.elsewhere(ask.session, ask.generation, 2, a.now_s)
     assert closed(actions) == {}
     assert [release.conn for release in of(actions, ReleaseBody)] == [0]
-    assert a.sessions.elsewhere(ask.session, ask.generation, a.now_s) == []
+    assert a.sessions.elsewhere(ask.session, ask.generation, 2, a.now_s) == []
     actions = a.sessions.lost(0, a.now_s)
     assert a.sessions.count()[State.DETACHED] == 0, "there is nothing to come back to here"
 
@@ -120,7 +120,7 @@ def test_a_drained_client_that_does_not_close_is_closed() -> None:
     a, _ = pair()
     [welcome] = messages(a.join(0, "guest:ann"), Welcome)
     a.sessions.drain(lambda conn: "wss://b/ws", 5000, a.now_s)
-    a.sessions.elsewhere(welcome.session, after_other_gateway(1), a.now_s)
+    a.sessions.elsewhere(welcome.session, after_other_gateway(1), 2, a.now_s)
     a.heard_s[:] = a.now_s + 2
     assert closed(a.tick(0.5)) == {}
     assert closed(a.tick(0.6)) == {0: Close.MOVED}
@@ -130,9 +130,9 @@ def test_a_detached_session_that_went_on_elsewhere_ends() -> None:
     a, _ = pair()
     [welcome] = messages(a.join(0, "guest:ann"), Welcome)
     a.sessions.lost(0, a.now_s)
-    a.sessions.elsewhere(welcome.session, 0, a.now_s)
+    a.sessions.elsewhere(welcome.session, 0, 2, a.now_s)
     assert a.sessions.count()[State.DETACHED] == 1, "an older generation"
-    a.sessions.elsewhere(welcome.session, after_other_gateway(1), a.now_s)
+    a.sessions.elsewhere(welcome.session, after_other_gateway(1), 2, a.now_s)
     assert a.sessions.count()[State.DETACHED] == 0
     assert a.sessions.online == 0
     assert a.sessions.said(0, Bye(), a.now_s) == []
