@@ -66,6 +66,7 @@ class Company:
             session.present = True
             self._presence.joined(session.body, session.name)
         if self.roster is not None:
+            self.adopt(session.id)
             self.roster.note(session)
 
     def disembodied(self, session: Session) -> None:
@@ -81,6 +82,8 @@ class Company:
             listed = self.roster.handed_over(session, elsewhere.generation, elsewhere.gateway, elsewhere.since_s)
             if listed is not None:
                 self._came(listed)
+            if self.roster.of_body(session.body or 0) is None:
+                self.disembodied(session)  # it goes on there in another body
             return
         if self.roster is not None:
             self.roster.ended(session)
@@ -98,6 +101,10 @@ class Company:
     def of_key(self, key: tuple[str, str, bool]) -> Listed | None:
         """The session that an identity has at another gateway."""
         return None if self.roster is None else self.roster.of_key(key)
+
+    def generation(self, session: int) -> int:
+        """The highest that other gateways have told of a session; 0 if none has it."""
+        return 0 if self.roster is None else self.roster.generation(session)
 
     def of_body(self, body: int) -> Listed | None:
         """Whose body it is, at another gateway."""

@@ -29,6 +29,7 @@ class SessionLimits:
     resume_grace_s: float = 30.0
     """STANDARD.md §3: a body stays in the world this long after its connection broke."""
     full_retry_s: float = 5.0
+    starting_retry_s: float = 1.0
     """Mean retry-after of a refused client; the actual one is between a half and one and a half of it."""
     chat_per_s: float = 1.0
     """Sustained chat lines of one session; with ``chat_burst`` a token bucket."""

@@ -36,6 +36,8 @@ class Session:
     voice: Voice
     generation: int = 0
     body: int | None = None
+    welcomed: int = 0
+    """The generation under which this gateway last had the body; 0: never yet."""
     lost: bool = False
     """The body ended with its region: the next one is a new one."""
     present: bool = False

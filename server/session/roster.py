@@ -84,6 +84,11 @@ class Roster:
         session = self._by_body.get(body)
         return None if session is None else self._listed[session]
 
+    def generation(self, session: int) -> int:
+        """Under which another gateway has a session; 0 if none has."""
+        listed = self._listed.get(session)
+        return 0 if listed is None else listed.person.generation
+
     def __len__(self) -> int:
         """Sessions of other gateways."""
         return len(self._listed)

@@ -250,7 +250,11 @@ class Sessions:
 
     def _went(self, elsewhere: Elsewhere) -> None:
         session = self._register.by_id.get(elsewhere.session)
-        if session is None or session.generation >= elsewhere.generation or session.id in self._switching:
+        if session is None or session.id in self._switching:
+            return
+        # What a session asked for that nobody waits for any more does not count: it was never given.
+        reached = session.welcomed if session.state is State.DETACHED else session.generation
+        if reached >= elsewhere.generation:
             return
         conn = session.conn
         self._switching[session.id] = elsewhere
@@ -429,11 +433,12 @@ class Sessions:
             return
         session = self._begin(self._next_id, identity, name, conn, hello, now_s)
         self._next_id += 1
+        self._company.began(session)
         self._queue[session.id] = session
 
     def _adopt(self, ticket: Ticket, conn: int, hello: Hello, now_s: float) -> None:
         """A session of another gateway goes on here, with its body."""
-        generation = after_other_gateway(ticket.generation)
+        generation = after_other_gateway(max(ticket.generation, self._company.generation(ticket.session)))
         held = self._register.by_id.get(ticket.session)
         held = held or self._register.of_key(key_of(ticket.identity, hello.profile))
         if held is not None:
@@ -469,7 +474,6 @@ class Sessions:
             voice=Voice(self.limits, now_s),
         )
         self._register.add(session, conn)
-        self._company.began(session)
         return session
 
     def _take_over(self, session: Session, conn: int, hello: Hello, now_s: float) -> None:
@@ -505,7 +509,7 @@ class Sessions:
 
     def _welcome(self, session: Session, body: int | None, row: int, row_generation: int, now_s: float) -> None:
         session.state = after(session.state, Stimulus.ATTACHED)
-        session.lost = False
+        session.lost, session.welcomed = False, session.generation
         conn = session.conn
         assert conn is not None, "an attaching session has a connection"
         self.joins[session.came] += 1
@@ -582,7 +586,8 @@ class Sessions:
         if code.advice is Advice.RECONNECT_LATER:
             # Jittered: those who were refused together must not come back together.
             jitter = 0.5 + int.from_bytes(self._random_bytes(2), "big") / 65536
-            retry_ms = int(self.limits.full_retry_s * jitter * 1000)
+            wait_s = self.limits.starting_retry_s if code is Close.STARTING else self.limits.full_retry_s
+            retry_ms = int(wait_s * jitter * 1000)
         self._out.append(CloseConn(conn, code, retry_ms, text))
 
     def _close_all(self, code: Close, reason: str, text: str, now_s: float) -> None:

@@ -14,8 +14,9 @@ STORM_S = 25
 SETTLE_S = 16
 """Longer than a lease, an election, a session's grace and a client's longest wait."""
 FAULTS = (
-    "crossed", "killed", "gateway killed", "paused", "store away", "cut from the store", "cut from a shard",
-    "cut from a gateway", "message lost", "message doubled", "answer lost", "moved in", "moved out", "begun",
+    "crossed", "killed", "gateway killed", "gateway drained", "session moved", "paused", "store away",
+    "cut from the store", "cut from a shard", "cut from a gateway", "message lost", "message doubled", "answer lost",
+    "moved in", "moved out", "begun",
 )  # fmt: skip
 
 
@@ -51,7 +52,10 @@ def storm(world: Whole, seconds: int, kills: bool = True) -> None:
                 world.kill(shard)
                 world.begin_shard(shard)
             case 8 if kills:
-                world.kill_gateway(int(gateway[1:]))
+                if rng.random() < 0.5:
+                    world.kill_gateway(int(gateway[1:]))
+                else:
+                    world.drain_gateway(int(gateway[1:]))
             case _:
                 move_something(world)
         live(world, int(rng.integers(10, 60)))
@@ -74,6 +78,9 @@ def check(world: Whole) -> None:
     for person in world.folk.all:
         check_components(world, person)
     check_one_body_each(world)
+    for door in world.doors.values():
+        online = door.core.sessions.online
+        assert online == len(world.folk.all), f"a gateway believes that {online} people are in the world"
     assert world.truth.checked > 1000
 
 
@@ -100,6 +107,22 @@ def test_people_walk_over_borders_and_notice_nothing() -> None:
     assert world.counts["crossed"] > 200
     assert sum(person.core.stats.corrections for person in world.folk.all) - before < 30
     assert not [reason for reason in world.counts if reason in ("closed 4000", "closed 4101", "closed 4300")]
+
+
+def test_people_keep_their_bodies_whatever_happens_to_gateways() -> None:
+    world = Whole(3)
+    live(world, 8 * RATE_HZ)
+    bodies = {person.number: person.core.welcome.body for person in world.folk.all if person.core.welcome}
+    assert len(bodies) == len(world.folk.all)
+    for number in range(6):
+        if number % 2:
+            world.kill_gateway(number // 2 % 2)
+        else:
+            assert world.drain_gateway(number // 2 % 2)
+        live(world, 6 * RATE_HZ)
+        now = {person.number: person.core.welcome.body for person in world.folk.all if person.core.welcome}
+        assert now == bodies, f"after number {number}"
+    check(world)
 
 
 def test_storms() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cluster.records import GATEWAY, MemberRecord
 from server.core.gateway import GatewayCore, GatewayFacts
 from server.process import GatewayProcess
+from server.session.tickets import Tickets
 from shard.region import RegionCore
 from tests.sim.checkers import Truth
 from tests.sim.network import Faults
@@ -18,6 +19,9 @@ from tests.sim.world import place, script, walk_ground
 
 ENCODE_AT_S = 0.6 * TICK_S
 """After the latest shard has stepped, and its delta has come."""
+
+
+DRAIN_S = 3.0
 
 
 class SharedTime:
@@ -72,9 +76,11 @@ class Whole(Shards):
         facts = GatewayFacts(
             drawn, "sim", RATE_HZ, 3, None, "/map/index.json", "", "sim", 200, "person", layout, spawns
         )
-        core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, seeded_bytes(drawn))
+        draw = seeded_bytes(drawn)
+        tickets = Tickets.of_cluster(b"sim", draw, lambda: self.now_s)
+        core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, draw, tickets)
         name = f"g{number}"
-        process = GatewayProcess(name, MemberRecord(GATEWAY, f"link-{name}", f"ws://{number}/ws"), layout, core)
+        process = GatewayProcess(name, MemberRecord(GATEWAY, f"link-{name}", f"http://{number}/"), layout, core)
         self.doors[number] = Door(self.folk, core)
         # Clients' messages reach the core by the time of the world: a gateway's own clock is not shifted here.
         self._begin(Host(name, 1.0, float(self.rng.uniform(0, TICK_S / 4)), gateway=process))
@@ -82,9 +88,31 @@ class Whole(Shards):
     def kill_gateway(self, number: int) -> None:
         """As kill -9; it starts again at once."""
         self.counts["gateway killed"] += 1
+        self._end_gateway(number)
+
+    def _end_gateway(self, number: int) -> None:
+        self.counts["session moved"] += self.doors[number].core.sessions.joins["moved"]
         self.hosts[f"g{number}"].dead = True
         self.doors[number].kill()
         self.begin_gateway(number)
+
+    def drain_gateway(self, number: int) -> bool:
+        """It sends its people away, ends some seconds later, and starts again; False if there is nowhere to send
+        them."""
+        host = self.hosts[f"g{number}"]
+        assert host.gateway is not None
+        if host.paused or not host.gateway.drain(self.folk.now_s):
+            return False
+        host.gateway.member.drain()
+        self.counts["gateway drained"] += 1
+        self.later(DRAIN_S, lambda: self._end_drained(number, host))
+        return True
+
+    def _end_drained(self, number: int, host: Host) -> None:
+        if self.hosts[host.name] is host:
+            assert host.gateway is not None
+            self._do(host, host.gateway.leave(self.now_s + host.offset_s))
+            self._end_gateway(number)
 
     def _tick(self, host: Host, tick: int) -> None:
         super()._tick(host, tick)
