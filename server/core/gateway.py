@@ -387,9 +387,11 @@ class GatewayCore:
             self.regions.want(delta.region, now_s)  # one that was only asked whether it has the body, perhaps
             self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
         elif self.mirror.home_of(entity) == delta.region:
-            self._body_region[conn], self._body_row[conn] = delta.region, row
-            self._body_generation[conn] = row_generation
-            self.commands.again(conn)
+            before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
+            if before != (delta.region, row, row_generation):
+                self._body_region[conn], self._body_row[conn] = delta.region, row
+                self._body_generation[conn] = row_generation
+                self.commands.again(conn)
 
     def _is_awaited(self, attach: list[Any]) -> bool:
         return self.sessions.awaits(attach[0], attach[1])

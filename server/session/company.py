@@ -66,7 +66,7 @@ class Company:
             session.present = True
             self._presence.joined(session.body, session.name)
         if self.roster is not None:
-            self.adopt(session.id)
+            self.adopt(session.id, session.body)
             self.roster.note(session)
 
     def disembodied(self, session: Session) -> None:
@@ -79,9 +79,7 @@ class Company:
         """A session is no more, or goes on at another gateway."""
         self._names.release(session.name)
         if self.roster is not None and elsewhere is not None:
-            listed = self.roster.handed_over(session, elsewhere.generation, elsewhere.gateway, elsewhere.since_s)
-            if listed is not None:
-                self._came(listed)
+            self.roster.handed_over(session, elsewhere.since_s)
             if self.roster.of_body(session.body or 0) is None:
                 self.disembodied(session)  # it goes on there in another body
             return
@@ -89,22 +87,26 @@ class Company:
             self.roster.ended(session)
         self.disembodied(session)
 
-    def adopt(self, session: int) -> bool:
-        """A session of another gateway goes on here: its name is free for it. Returns whether people have been told of
-        its body (``Session.present``)."""
+    def adopt(self, session: int, body: int | None) -> bool:
+        """A session of another gateway goes on here in ``body``: its name is free for it. Returns whether people have
+        been told of that body (``Session.present``)."""
         known = None if self.roster is None else self.roster.adopted(session)
-        if known is not None:
-            self._names.release(known.person.name)
-        return known is not None and known.person.present
+        if known is None:
+            return False
+        self._names.release(known.person.name)
+        if known.person.present and known.person.body != body:
+            self._presence.left(known.person.body)
+            return False
+        return known.person.present
 
     # --------------------------------------------------------------------------------------------------------- others
     def of_key(self, key: tuple[str, str, bool]) -> Listed | None:
         """The session that an identity has at another gateway."""
         return None if self.roster is None else self.roster.of_key(key)
 
-    def generation(self, session: int) -> int:
-        """The highest that other gateways have told of a session; 0 if none has it."""
-        return 0 if self.roster is None else self.roster.generation(session)
+    def of_session(self, session: int) -> Listed | None:
+        """A session as another gateway has it."""
+        return None if self.roster is None else self.roster.of_session(session)
 
     def of_body(self, body: int) -> Listed | None:
         """Whose body it is, at another gateway."""

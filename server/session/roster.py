@@ -84,10 +84,9 @@ class Roster:
         session = self._by_body.get(body)
         return None if session is None else self._listed[session]
 
-    def generation(self, session: int) -> int:
-        """Under which another gateway has a session; 0 if none has."""
-        listed = self._listed.get(session)
-        return 0 if listed is None else listed.person.generation
+    def of_session(self, session: int) -> Listed | None:
+        """A session as another gateway has it."""
+        return self._listed.get(session)
 
     def __len__(self) -> int:
         """Sessions of other gateways."""
@@ -115,17 +114,11 @@ class Roster:
         """A session goes on here: returns what was known of it, and lists it no more."""
         return self._remove(session)
 
-    def handed_over(self, session: Session, generation: int, gateway: int, now_s: float) -> Listed | None:
-        """An own session goes on at another gateway, which perhaps has not told yet: others are told only later that it
-        is not here any more, so that it is never away for them. None if the other one has told."""
+    def handed_over(self, session: Session, now_s: float) -> None:
+        """An own session goes on at another gateway, which has told of it: the others hear only later that it is not
+        here any more, so that it is never away for those whom that gateway has not told yet."""
         self._forget_own(session.id)
         self._handed.append((now_s + HANDED_S, session.id, session.generation))
-        if session.id in self._listed:
-            return None
-        self._others.setdefault(gateway, _Other(heard_s=now_s))
-        listed = Listed(gateway, _person(session, generation))
-        self._put(listed)
-        return listed
 
     # ------------------------------------------------------------------------------------------------------------ words
     def heard(self, word: Roll | Again, now_s: float) -> Changes:

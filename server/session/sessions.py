@@ -244,22 +244,32 @@ class Sessions:
         return self._take()
 
     def elsewhere(self, session: int, generation: int, gateway: int, now_s: float) -> list[Action]:
-        """Another gateway has the body by now, under ``generation``: the session goes on there."""
-        self._went(Elsewhere(session, generation, gateway, now_s))
+        """A region has given the body to another gateway, under ``generation``. If that one does not say by SWITCH_S
+        that the session goes on there, nobody waited for the body any more, and the client here gets it back."""
+        entry = self._register.by_id.get(session)
+        if entry is not None and entry.generation < generation and session not in self._switching:
+            if entry.state is State.LIVE and entry.conn is not None:
+                self._switching[session] = Elsewhere(session, generation, gateway, now_s)
+                self._out.append(ReleaseBody(entry.conn))
+            elif entry.state is State.ATTACHING:  # whoever comes last has it
+                entry.generation = generation
+                self._attach(entry, Stimulus.TAKEN_OVER, now_s)
         return self._take()
 
     def _went(self, elsewhere: Elsewhere) -> None:
+        """Another gateway says that a session goes on there."""
         session = self._register.by_id.get(elsewhere.session)
-        if session is None or session.id in self._switching:
+        if session is None:
             return
         # What a session asked for that nobody waits for any more does not count: it was never given.
         reached = session.welcomed if session.state is State.DETACHED else session.generation
         if reached >= elsewhere.generation:
             return
-        conn = session.conn
-        self._switching[session.id] = elsewhere
+        conn, looks_on = session.conn, session.id in self._switching
+        self._switching.setdefault(session.id, elsewhere)
         if conn is not None and session.state is State.LIVE and self.draining:
-            self._out.append(ReleaseBody(conn))
+            if not looks_on:
+                self._out.append(ReleaseBody(conn))
             return
         self._end(session, Stimulus.DISMISSED)
         if conn is not None:
@@ -268,6 +278,16 @@ class Sessions:
     def _switched(self, now_s: float) -> list[Session]:
         since_s = now_s - SWITCH_S
         return [self._register.by_id[e.session] for e in self._switching.values() if e.since_s <= since_s]
+
+    def _settle(self, session: Session, now_s: float) -> None:
+        conn = session.conn
+        assert conn is not None, "a session without a connection does not switch"
+        if self._company.of_session(session.id) is not None:
+            self._end(session, Stimulus.DISMISSED)
+            self._close(conn, Close.MOVED, "moved", "you went on at another gateway")
+        else:
+            session.generation = max(session.generation, self._switching.pop(session.id).generation)
+            self._violated(conn, "unsettled", Close.GOING_AWAY, "another gateway had your body; come back", now_s)
 
     # ---------------------------------------------------------------------------------------------- other gateways
     def told(self, word: Word, now_s: float) -> list[Action]:
@@ -351,10 +371,7 @@ class Sessions:
         while (session_id := _expired(self._grace, now_s)) is not None:
             self._end(self._register.by_id[session_id], Stimulus.EXPIRED)
         for session in self._switched(now_s):
-            conn = session.conn
-            assert conn is not None, "a session without a connection does not switch"
-            self._end(session, Stimulus.DISMISSED)
-            self._close(conn, Close.MOVED, "moved", "you went on at another gateway")
+            self._settle(session, now_s)
         for conn in self._register.silent_since(now_s - limits.heartbeat_timeout_s, heard_s):
             text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
             self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
@@ -438,7 +455,11 @@ class Sessions:
 
     def _adopt(self, ticket: Ticket, conn: int, hello: Hello, now_s: float) -> None:
         """A session of another gateway goes on here, with its body."""
-        generation = after_other_gateway(max(ticket.generation, self._company.generation(ticket.session)))
+        body, newest = ticket.body, ticket.generation
+        listed = self._company.of_session(ticket.session)
+        if listed is not None and listed.person.generation > newest:  # the ticket is not the last that was given
+            body, newest = listed.person.body or None, listed.person.generation
+        generation = after_other_gateway(newest)
         held = self._register.by_id.get(ticket.session)
         held = held or self._register.of_key(key_of(ticket.identity, hello.profile))
         if held is not None:
@@ -449,7 +470,7 @@ class Sessions:
         if len(self._register.by_id) >= self.limits.sessions_max:
             self._close(conn, Close.FULL, "full", "the world is full")
             return
-        present = self._company.adopt(ticket.session)
+        present = self._company.adopt(ticket.session, body)
         try:
             name = self._company.take_name(ticket.name, suffix=True)
         except NameRefused as refusal:
@@ -457,8 +478,8 @@ class Sessions:
             return
         session = self._begin(ticket.session, ticket.identity, name, conn, hello, now_s)
         session.came, session.generation, session.present = "moved", generation, present
-        if ticket.body is not None:
-            self._register.embody(session, ticket.body)
+        if body is not None:
+            self._register.embody(session, body)
         self._attach(session, Stimulus.PACED, now_s)
 
     def _begin(self, number: int, identity: Identity, name: str, conn: int, hello: Hello, now_s: float) -> Session:

@@ -29,6 +29,7 @@ _TRIES = 16
 """Places looked at around a spawn point; when none is free the point itself is taken (bodies overlap, contacts part
 them)."""
 _SPREAD_M = 3.0
+TELL_AGAIN_S = 5
 
 
 def run(state: ShardState, upward: Sequence[Upward]) -> None:
@@ -42,6 +43,7 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
             _attach(state, session, generation, name, kind, profile, body, message.gateway)
     if state.tick % state.config.rate_hz < state.ticks:
         _end_orphans(state)
+        _tell_again(state)
     # A gateway that has seen only the region's former lives names rows of those: they are others' now.
     counted = [m for m in upward if len(m.input_row) and not 0 < m.epoch < state.links.born]
     if not counted:
@@ -124,6 +126,14 @@ def _end_orphans(state: ShardState) -> None:
         if state.gateways.silent_since(gateway, state.tick) < since:
             for row in rows[gateways == gateway].tolist():
                 state.end_body(row)
+
+
+def _tell_again(state: ShardState) -> None:
+    """Gateways are told of each body once in TELL_AGAIN_S, so that they hear of one that they do not want: an answer
+    that got lost leaves such bodies."""
+    part = state.tick // state.config.rate_hz % TELL_AGAIN_S
+    rows = np.fromiter(state.row_of_session.values(), np.int64, len(state.row_of_session))
+    state.tell_attached(rows[state.table.columns["o.session"][rows] % TELL_AGAIN_S == part])
 
 
 def _elsewhere(state: ShardState, session: int, body: int) -> tuple[int, int] | None:

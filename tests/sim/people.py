@@ -32,7 +32,7 @@ CAPACITY = 32
 ANY = "any"
 """In a URL: the address of a balancer before all gateways."""
 RULES = ViewRules(radius_m=40.0, near_radius_m=15.0, cap=200)
-LIMITS = SessionLimits(heartbeat_timeout_s=3.0, resume_grace_s=5.0, attach_timeout_s=2.0, hello_timeout_s=2.0)
+LIMITS = SessionLimits(heartbeat_timeout_s=3.0, resume_grace_s=5.0, attach_timeout_s=4.0, hello_timeout_s=2.0)
 
 
 def hot(conn: int, message: Input | Ack) -> Inbound:

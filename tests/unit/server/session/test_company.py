@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from protocol import mesh
 from protocol.codes import Close, ProtocolViolation
 from protocol.mesh import Again, Line, Roll
-from protocol.messages import SCOPE_DIRECT, SCOPE_NEAR, SCOPE_WORLD, Bye, Chat, Notice, Presence, Say, Welcome
-from server.session.actions import Action, AttachBody
+from protocol.messages import SCOPE_DIRECT, SCOPE_NEAR, SCOPE_WORLD, Bye, Chat, Move, Notice, Presence, Say, Welcome
+from server.session.actions import Action, AttachBody, ReleaseBody
 from server.session.limits import SessionLimits
 from server.session.roster import FORGET_S
 from tests.unit.server.session.rig import Rig, closed, messages, of
@@ -113,15 +113,44 @@ def test_the_gateway_before_may_hear_of_it_from_the_region_first() -> None:
     world.pass_time(ticks=2)
     first = world.join(1, 0, "user:ann:Ann")
     world.pass_time(ticks=3)
+    there, here = world.rigs[2], world.rigs[1]
+    there.connect(4)
+    [ask] = of(there.hello(4, None, resume=first.resume), AttachBody)
+    [release] = here.sessions.elsewhere(first.session, ask.generation, 2, here.now_s)
+    assert isinstance(release, ReleaseBody)
+    there.attach(ask)
+    world.pass_time(ticks=3)
+    assert closed(world.told(1)) == {0: Close.REPLACED}
+    world.pass_time(ticks=60)
+    assert [world.present(gateway) for gateway in (1, 2)] == [{first.body: "Ann"}] * 2
+
+
+def test_a_drained_client_is_closed_when_it_does_not_switch_by_itself() -> None:
+    world = Gateways()
+    world.pass_time(ticks=2)
+    world.join(1, 0, "user:ann:Ann")
+    there, here = world.rigs[2], world.rigs[1]
+    [move] = messages(here.sessions.drain(lambda conn: "wss://b/ws", 60_000, here.now_s), Move)
+    there.connect(4)
+    [ask] = of(there.hello(4, None, resume=move.ticket), AttachBody)
+    there.attach(ask)
+    world.pass_time(ticks=2)
+    assert closed(world.told(1)) == {}
+    world.pass_time(ticks=25)
+    assert closed(world.told(1)) == {0: Close.MOVED}
+
+
+def test_a_detached_session_that_went_on_elsewhere_ends() -> None:
+    world = Gateways()
+    world.pass_time(ticks=2)
+    first = world.join(1, 0, "user:ann:Ann")
+    world.rigs[1].sessions.lost(0, world.rigs[1].now_s)
     there = world.rigs[2]
     there.connect(4)
     [ask] = of(there.hello(4, None, resume=first.resume), AttachBody)
-    here = world.rigs[1]
-    assert closed(here.sessions.elsewhere(first.session, ask.generation, 2, here.now_s)) == {0: Close.REPLACED}
-    assert world.present(1) == {first.body: "Ann"}
     there.attach(ask)
-    world.pass_time(ticks=60)
-    assert [world.present(gateway) for gateway in (1, 2)] == [{first.body: "Ann"}] * 2
+    world.pass_time(ticks=3)
+    assert [rig.sessions.held for rig in world.rigs.values()] == [0, 1]
 
 
 def test_what_is_said_is_heard_at_all_gateways() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from protocol.codes import Close
 from protocol.limits import RESUME_BYTES_MAX
-from protocol.messages import Bye, Move, Welcome
-from server.session.actions import AttachBody, DetachBody, ReleaseBody
+from protocol.messages import Move, Welcome
+from server.session.actions import AttachBody, ReleaseBody
 from server.session.identity import Identity
 from server.session.states import State
 from server.session.tickets import LIFETIME_S, Ticket, Tickets, after_other_gateway
@@ -67,11 +67,6 @@ def test_a_session_goes_on_at_another_gateway_with_its_body() -> None:
     assert b.sessions.joins == {"moved": 1}
     assert again.resume != welcome.resume
 
-    actions = a.sessions.elsewhere(ask.session, ask.generation, 2, a.now_s)
-    assert closed(actions) == {0: Close.REPLACED}
-    assert a.sessions.count()[State.LIVE] == 0
-    assert all(detach.generation < ask.generation for detach in of(actions, DetachBody))
-
 
 def test_who_resumed_meanwhile_still_has_a_lower_generation_than_the_next_gateway() -> None:
     a, b = pair()
@@ -112,30 +107,33 @@ def test_a_drained_client_looks_on_until_it_has_switched() -> None:
     assert closed(actions) == {}
     assert [release.conn for release in of(actions, ReleaseBody)] == [0]
     assert a.sessions.elsewhere(ask.session, ask.generation, 2, a.now_s) == []
-    actions = a.sessions.lost(0, a.now_s)
+    a.sessions.lost(0, a.now_s)
     assert a.sessions.count()[State.DETACHED] == 0, "there is nothing to come back to here"
 
 
-def test_a_drained_client_that_does_not_close_is_closed() -> None:
+def test_who_lost_the_body_to_a_gateway_that_does_not_have_the_session_gets_it_back() -> None:
     a, _ = pair()
     [welcome] = messages(a.join(0, "guest:ann"), Welcome)
-    a.sessions.drain(lambda conn: "wss://b/ws", 5000, a.now_s)
-    a.sessions.elsewhere(welcome.session, after_other_gateway(1), 2, a.now_s)
+    assert a.sessions.elsewhere(welcome.session, 1, 2, a.now_s) == [], "an older ask"
+    given = after_other_gateway(1) + 5
+    assert closed(a.sessions.elsewhere(welcome.session, given, 2, a.now_s)) == {}
     a.heard_s[:] = a.now_s + 2
     assert closed(a.tick(0.5)) == {}
-    assert closed(a.tick(0.6)) == {0: Close.MOVED}
+    assert closed(a.tick(0.6)) == {0: Close.GOING_AWAY}
+    a.connect(1)
+    [ask] = of(a.hello(1, None, resume=welcome.resume), AttachBody)
+    assert ask.body == welcome.body
+    assert ask.generation > given
 
 
-def test_a_detached_session_that_went_on_elsewhere_ends() -> None:
-    a, _ = pair()
+def test_who_still_waits_for_a_body_that_another_gateway_got_asks_above_it() -> None:
+    a, b = pair()
     [welcome] = messages(a.join(0, "guest:ann"), Welcome)
-    a.sessions.lost(0, a.now_s)
-    a.sessions.elsewhere(welcome.session, 0, 2, a.now_s)
-    assert a.sessions.count()[State.DETACHED] == 1, "an older generation"
-    a.sessions.elsewhere(welcome.session, after_other_gateway(1), 2, a.now_s)
-    assert a.sessions.count()[State.DETACHED] == 0
-    assert a.sessions.online == 0
-    assert a.sessions.said(0, Bye(), a.now_s) == []
+    b.connect(0)
+    [ask] = of(b.hello(0, None, resume=welcome.resume), AttachBody)
+    [again] = of(b.sessions.elsewhere(ask.session, ask.generation + 7, 3, b.now_s), AttachBody)
+    assert again.generation > ask.generation + 7
+    assert b.sessions.elsewhere(ask.session, ask.generation + 7, 3, b.now_s) == []
 
 
 def test_a_body_that_ended_with_its_region_is_not_looked_for() -> None:
