@@ -122,6 +122,14 @@ class RegionDelta(_Columns):
     attached: list[list[Any]] = field(default_factory=list)
     """[session, generation, entity id, row, row generation, gateway] for each body given to a session, or come over
     with one; ``gateway``: whose session it is."""
+    kept_row: Array = _column("<u4")
+    """``kept_*``: of bodies that are where they were, a part each second: a gateway hears of one that it does not want,
+    and one that missed where its body is hears of that."""
+    kept_row_generation: Array = _column("<u4")
+    kept_id: Array = _column("<u8")
+    kept_session: Array = _column("<u8")
+    kept_generation: Array = _column("<u4")
+    kept_gateway: Array = _column("<u8")
     refused: list[list[Any]] = field(default_factory=list)
     """[session, close code, text] for each session that got no body."""
     events: list[list[Any]] = field(default_factory=list)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from protocol.border import Border
 from protocol.link import RegionDelta, Upward
 from protocol.place import Place
@@ -141,7 +143,8 @@ class RegionCore:
         subscribe = state.gateways.subscribe(fresh)
         faults, state.runner.faults = state.runner.faults, []
         # Who asked for a body is told of it, even if it does not mirror this region yet.
-        gateways = sorted({*state.gateways.subscribed, *(entry[5] for entry in delta.attached)})
+        asked = {*(entry[5] for entry in delta.attached), *np.unique(delta.kept_gateway).tolist()}
+        gateways = sorted({*state.gateways.subscribed, *asked})
         return RegionStep(delta, subscribe, faults, gateways, told, state.lost)
 
     def _fresh(self, upward: Sequence[Upward]) -> list[Upward]:

@@ -161,6 +161,8 @@ class ShardState:
         """What one step collects."""
         self.touched: set[str] = set()
         self.attached: list[list[Any]] = []
+        self.kept = np.zeros(0, np.int64)
+        """Rows of bodies whose gateways are told in this step that they are still here."""
         self.refused: list[list[Any]] = []
         self.events: list[list[Any]] = []
         self.pushed_rows: list[npt.NDArray[np.int64]] = []
@@ -228,17 +230,12 @@ class ShardState:
                 self.table.columns[name][row] = 0
         self.end(np.array([row], np.int64))
 
-    def tell_attached(self, rows: npt.NDArray[np.int64]) -> None:
-        """The sessions of these bodies are told where they are."""
-        table = self.table
-        session, generation, gateway = (table.columns[f"o.{name}"] for name in ("session", "generation", "gateway"))
-        told = session, generation, table.id, None, table.generation, gateway
-        columns = [rows.tolist() if column is None else column[rows].tolist() for column in told]
-        self.attached.extend(map(list, zip(*columns, strict=True)))
-
     def told_attached(self, row: int) -> None:
         """The session of a body is told where it is."""
-        self.tell_attached(np.array([row], np.int64))
+        table = self.table
+        who = [int(table.columns[name][row]) for name in ("o.session", "o.generation")]
+        where = int(table.id[row]), row, int(table.generation[row])
+        self.attached.append([*who, *where, int(table.columns["o.gateway"][row])])
 
     def dump(self) -> bytes:
         """Everything, as bytes (msgpack). Equal worlds have equal dumps."""

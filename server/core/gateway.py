@@ -174,6 +174,7 @@ class GatewayCore:
         self._steers = np.zeros(capacity, np.bool_)
         self._body_of: dict[int, int] = {}
         self._session_of: dict[int, int] = {}
+        self._session_at = np.zeros(capacity, np.uint64)
         self._conn_of: dict[int, int] = {}
         self._kept: dict[int, tuple[int, int]] = {}
         """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
@@ -349,6 +350,8 @@ class GatewayCore:
         self._speaking = delta.region
         for entry in delta.attached:
             self._attached(delta, entry, now_s)
+        if len(delta.kept_row):
+            self._kept_bodies(delta, now_s)
         for session, code, text in delta.refused:
             self._do(self.sessions.refused(session, code, text), now_s)
         if delta.snapshot:
@@ -392,6 +395,24 @@ class GatewayCore:
                 self._body_region[conn], self._body_row[conn] = delta.region, row
                 self._body_generation[conn] = row_generation
                 self.commands.again(conn)
+
+    def _kept_bodies(self, delta: RegionDelta, now_s: float) -> None:
+        """A region says that bodies are there still: looked at one by one are those that are not as they are known."""
+        rows = self.mirror.rows_of(delta, delta.kept_row)
+        conn = np.where(rows >= 0, self.mirror.view_of[rows], -1)
+        mine = delta.kept_gateway == self.facts_fixed.gateway
+        as_known = (
+            mine & (conn >= 0) & (self._session_at[conn] == delta.kept_session)
+            & (self._body_region[conn] == delta.region) & (self._body_row[conn] == delta.kept_row)
+            & (self._body_generation[conn] == delta.kept_row_generation)
+        )  # fmt: skip
+        nobodys = ~mine & ~np.isin(delta.kept_session, self.sessions.numbers)
+        told = (
+            delta.kept_session, delta.kept_generation, delta.kept_id, delta.kept_row, delta.kept_row_generation,
+            delta.kept_gateway,
+        )  # fmt: skip
+        for index in np.flatnonzero(~(as_known | nobodys)).tolist():
+            self._attached(delta, [int(column[index]) for column in told], now_s)
 
     def _is_awaited(self, attach: list[Any]) -> bool:
         return self.sessions.awaits(attach[0], attach[1])
@@ -544,6 +565,7 @@ class GatewayCore:
         self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000))
         self.commands.begin(conn)
         self._session_of[conn], self._conn_of[action.session] = action.session, conn
+        self._session_at[conn] = action.session
         if action.body is not None:
             self._steers[conn] = True
             self._body_region[conn] = self._speaking

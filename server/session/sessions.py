@@ -126,6 +126,11 @@ class Sessions:
         return len(self._register.by_id)
 
     @property
+    def numbers(self) -> npt.NDArray[np.uint64]:
+        """Of all sessions of this gateway, in any order."""
+        return np.fromiter(self._register.by_id, np.uint64, len(self._register.by_id))
+
+    @property
     def live_conns(self) -> Conns:
         """int32[n], ascending: connections of live sessions. Not to be written to."""
         return self._register.live_conns

@@ -133,7 +133,7 @@ def _tell_again(state: ShardState) -> None:
     that got lost leaves such bodies."""
     part = state.tick // state.config.rate_hz % TELL_AGAIN_S
     rows = np.fromiter(state.row_of_session.values(), np.int64, len(state.row_of_session))
-    state.tell_attached(rows[state.table.columns["o.session"][rows] % TELL_AGAIN_S == part])
+    state.kept = rows[state.table.columns["o.session"][rows] % TELL_AGAIN_S == part]
 
 
 def _elsewhere(state: ShardState, session: int, body: int) -> tuple[int, int] | None:

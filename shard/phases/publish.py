@@ -41,6 +41,7 @@ def run(state: ShardState, schema: bool) -> RegionDelta:
         _enters(state, delta, entering)
     _renewals(state, delta, live)
     _owns(state, delta)
+    _kept(state, delta)
     delta.attached = list(state.attached)
     delta.refused = list(state.refused)
     delta.events = list(state.events)
@@ -113,6 +114,16 @@ def _states(state: ShardState, delta: RegionDelta, rows: I64) -> None:
     delta.state_changed_bytes = np.array([len(blob) for blob in parts], np.uint16)
     delta.state_full_bytes = np.array([len(blob) for blob in full], np.uint16)
     delta.state_blobs = b"".join(parts) + b"".join(full)
+
+
+def _kept(state: ShardState, delta: RegionDelta) -> None:
+    table = state.table
+    rows = np.intersect1d(state.kept, table.rows())  # some may have gone in this step
+    delta.kept_row = rows.astype(np.uint32)
+    delta.kept_row_generation, delta.kept_id = table.generation[rows], table.id[rows]
+    delta.kept_session, delta.kept_generation, delta.kept_gateway = (
+        table.columns[f"o.{name}"][rows] for name in ("session", "generation", "gateway")
+    )
 
 
 def _renewals(state: ShardState, delta: RegionDelta, live: I64) -> None:

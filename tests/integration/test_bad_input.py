@@ -87,7 +87,7 @@ FIRST = {
         "malformed",
     ),
     "hello, long name": (bad(1, 1, 1, None, "n" * 500, "desktop", None, None, ""), Close.PROTOCOL, "wrong_type"),
-    "hello, huge ticket": (bad(1, 1, 1, None, None, "desktop", b"r" * 65, None, ""), Close.PROTOCOL, "wrong_type"),
+    "hello, huge ticket": (bad(1, 1, 1, None, None, "desktop", b"r" * 769, None, ""), Close.PROTOCOL, "wrong_type"),
     "hello, another version": (encode_client(Hello(7, 9, None, "n")), Close.VERSION, "version"),
     "hello without a token": (encode_client(Hello(1, 1, None, "n")), Close.TOKEN_MISSING, "token_missing"),
     "hello with no token at all": (encode_client(Hello(1, 1, "x", "n")), Close.TOKEN_INVALID, "token_malformed"),
