@@ -22,6 +22,7 @@ from cluster.store.contract import StoreError
 from isthmus.config import Config
 from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
+from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
 from isthmus.warmup import warm_up
@@ -74,6 +75,12 @@ async def _shard(config: Config) -> None:
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         core = make_shard(config, place, host.tick_now)
         process = ShardProcess(name, MemberRecord(SHARD, address), layout, core, draw_move())
+        log = RegionLog()
+        process.on_lost = log.lost
+
+        def told(out: Out) -> None:
+            log.look({region: own.epoch for region, own in core.regions.items()}, core.frozen)
+            _log_faults(out)
 
         def measured(load: float) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
@@ -85,7 +92,7 @@ async def _shard(config: Config) -> None:
             others = [m for m in book.shards() if m.name != name and not m.record.draining]
             return not process.member.claims or not others
 
-        return process, Turn(before=core.shed, after=measured, on_out=_log_faults, drained=drained)
+        return process, Turn(before=core.shed, after=measured, on_out=told, drained=drained)
 
     await be_member(config, name, world=world_record(config, layout), make=make)
 
