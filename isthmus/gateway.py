@@ -22,6 +22,7 @@ from isthmus.front import Front
 from isthmus.logging import configure
 from isthmus.member import be_member, run
 from isthmus.node import RECENT_TICKS
+from isthmus.overview import overview
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
 from server.process import MOVE_WITHIN_MS, GatewayProcess
@@ -62,15 +63,12 @@ class GatewayRun:
         """Whether newcomers may be sent here."""
         return self.clients.gateway.ready and not self.draining
 
-    def regions(self) -> list[dict[str, Any]]:
-        """For the status: what is mirrored."""
-        mirror, book = self.clients.gateway.mirror, self.process.member.book
-        found = []
-        for region in mirror.regions:
-            epoch, _ = mirror.heard(region)
-            owner = book.owner(region)
-            found.append({"region": region, "epoch": epoch, "owner": None if owner is None else owner.name})
-        return found
+    def overview(self) -> dict[str, Any]:
+        """For the status: the whole cluster, as this gateway knows it."""
+        mirror, process = self.clients.gateway.mirror, self.process
+        mirrored = {region: mirror.heard(region)[0] for region in mirror.regions}
+        told = overview(process.member.book, process.moves, mirrored, time.monotonic())
+        return {"member": process.name, **told}
 
     def _drain(self) -> None:
         self.draining = True

@@ -44,12 +44,14 @@ class Node:
         """The world's tick that was made last."""
         return self.shard.tick
 
-    def regions(self) -> list[dict[str, Any]]:
+    def overview(self) -> dict[str, Any]:
         """For the status."""
-        return [
-            {"region": number, "epoch": core.epoch, "entities": core.entities}
-            for number, core in self.shard.regions.items()
-        ]
+        return {
+            "regions": [
+                {"region": number, "epoch": core.epoch, "entities": core.entities}
+                for number, core in self.shard.regions.items()
+            ]
+        }
 
     async def run(self) -> None:
         """Run the world until it is stopped."""

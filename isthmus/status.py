@@ -23,7 +23,7 @@ class Running(Protocol):
 
     @property
     def tick(self) -> int: ...
-    def regions(self) -> list[dict[str, Any]]: ...
+    def overview(self) -> dict[str, Any]: ...
 
 
 _STARTED_S = time.monotonic()
@@ -61,7 +61,7 @@ def status(node: Running, config: Config) -> dict[str, Any]:
         "lag_ticks": node.ticker.lag(time.monotonic(), node.tick),
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
-        "regions": node.regions(),
+        **node.overview(),
     }
 
 

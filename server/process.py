@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import MemberCore
+from cluster.moves import Moves
 from cluster.out import Out
 from cluster.plan import gateway_for
 from cluster.records import MemberRecord
@@ -40,6 +41,7 @@ class GatewayProcess:
         self.core = core
         self.member = MemberCore(name, record, lease_s)
         self.failsafe = FailsafeCore(name)
+        self.moves = Moves()
         self.counts: Counter[str] = Counter()
         """For metrics: messages dropped by reason."""
         self.due: set[int] = set()
@@ -57,6 +59,7 @@ class GatewayProcess:
         """The watch of the namespace told something."""
         out = Out()
         self._follow(self.member.watched(item, now_s), out)
+        self.moves.watched(self.member.book, now_s)
         return out
 
     def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> Out:
