@@ -1,8 +1,8 @@
 """Which regions changed their owner lately, as the store told it: what an operator looks at first.
 
-Decides what counts as a move, and how it came about. Invariants: at most KEPT_MAX moves are kept; a region's move is told
-once, and never one to an older epoch (a store restored from a backup); who owned a region when this process first heard
-of it came there by no move. Of several changes that one answer of the store brings at once the last alone is known.
+Decides what counts as a move, and how it came about. Invariants: at most KEPT_MAX moves are kept; a move is told once,
+and never one to an older epoch (a store restored from a backup); who owned a region when this process first heard of it
+came there by no move. Of several changes that one answer of the store brings at once the last alone is known.
 Not responsible for: why somebody wanted it (``placer``), carrying it out (``moving``).
 """
 

@@ -1,7 +1,7 @@
 """What a gateway says of its whole cluster in GET /api/status: members, regions with their owners and load, moves.
 
-A pure function of what the process knows; decides the order (what needs somebody's eyes first) and the bound. Invariant:
-at most REGIONS_MAX regions are listed, and the totals tell of all. Not responsible for: drawing it (``top``).
+A pure function of what the process knows; decides the order (what needs somebody's eyes first) and the bound.
+Invariant: at most REGIONS_MAX regions are listed, and the totals tell of all. Not responsible for: drawing (``top``).
 """
 
 from collections import Counter

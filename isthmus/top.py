@@ -7,10 +7,12 @@ has the same figures for Prometheus).
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -20,7 +22,13 @@ from rich.text import Text
 EVERY_S = 1.0
 TIMEOUT_S = 2.0
 BAR_CELLS = 24
-REGIONS_SHOWN = 20
+LOAD_CELLS = 8
+ROWS_SHOWN = 20
+ROWS_ABOVE = 22
+"""Lines that the panels of the process itself take; what is below them gets the rest of the terminal."""
+ROWS_LEAST = 5
+ROWS_FRAME = 3
+"""Lines that a table takes besides its rows."""
 NONE = "–"
 
 Status = Mapping[str, Any]
@@ -55,10 +63,10 @@ def _figures(rows: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _bar(ms: float, of_ms: float) -> Text:
+def _bar(ms: float, of_ms: float, cells: int = BAR_CELLS) -> Text:
     share = min(1.0, ms / of_ms) if of_ms > 0 else 0.0
     style = "green" if share < 0.5 else "yellow" if share < 0.9 else "red"
-    return Text("█" * round(share * BAR_CELLS), style)
+    return Text("█" * round(share * cells), style)
 
 
 def rate(now: Status, before: Status | None, key: str) -> float | None:
@@ -79,14 +87,113 @@ def phases_ms(now: Status, before: Status | None) -> list[tuple[str, float]]:
     )
 
 
-def draw(status: Status, before: Status | None = None) -> RenderableType:
-    """The whole screen for one answer; ``before`` is an earlier one, for rates."""
+def ago(seconds: float) -> str:
+    """How long ago, in the unit that a person would use."""
+    for unit, length_s in (("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def _entries(status: Status, key: str) -> list[Status]:
+    return [entry for entry in status.get(key) or [] if isinstance(entry, Mapping)]
+
+
+def _table(*headings: str) -> Table:
+    """A table whose headings that begin with ``>`` are of figures."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for heading in headings:
+        figure = heading.startswith(">")
+        table.add_column(heading.lstrip(">"), justify="right" if figure else "left", no_wrap=True)
+    return table
+
+
+def _percent(load: Any) -> str:
+    """A part of a tick."""
+    if load is None:
+        return NONE
+    return f"{100 * load:.0f} %" if load >= 0.1 else f"{100 * load:.1f} %"
+
+
+def _rest(count: int) -> str:
+    return f"and {count} more" if count > 0 else ""
+
+
+def _draw_members(status: Status, rows: int) -> Panel:
+    members = _entries(status, "members")
+    table = _table("member", ">load", "", ">regions", ">sessions", "")
+    for member in members[:rows]:
+        notes = [word for word in ("draining", "places") if member.get(word)]
+        if member.get("member") == status.get("member"):
+            notes.append("this one")
+        style = "yellow" if member.get("draining") else ""
+        figures = number(member.get("regions")), number(member.get("sessions"))
+        name, load = Text(str(member.get("member"))), member.get("load")
+        bar = _bar(load or 0.0, 1.0, LOAD_CELLS)
+        bar.pad_right(LOAD_CELLS - len(bar))  # or the tables would move to and fro with it
+        table.add_row(name, _percent(load), bar, *figures, ", ".join(notes), style=style)
+    kinds = Counter(str(member.get("kind")) for member in members)
+    title = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
+    return Panel(table, title=title or "members", subtitle=_rest(len(members) - rows), expand=False)
+
+
+def _draw_regions(status: Status, rows: int) -> Panel:
+    regions = _entries(status, "regions")
+    heaviest = max((region.get("load") or 0.0 for region in regions), default=0.0)
+    table = _table(">region", "owner", ">load", "", ">people", ">epoch", "")
+    for region in regions[:rows]:
+        owner, wish, mirrored = region.get("owner"), region.get("asked_for"), region.get("mirrored")
+        note = "mirrored" if mirrored else ""
+        if mirrored and (region.get("mirrored_epoch") or 0) < (region.get("epoch") or 0):
+            note = "waits for its new owner"
+        named = Text("nobody", "bold red") if owner is None else Text(str(owner))
+        if wish and wish != owner:
+            named.append(f" → {wish}", "yellow")
+        load = region.get("load")
+        bar = Text("█" * round(LOAD_CELLS * (load or 0.0) / heaviest) if heaviest else "", "cyan")
+        figures = number(region.get("people")), number(region.get("epoch"))
+        table.add_row(str(region.get("region")), named, _percent(load), bar, *figures, note)
+    total, alone = status.get("regions_total") or len(regions), status.get("regions_without_owner") or 0
+    title = Text(f"{total} regions")
+    if alone:
+        title.append(f", {alone} without an owner", "bold red")
+    return Panel(table, title=title, subtitle=_rest(total - min(rows, len(regions))), expand=False)
+
+
+def _draw_moves(status: Status, rows: int) -> Panel:
+    moves = _entries(status, "moves")
+    table = _table(">region", "from", "", "to", "", ">epoch", ">")
+    styles = {"planned": "green", "lost": "red", "back": "yellow"}
+    for move in moves[:rows]:
+        how = str(move.get("how"))
+        names = Text(str(move.get("from"))), "→", Text(str(move.get("to")))
+        when = ago(float(move.get("ago_s") or 0.0))
+        table.add_row(str(move.get("region")), *names, Text(how, styles.get(how, "")), number(move.get("epoch")), when)
+    shown: RenderableType = table if moves else Text("none lately", "dim")
+    return Panel(shown, title="moves", subtitle=_rest(len(moves) - rows), expand=False)
+
+
+def _draw_own_regions(status: Status, rows: int) -> Table:
+    """The regions of a process that is a whole world: whatever figures it gives."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    listed = _entries(status, "regions")
+    for key in listed[0]:
+        table.add_column(str(key), justify="right")
+    for region in listed[:rows]:
+        table.add_row(*(number(v) if isinstance(v, int | float) else str(v) for v in region.values()))
+    return table
+
+
+def draw(status: Status, before: Status | None = None, rows: int = ROWS_SHOWN) -> RenderableType:
+    """The whole screen for one answer; ``before`` is an earlier one, for rates; no table has more than ``rows``."""
     rate_hz = float(status.get("rate_hz") or 20)
     tick_ms = status.get("tick_ms") or {}
     budget_ms = 1000.0 / rate_hz
     uptime_s = int(status.get("uptime_s") or 0)
     up = f"{uptime_s // 3600}:{uptime_s // 60 % 60:02}:{uptime_s % 60:02}"
     title = f"{status.get('world', NONE)}  tick {number(status.get('tick'))}  {rate_hz:.0f} Hz  up {up}"
+    if "member" in status:
+        title += f"  {status['member']}"
     counts = {
         "sessions": "sessions",
         "views": "views",
@@ -117,12 +224,6 @@ def draw(status: Status, before: Status | None = None) -> RenderableType:
     health = f"lag {number(lag, 'ticks')}   ticks merged {number(merged)}   shed level {number(shed)}"
     rejected = status.get("rejected") or {}
     ended = "   ".join(f"{why} {number(times)}" for why, times in sorted(rejected.items(), key=lambda item: -item[1]))
-    regions = Table(box=None, padding=(0, 2), header_style="dim")
-    listed = [region for region in status.get("regions") or [] if isinstance(region, Mapping)]
-    for key in listed[0] if listed else ():
-        regions.add_column(str(key), justify="right")
-    for region in listed[:REGIONS_SHOWN]:
-        regions.add_row(*(number(v) if isinstance(v, int | float) else str(v) for v in region.values()))
     columns = Table.grid(expand=True)
     columns.add_row(
         Panel(_figures(who), title="world"), Panel(_figures(flow), title="flow"), Panel(phases, title="tick")
@@ -133,7 +234,13 @@ def draw(status: Status, before: Status | None = None) -> RenderableType:
         Text(health, "red" if lag or shed else "green"),
         Text(f"ended by reason: {ended or 'none'}"),
     ]
-    return Group(*parts, regions) if listed else Group(*parts)
+    if "members" in status:
+        left = max(ROWS_LEAST, rows - len(_entries(status, "members")) - ROWS_FRAME)
+        beside = Group(_draw_members(status, rows), _draw_moves(status, left))
+        parts.append(Columns([beside, _draw_regions(status, rows)]))
+    elif _entries(status, "regions"):
+        parts.append(_draw_own_regions(status, rows))
+    return Group(*parts)
 
 
 async def _run(url: str, console: Console) -> int:
@@ -151,7 +258,7 @@ async def _run(url: str, console: Console) -> int:
                     async with session.get(address) as answer:
                         answer.raise_for_status()
                         now = await answer.json()
-                        shown = draw(now, before)
+                        shown = draw(now, before, max(ROWS_LEAST, console.height - ROWS_ABOVE))
                         before = now
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     shown = Text(f"{address}: {str(error) or type(error).__name__}; trying again", "red")
