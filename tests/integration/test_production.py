@@ -1,7 +1,6 @@
 """Production mode: nothing starts without an issuer, only its tokens open the door; TLS in process; development stays
 on loopback."""
 
-import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -11,25 +10,20 @@ from typing import Any
 
 import pytest
 import trustme
-from joserfc import jwt
 from joserfc.jwk import OKPKey
-from joserfc.jws import JWSRegistry
 
 from protocol.codes import Advice, Close, advice_of
 from protocol.messages import Bye, encode_client
+from tests.integration.issuer import AUTH, Issuer
 from tests.integration.server import Server, launch, serving, write_world
 from tests.integration.wire import peer
 
-ISSUER, AUDIENCE = "https://id.example", "isthmus-test"
 PRODUCTION = f"""
 [gateway]
 mode = "production"
 tls_cert_path = "cert.pem"
 tls_key_path = "key.pem"
-[auth]
-jwks_path = "keys.json"
-issuer = "{ISSUER}"
-audience = "{AUDIENCE}"
+{AUTH}
 [limits]
 connections_per_address_max = 8
 """
@@ -39,19 +33,14 @@ UNSIGNED = "eyJhbGciOiJub25lIn0"
 
 @dataclass(slots=True)
 class Deployment:
-    """A server in production, the key that its issuer signs with, and what a client trusts."""
+    """A server in production, its issuer, and what a client trusts."""
 
     server: Server
-    key: OKPKey
+    issuer: Issuer
     tls: ssl.SSLContext
 
     def token(self, key: OKPKey | None = None, **claims: Any) -> str:
-        now_s = int(time.time())
-        all_claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": now_s + 600, **claims}
-        signer = key or self.key
-        header = {"alg": "Ed25519", "kid": signer.kid}
-        registry = JWSRegistry(algorithms=["Ed25519"])
-        return jwt.encode(header, {k: v for k, v in all_claims.items() if v is not None}, signer, registry=registry)
+        return self.issuer.token(key, **claims)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +53,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         pem.write_to_path(folder / "cert.pem", append=True)
     tls = ssl.create_default_context()
     authority.configure_trust(tls)
-    key = OKPKey.generate_key("Ed25519", {"kid": "first", "use": "sig"})
-    (folder / "keys.json").write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    issuer = Issuer()
+    (folder / "keys.json").write_text(issuer.key_set())
     with serving(write_world(folder, PRODUCTION)) as server:
         assert server.url.startswith("https://")
-        yield Deployment(server, key, tls)
+        yield Deployment(server, issuer, tls)
 
 
 async def test_a_client_with_a_signed_token_walks_over_tls(deployed: Deployment) -> None:
