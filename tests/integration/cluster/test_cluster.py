@@ -2,6 +2,7 @@
 world, and go on in it when a shard is killed."""
 
 import subprocess
+from typing import Any
 
 from tests.integration.cluster.conftest import DUCKS
 from tests.integration.cluster.running import Running, bots, until
@@ -16,6 +17,17 @@ def shows(cluster: Running, gateway: int, **counts: int) -> bool:
     return all(kinds.get(kind) == count for kind, count in counts.items())
 
 
+def mirrored(cluster: Running) -> dict[int, dict[str, Any]]:
+    """What the first gateway tells of the regions that it mirrors."""
+    return {entry["region"]: entry for entry in cluster.status(0)["regions"] if entry["mirrored"]}
+
+
+def moves(cluster: Running, region: int) -> list[tuple[str, str, int, str]]:
+    """What the first gateway tells of a region's moves: from, to, epoch, how."""
+    told = [move for move in cluster.status(0)["moves"] if move["region"] == region]
+    return [(move["from"], move["to"], move["epoch"], move["how"]) for move in told]
+
+
 def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> None:
     crowds = [bots(cluster.urls[k], seed=k + 1, count=BOTS) for k in (0, 1)]
     try:
@@ -23,13 +35,12 @@ def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> 
             until("everybody is in", lambda k=k: cluster.status(k)["sessions"] == BOTS)
             # Each gateway mirrors the other's people, and all ducks, whichever shards have them.
             until("one world", lambda k=k: shows(cluster, k, person=2 * BOTS, duck=DUCKS))
-        mirrored = sorted(entry["region"] for entry in cluster.status(0)["regions"])
         # The shard that was there first may have all regions; from here on both have some near the people.
-        for number, region in enumerate(mirrored):
+        for number, region in enumerate(sorted(mirrored(cluster))):
             cluster.command("region", "move", "world.toml", str(region), f"shard-{number % 2}")
-        until("owners are told", lambda: {entry["owner"] for entry in cluster.status(0)["regions"]} == BOTH)
-        owners = {entry["region"]: entry["owner"] for entry in cluster.status(0)["regions"]}
-        epochs = {entry["region"]: entry["epoch"] for entry in cluster.status(0)["regions"]}
+        until("owners are told", lambda: {entry["owner"] for entry in mirrored(cluster).values()} == BOTH)
+        owners = {region: entry["owner"] for region, entry in mirrored(cluster).items()}
+        epochs = {region: entry["epoch"] for region, entry in mirrored(cluster).items()}
         region = next(region for region, owner in owners.items() if owner == "shard-1")
         listed = cluster.command("region", "list", "world.toml")
         assert len(listed.splitlines()) == 5, listed
@@ -37,17 +48,23 @@ def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> 
         assert moved.startswith(f"region {region} is at shard-0, epoch {epochs[region] + 1}")
         cluster.command("region", "move", "world.toml", str(region), "shard-1")
         epochs[region] += 2
+        latest = [
+            ("shard-0", "shard-1", epochs[region], "planned"),
+            ("shard-1", "shard-0", epochs[region] - 1, "planned"),
+        ]
+        until("moves are told, newest first", lambda: moves(cluster, region)[:2] == latest)
         for k in (0, 1):
             until("a move changes nothing", lambda k=k: shows(cluster, k, person=2 * BOTS, duck=DUCKS))
             assert cluster.status(k)["rejected"].get("body_lost", 0) == 0
         subprocess.run(["kill", "-9", str(cluster.pids()["shard-1"])], check=True)
 
         def taken_over() -> bool:
-            now = {entry["region"]: entry for entry in cluster.status(0)["regions"]}
+            now = mirrored(cluster)
             lost = [region for region, owner in owners.items() if owner == "shard-1"]
-            return all(region in now and now[region]["epoch"] > epochs[region] for region in lost)
+            return all(region in now and now[region]["mirrored_epoch"] > epochs[region] for region in lost)
 
         until("another owner", taken_over)
+        assert moves(cluster, region)[0][3] != "planned"
         for k in (0, 1):
             until("everybody is back", lambda k=k: shows(cluster, k, person=2 * BOTS))
         cluster.command("drain", "world.toml", "shard-1")
