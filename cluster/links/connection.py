@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from cluster.links.frames import LinkBroken, Reader, Writer
 from cluster.links.handshake import NONCE_BYTES, Handshake, Proven, Self
 from cluster.links.outgoing import Outgoing
+from cluster.links.tally import Ended, Tally
 from protocol.carried import Kind
 
 WRITE_BYTES = 1 << 20
@@ -31,7 +32,7 @@ class Owner(Protocol):
     def received(self, connection: "Connection", kind: Kind, data: bytes) -> None:
         """A whole message of a proven peer."""
 
-    def ended(self, connection: "Connection", why: str) -> None:
+    def ended(self, connection: "Connection", why: str, sort: Ended) -> None:
         """The last call, once."""
 
 
@@ -46,6 +47,7 @@ class Connection(asyncio.Protocol):
         expected: str | None,
         draw: Callable[[int], bytes],
         *,
+        tally: Tally,
         queue_bytes: int,
         beat_s: float,
         silence_s: float,
@@ -58,10 +60,22 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._full = self._flushing = self._over = False
         self._timer: asyncio.TimerHandle | None = None
-        self._why = ""
-        self.outgoing = Outgoing(queue_bytes)
+        self._why, self._sort = "", Ended.CLOSED
+        self._tally = tally
+        self.outgoing = Outgoing(queue_bytes, tally)
         self.peer: Proven | None = None
         self.closed = asyncio.Event()
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether somebody came here and has not proven himself."""
+        return self._expected is None and self.peer is None and not self._over
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the peer: in the queue, and handed to the transport."""
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return self.outgoing.bytes + self.outgoing.move_bytes + unsent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake begins."""
@@ -86,25 +100,27 @@ class Connection(asyncio.Protocol):
                 if self.peer is None or kind is Kind.HELLO:
                     self._greet(kind, message)
                 elif kind is not Kind.HEARTBEAT:
+                    self._tally.received[kind] += 1
+                    self._tally.received_bytes[kind] += len(message)
                     self._owner.received(self, kind, message)
                 if self._ended():
                     return
         except LinkBroken as problem:
-            self.end(str(problem))
+            self.end(str(problem), Ended.BROKEN)
 
     def put(self, kind: Kind, key: Hashable, data: bytes, *, droppable: bool) -> None:
         """Queues a message; an item over the queue's bound ends the connection."""
         if self._over:
             return
         if not self.outgoing.put(kind, key, data, droppable=droppable):
-            self.end("its queue is full: the peer reads too slowly")
+            self.end("its queue is full: the peer reads too slowly", Ended.FULL)
         else:
             self._plan()
 
-    def end(self, why: str) -> None:
+    def end(self, why: str, sort: Ended) -> None:
         """Ends now; what waits is lost. Tells the owner in a later turn of the loop."""
         if not self._over:
-            self._over, self._why = True, why
+            self._over, self._why, self._sort = True, why, sort
             if self._timer:
                 self._timer.cancel()
             if self._transport:
@@ -113,8 +129,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever wanted it."""
         why = self._why or (str(exc) if exc else "closed by the peer")
-        self.end(why)
-        self._owner.ended(self, why)
+        self.end(why, Ended.CLOSED)
+        self._owner.ended(self, why, self._sort)
         self.closed.set()
 
     def pause_writing(self) -> None:
@@ -138,7 +154,7 @@ class Connection(asyncio.Protocol):
             self._reader.believe(peer.receive_key)
             self._writer = Writer(peer.send_key)
             if not self._owner.proven(self, peer):
-                self.end("refused: an older generation, or a newer link to it is there")
+                self.end("refused: no member, or an older generation of one", Ended.REFUSED)
 
     def _ended(self) -> bool:
         return self._over
@@ -155,6 +171,8 @@ class Connection(asyncio.Protocol):
         pieces: list[bytes | memoryview] = []
         for kind, payload, more in self.outgoing.take(WRITE_BYTES):
             pieces += self._writer.frame(kind, payload, more=more)
+            self._tally.sent[kind] += not more
+            self._tally.sent_bytes[kind] += len(payload)
         if pieces:
             self._transport.writelines(pieces)
         if self.outgoing:
@@ -164,7 +182,7 @@ class Connection(asyncio.Protocol):
         now_s = self._loop.time()
         since_s = self._heard_s if self.peer else self._began_s
         if now_s - since_s > self._silence_s:
-            return self.end("silent" if self.peer else "no handshake in time")
+            return self.end("silent" if self.peer else "no handshake in time", Ended.SILENT)
         if self.peer and not self._full and self._transport:
             self._transport.writelines(self._writer.frame(Kind.HEARTBEAT, b""))
         self._timer = self._loop.call_later(self._beat_s, self._beat)

@@ -16,6 +16,7 @@ import numpy as np
 
 from cluster.links.connection import Connection
 from cluster.links.handshake import KEY_BYTES_MIN, Proven, Self
+from cluster.links.tally import Ended, Tally
 from protocol.carried import Kind
 
 
@@ -78,21 +79,35 @@ class Links:
         self._peers: dict[str, str] = {}
         self._links: dict[str, Connection] = {}
         self._generations: dict[str, int] = {}
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
+        """In the order in which they came."""
         self._dialers: dict[str, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self.address = ""
+        self.tally = Tally()
+
+    @property
+    def waiting_bytes(self) -> dict[str, int]:
+        """By peer with a link: what waits for it, to be sent and in the transport."""
+        return {name: link.waiting_bytes for name, link in self._links.items()}
+
+    @property
+    def strangers(self) -> int:
+        """Connections of those who have not proven themselves."""
+        return sum(connection.is_stranger for connection in self._connections)
 
     async def start(self) -> None:
         """Listens; ``address`` is then where. Raises OSError when it cannot."""
         loop, tls = asyncio.get_running_loop(), self._config.tls_server
+        # A stranger under TLS is not counted before it has shaken hands: it gets no more time than others.
+        patience_s = None if tls is None else self._config.silence_s
         if self._config.listen.startswith("unix:"):
             path = self._config.listen.removeprefix("unix:")
-            self._server = await loop.create_unix_server(self._accept, path, ssl=tls)
+            self._server = await loop.create_unix_server(self._accept, path, ssl=tls, ssl_handshake_timeout=patience_s)
             self.address = self._config.listen
         else:
             host, port = _host_port(self._config.listen)
-            self._server = await loop.create_server(self._accept, host, port, ssl=tls)
+            self._server = await loop.create_server(self._accept, host, port, ssl=tls, ssl_handshake_timeout=patience_s)
             self.address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
 
     def set_peers(self, peers: Mapping[str, str]) -> None:
@@ -103,7 +118,7 @@ class Links:
             if dialer := self._dialers.pop(name, None):
                 dialer.cancel()
             if name not in self._peers and name in self._links:
-                self._links[name].end("no longer a member")
+                self._links[name].end("no longer a member", Ended.STOPPED)
         for name in self._peers:
             if name > self._me.name and name not in self._dialers:
                 self._dialers[name] = asyncio.get_running_loop().create_task(self._dial(name))
@@ -127,25 +142,26 @@ class Links:
             self._server.close()
         ending = list(self._connections)
         for connection in ending:
-            connection.end("this member stops")
+            connection.end("this member stops", Ended.STOPPED)
         await asyncio.gather(*(connection.closed.wait() for connection in ending))
 
     def began(self, connection: Connection) -> None:
         """See ``connection.Owner``."""
-        strangers = [c for c in self._connections if c.peer is None]
-        if len(strangers) >= self._config.strangers_max:
-            strangers[0].end("too many that have not proven themselves")
-        self._connections.add(connection)
+        self._connections[connection] = None
+        strangers = [other for other in self._connections if other.is_stranger]
+        if len(strangers) > self._config.strangers_max:  # the first has had the most time
+            strangers[0].end("too many that have not proven themselves", Ended.CROWDED)
 
     def proven(self, connection: Connection, peer: Proven) -> bool:
         """See ``connection.Owner``."""
         if peer.name not in self._peers or peer.generation < self._generations.get(peer.name, 0):
             return False
         if old := self._links.pop(peer.name, None):
-            old.end("replaced by a newer link")
-            self._on_event(LinkDown(peer.name, "replaced by a newer link"))
+            old.end("replaced by a newer link", Ended.REPLACED)
+            self._down(peer.name, "replaced by a newer link", Ended.REPLACED)
         self._generations[peer.name] = peer.generation
         self._links[peer.name] = connection
+        self.tally.ups += 1
         self._on_event(LinkUp(peer.name, peer.generation))
         return True
 
@@ -154,12 +170,20 @@ class Links:
         if connection.peer and self._links.get(connection.peer.name) is connection:
             self._on_message(connection.peer.name, kind, data)
 
-    def ended(self, connection: Connection, why: str) -> None:
+    def ended(self, connection: Connection, why: str, sort: Ended) -> None:
         """See ``connection.Owner``."""
-        self._connections.discard(connection)
-        if connection.peer and self._links.get(connection.peer.name) is connection:
+        self._connections.pop(connection, None)
+        if connection.peer is None:
+            self.tally.strangers[sort] += 1
+        elif self._links.get(connection.peer.name) is connection:
             del self._links[connection.peer.name]
-            self._on_event(LinkDown(connection.peer.name, why))
+            self._down(connection.peer.name, why, sort)
+        elif sort is Ended.REFUSED:
+            self.tally.strangers[sort] += 1
+
+    def _down(self, member: str, why: str, sort: Ended) -> None:
+        self.tally.downs[sort] += 1
+        self._on_event(LinkDown(member, why))
 
     def _accept(self) -> asyncio.BaseProtocol:
         return self._connection(None)
@@ -172,6 +196,7 @@ class Links:
             c.key,
             expected,
             self._draw,
+            tally=self.tally,
             queue_bytes=c.queue_bytes,
             beat_s=c.beat_s,
             silence_s=c.silence_s,

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from cluster.links.frames import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX
+from cluster.links.tally import Tally
 from protocol.carried import Kind
 
 
@@ -21,18 +22,17 @@ class _Waiting:
 
 
 class Outgoing:
-    """The queue. ``bytes_max`` bounds messages that wait; a move has its own room of one largest message."""
+    """The queue. ``bytes_max`` bounds messages that wait; moves have their own room of one largest message."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, tally: Tally | None = None) -> None:
         self._bytes_max = bytes_max
+        self.tally = Tally() if tally is None else tally
         self._waiting: dict[Hashable, _Waiting] = {}
         self._moves: list[bytes] = []
         self._begun_bytes = 0
         self._count = 0
         self.bytes = 0
         self.move_bytes = 0
-        self.dropped_count = 0
-        self.replaced_count = 0
 
     def put(self, kind: Kind, key: Hashable, data: bytes, *, droppable: bool) -> bool:
         """False: an item over the bound; the link is to be reset. Raises ValueError for a message beyond all bounds."""
@@ -46,7 +46,7 @@ class Outgoing:
         self._count += 1
         if old := self._waiting.pop(place, None):  # goes to the end: after the items that were sent before it
             self.bytes -= len(old.data)
-            self.replaced_count += 1
+            self.tally.replaced[kind] += 1
         self._waiting[place] = _Waiting(kind, data, droppable)
         self.bytes += len(data)
         if self.bytes > self._bytes_max:
@@ -83,5 +83,6 @@ class Outgoing:
         for place in [place for place, waiting in self._waiting.items() if waiting.droppable]:
             if self.bytes <= self._bytes_max:
                 return
-            self.bytes -= len(self._waiting.pop(place).data)
-            self.dropped_count += 1
+            dropped = self._waiting.pop(place)
+            self.bytes -= len(dropped.data)
+            self.tally.dropped[dropped.kind] += 1

@@ -83,6 +83,6 @@ def test_values_are_replaced_and_dropped_and_items_are_not() -> None:
     assert queue.put(Kind.DELTA, 1, b"o" * 40, droppable=True)
     assert queue.put(Kind.DELTA, 1, b"n" * 40, droppable=True)
     assert queue.put(Kind.DELTA, 2, b"m" * 40, droppable=True)
-    assert (queue.replaced_count, queue.dropped_count, queue.bytes) == (1, 1, 80)
+    assert (queue.tally.replaced, queue.tally.dropped, queue.bytes) == ({Kind.DELTA: 1}, {Kind.DELTA: 1}, 80)
     assert not queue.put(Kind.BORDER, None, b"i" * 90, droppable=False)
     assert [bytes(data[:1]) for _, data, _ in queue.take(1000)] == [b"i", b"i"]
