@@ -29,6 +29,27 @@ class Square:
     z1: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sights:
+    """Which regions each of n circles touches: those of circle k are ``regions[first[k] : first[k + 1]]``, never none
+    (int64; ``first`` has n + 1)."""
+
+    regions: I64
+    first: I64
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    def of(self, k: int) -> I64:
+        """Regions of circle ``k``."""
+        return self.regions[self.first[k] : self.first[k + 1]]
+
+    def counts(self) -> dict[int, int]:
+        """How many circles touch each region."""
+        regions, counts = np.unique(self.regions, return_counts=True)
+        return dict(zip(regions.tolist(), counts.tolist(), strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """All regions of a world: a root square of ``side_m`` metres around the origin, cut ``level`` times.
@@ -102,11 +123,18 @@ class Layout:
 
     def region_at(self, x: npt.ArrayLike, z: npt.ArrayLike) -> I64:
         """Numbers of the regions at places (metres), int64 of their common shape."""
-        i, k = self._cell(np.asarray(x, np.float64)), self._cell(np.asarray(z, np.float64))
-        number = np.ones(np.broadcast(i, k).shape, np.int64)
-        for bit in range(self.level - 1, -1, -1):
-            number = number << 2 | (k >> bit & 1) << 1 | (i >> bit & 1)
-        return number
+        return self._numbers(self._cell(np.asarray(x, np.float64)), self._cell(np.asarray(z, np.float64)))
+
+    def seen(self, x: F64, z: F64, radius_m: float) -> Sights:
+        """Regions that the squares around circles at places (float64[n] each, metres) touch."""
+        left, right, top, bottom = (self._cell(c) for c in (x - radius_m, x + radius_m, z - radius_m, z + radius_m))
+        width = right - left + 1
+        count = width * (bottom - top + 1)
+        first = np.zeros(len(x) + 1, np.int64)
+        np.cumsum(count, out=first[1:])
+        nth = np.arange(first[-1]) - np.repeat(first[:-1], count)
+        width = np.repeat(width, count)
+        return Sights(self._numbers(np.repeat(left, count) + nth % width, np.repeat(top, count) + nth // width), first)
 
     def neighbours(self, region: int) -> list[int]:
         """Regions that share a side or a corner with ``region``, ascending."""
@@ -134,6 +162,12 @@ class Layout:
                 if dx * dx + dz * dz <= radius_m * radius_m or self.number(i, k) == home:
                     found.append(self.number(i, k))
         return sorted(found)
+
+    def _numbers(self, i: I64, k: I64) -> I64:
+        number = np.ones(np.broadcast(i, k).shape, np.int64)
+        for bit in range(self.level - 1, -1, -1):
+            number = number << 2 | (k >> bit & 1) << 1 | (i >> bit & 1)
+        return number
 
     def _cell(self, at: F64) -> I64:
         cell = np.floor((at + self.side_m / 2) / self.region_m)

@@ -185,10 +185,5 @@ class Regions:
 
 def touched(layout: Layout, x_m: npt.NDArray[np.float64], z_m: npt.NDArray[np.float64], radius_m: float) -> list[int]:
     """Regions that circles around places (float64[n] each) touch, and some that their squares touch alone."""
-    if not len(x_m):
-        return []
-    steps = int(np.ceil(2 * radius_m / layout.region_m))
-    offsets = np.linspace(-radius_m, radius_m, steps + 1)
-    found = [layout.region_at(x_m + dx, z_m + dz) for dx in offsets for dz in offsets]
-    regions: list[int] = np.unique(np.concatenate(found)).tolist()
+    regions: list[int] = np.unique(layout.seen(x_m, z_m, radius_m).regions).tolist()
     return regions
