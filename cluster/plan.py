@@ -2,7 +2,8 @@
 
 Measure: a shard's load is the part of a tick that it works; a region's weight its part of that. Neighbouring regions
 belong together, because what crosses between two shards costs both. Invariants: same arguments, same plan; a plan never
-names a draining shard as a target; nothing moves unless it gains HYSTERESIS. Not responsible for: carrying it out.
+names a draining shard as a target; nothing moves unless it gains HYSTERESIS. Not responsible for: carrying it out,
+which gateway serves whom (``affinity``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,20 +101,3 @@ def balance(hosts: Sequence[Host], layout: Layout, movable: frozenset[int]) -> M
             if gain >= HYSTERESIS and (best is None or score > best[0]):
                 best = (score, region, host.name)
     return None if best is None else Move(best[1], busiest.name, best[2])
-
-
-def gateway_for(region: int, gateways: Mapping[str, tuple[int, Mapping[int, float]]], layout: Layout) -> str | None:
-    """The gateway for a newcomer in ``region``. ``gateways``: name to (sessions, sessions by region).
-
-    The one that mirrors the region or its neighbours already, unless it has a quarter more sessions than the emptiest.
-    """
-    if not gateways:
-        return None
-    least = min(sessions for sessions, _ in gateways.values())
-    near = {region, *(layout.neighbours(region) if layout.holds(region) else ())}
-
-    def cost(name: str) -> tuple[float, int, str]:
-        sessions, regions = gateways[name]
-        return -sum(count for other, count in regions.items() if other in near), sessions, name
-
-    return min((name for name, (sessions, _) in gateways.items() if sessions <= 1.25 * least + 10), key=cost)

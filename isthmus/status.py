@@ -101,6 +101,8 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
         _totals.add(m.phase_seconds.labels(name), seconds)
     for how, count in gateway.sessions.joins.items():
         _totals.add(m.joins.labels(how), count)
+    for why, count in gateway.sessions.switching.moved.items():
+        _totals.add(m.sent_sessions.labels(why), count)
     waits_s = gateway.views.waits_ms(int(time.monotonic() * 1000)) / 1000
     for quantile in LAG_QUANTILES:
         lag_s = float(np.quantile(waits_s, quantile)) if len(waits_s) else 0.0

@@ -47,6 +47,9 @@ class Metrics:
         self.connections_blocked = Gauge("isthmus_connections_blocked", "Connections with an unsent tail.", registry=r)
         self.sessions = Gauge("isthmus_sessions", "Sessions, by state.", ["state"], registry=r)
         self.joins = Counter("isthmus_joins", "Sessions admitted, by how they came.", ["kind"], registry=r)
+        self.sent_sessions = Counter(
+            "isthmus_sessions_sent", "Sessions told to go on at another gateway, by reason.", ["why"], registry=r
+        )
         self.closes = Counter("isthmus_closes", "Connections closed, by close code.", ["code"], registry=r)
         self.rejected = Counter(
             "isthmus_rejected", "Requests, messages and connections refused, by reason.", ["reason"], registry=r

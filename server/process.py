@@ -15,7 +15,6 @@ from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import MemberCore
 from cluster.moves import Moves
 from cluster.out import Out
-from cluster.plan import gateway_for
 from cluster.records import MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import WatchItem
@@ -23,25 +22,34 @@ from protocol import failsafe as failsafe_words
 from protocol import mesh
 from protocol.carried import Kind, Send
 from protocol.codes import ProtocolViolation
-from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta
 from server.core.gateway import GatewayCore
+from server.sending import Rules, Sender
 
-REPORT_TICKS = 20
-MOVE_WITHIN_MS = 10_000
-"""A client that has not opened its new connection by then is closed, and comes back by itself."""
+LOOK_S = 1.0
+"""So often is looked at who should go on at another gateway, and the record told."""
 
 
 class GatewayProcess:
     """One gateway of a cluster."""
 
-    def __init__(self, name: str, record: MemberRecord, layout: Layout, core: GatewayCore, lease_s: int = 3) -> None:
+    def __init__(
+        self,
+        name: str,
+        record: MemberRecord,
+        layout: Layout,
+        core: GatewayCore,
+        lease_s: int = 3,
+        rules: Rules | None = None,
+    ) -> None:
         self.name = name
         self.layout = layout
         self.core = core
         self.member = MemberCore(name, record, lease_s)
         self.failsafe = FailsafeCore(name)
         self.moves = Moves()
+        self.sender = Sender(name, layout, core, Rules() if rules is None else rules)
+        self._looked_s = float("-inf")
         self.counts: Counter[str] = Counter()
         """For metrics: messages dropped by reason."""
         self.due: set[int] = set()
@@ -108,8 +116,10 @@ class GatewayProcess:
         book = self.member.book
         self._say(self.failsafe.tick(book, self.member.claims, self.member.answered_s, now_s), out)
         self._follow(self.member.tick(now_s), out)
-        if tick % REPORT_TICKS == 0:
-            self.member.report(self.load, self._sessions_by_region(), self.core.sessions.held)
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            regions = {region: float(count) for region, count in self.sender.look(book, now_s).items()}
+            self.member.report(self.load, regions, self.core.sessions.held)
         for region, data in self.core.upward(tick):
             owner = book.owner(region)
             if owner is None:
@@ -130,37 +140,12 @@ class GatewayProcess:
 
     # ------------------------------------------------------------------------------------------------------ draining
     def drain(self, now_s: float) -> bool:
-        """Send all clients to other gateways, each to the one that mirrors its surroundings; False if there is none
-        to send them to."""
-        records = {
-            member.name: member.record
-            for member in self.member.book.gateways()
-            if member.name != self.name and not member.record.draining and member.record.url
-        }
-        if not records:
-            return False
-        sent: Counter[str] = Counter()
-
-        def url_of(conn: int) -> str:
-            views = self.core.views.state.views[conn]
-            region = int(self.layout.region_at(views["x"] / GRID_PER_M, views["z"] / GRID_PER_M))
-            crowd = {name: (record.sessions + sent[name], record.regions) for name, record in records.items()}
-            name = gateway_for(region, crowd, self.layout)
-            assert name is not None, "there are other gateways"
-            sent[name] += 1
-            return ws_url(records[name].url)
-
-        self.core.move_away(url_of, MOVE_WITHIN_MS, now_s)
-        return True
+        """Send all clients to other gateways; False if there is none to send them to."""
+        return self.sender.drain(self.member.book, now_s)
 
     def origins(self) -> frozenset[str]:
         """Whose pages may connect here, too: those that the cluster's other gateways served."""
         return frozenset(m.record.url.rstrip("/").lower() for m in self.member.book.gateways() if m.record.url)
-
-    def _sessions_by_region(self) -> dict[int, float]:
-        views = self.core.views.state.views[self.core.sessions.live_conns]
-        regions = self.layout.region_at(views["x"] / GRID_PER_M, views["z"] / GRID_PER_M)
-        return {int(region): float(count) for region, count in Counter(regions.tolist()).items()}
 
     def leave(self, now_s: float) -> Out:
         """End: the lease is given back."""
@@ -175,8 +160,3 @@ class GatewayProcess:
         self.member.failsafe_until_s = self.failsafe.until_s
         for tell in told:
             out.sends.append(Send(tell.member, Kind.FAILSAFE, 0, failsafe_words.encode(tell.word)))
-
-
-def ws_url(url: str) -> str:
-    """Where clients connect to the gateway whose page is at ``url`` (http or https)."""
-    return f"ws{url.removeprefix('http').rstrip('/')}/ws"

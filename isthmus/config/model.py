@@ -181,6 +181,22 @@ class Gateway:
             "Several behind one balancer all give its address. Absent: the address that it listens on."
         ),
     ] = None
+    affinity: Annotated[
+        bool,
+        _says(
+            "In a cluster: people are sent to the gateway that serves most of those around them, so that each mirrors "
+            "a part of the world. false: they stay where they came to until it drains."
+        ),
+    ] = True
+    affinity_rest_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="Who was sent to another gateway stays there so long at least. 30: a walk of 40 m, so nobody "
+            "goes to and fro at a border.",
+        ),
+    ] = 30.0
     outbox_bytes: Annotated[
         int,
         Meta(

@@ -102,6 +102,8 @@ def _meta(annotation: object) -> Meta:
 def _words(annotation: object) -> str:
     bare, meta = _bare(annotation), _meta(annotation)
     arguments = get_args(bare)
+    if bare is bool:
+        return "true or false"
     if bare is int or bare is float:
         noun = "a whole number" if bare is int else "a number"
         low = f"above {meta.gt:g}" if meta.gt is not None else f"from {meta.ge:g}" if meta.ge is not None else ""

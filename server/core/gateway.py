@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cluster.regions import Layout
+from cluster.regions import MARGIN_M, Layout, Sights
 from kernels.pace import take_acks, take_owns
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
@@ -281,9 +281,24 @@ class GatewayCore:
         """What another gateway said."""
         self._do(self.sessions.told(word, now_s), now_s)
 
-    def move_away(self, url_of: Callable[[int], str], within_ms: int, now_s: float) -> None:
-        """Everybody is sent to other gateways; ``url_of`` names one for each connection."""
+    def move_away(self, url_of: Callable[[int, float], str | None], within_ms: int, now_s: float) -> None:
+        """Everybody is sent to other gateways; ``url_of(conn, now_s)`` names one, or None if there is none."""
         self._do(self.sessions.drain(url_of, within_ms, now_s), now_s)
+
+    def send(self, urls: Sequence[tuple[int, str]], within_ms: int, now_s: float) -> None:
+        """These connections are sent to other gateways, each to its address."""
+        self._do(self.sessions.send(urls, within_ms, now_s), now_s)
+
+    def sights(self, layout: Layout, conns: Conns) -> Sights:
+        """Which regions these connections' views need to be mirrored."""
+        views = self.views.state.views[conns]
+        x_m, z_m = views["x"] / GRID_PER_M, views["z"] / GRID_PER_M
+        return layout.seen(x_m, z_m, self.sight_m)
+
+    @property
+    def sight_m(self) -> float:
+        """How far around a view regions are mirrored, the margin included (``regions``)."""
+        return self.rules.radius_m * self.rules.hysteresis + MARGIN_M
 
     def take_inbound(self, inbound: Inbound, now_s: float) -> None:
         """Everything that arrived, in the order in which it means something; columns are copied where they are kept."""

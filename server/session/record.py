@@ -40,6 +40,8 @@ class Session:
     """The generation under which this gateway last had the body; 0: never yet."""
     lost: bool = False
     """The body ended with its region: the next one is a new one."""
+    moved_s: float = -1.0e9
+    """When it came from another gateway, or was last told to go to one."""
     present: bool = False
     ticket_hash: bytes = b""
     came: str = "new"

@@ -16,8 +16,8 @@ Not responsible for: INPUT and ACK (the gateway's core parses them in batches; i
 sockets, tokens' syntax.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,6 @@ from protocol.messages import (
     ClientMessage,
     Event,
     Hello,
-    Move,
     Notice,
     Say,
     ServerMessage,
@@ -48,7 +47,6 @@ from server.session.actions import (
     OpenView,
     Post,
     RefreshKeys,
-    ReleaseBody,
 )
 from server.session.addresses import Addresses
 from server.session.chat import ChatRefused, Floor, Voice
@@ -59,12 +57,10 @@ from server.session.names import NameRefused
 from server.session.record import OBSERVER, Session, key_of
 from server.session.register import Register
 from server.session.states import State, Stimulus, after
+from server.session.switching import Hands, Switching
 from server.session.tickets import Ticket, Tickets, after_other_gateway
 from server.session.world import World, welcome
 
-SWITCH_S = 1.0
-"""So long a client that was told to move may go on looking after its new gateway has its body: it closes the old link
-itself when it has switched."""
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
 """Oldest and newest version served."""
 
@@ -104,15 +100,20 @@ class Sessions:
         self._queue: dict[int, Session] = {}
         self._attaching: dict[int, float] = {}
         self._grace: dict[int, float] = {}
-        self._switching: dict[int, Elsewhere] = {}
         self._register = Register(capacity)
         self._addresses = Addresses(limits.connections_per_address_max)
         self._company = Company(gateway, limits, random_bytes)
         self._gateway = gateway or 0
         self._floor = Floor(limits)
-        self._drained_s = np.inf
-        self._url_of: Callable[[int], str] = lambda conn: ""
-        self._to_move: deque[int] = deque()
+        hands = Hands(
+            do=lambda action: self._out.append(action),
+            end=lambda session: self._end(session, Stimulus.DISMISSED),
+            close=self._close,
+            drop=lambda conn, reason, text, now_s: self._violated(conn, reason, Close.GOING_AWAY, text, now_s),
+            tell=self._tell,
+            seal=self._seal,
+        )
+        self.switching = Switching(capacity, limits.joins_per_tick, self._register, self._company, hands)
 
     # ------------------------------------------------------------------------------------------------------- figures
     @property
@@ -138,7 +139,7 @@ class Sessions:
     @property
     def draining(self) -> bool:
         """Whether clients are sent to other gateways."""
-        return self._drained_s < np.inf
+        return self.switching.draining
 
     def count(self) -> dict[State, int]:
         """Sessions by state, for metrics (GREETING: connections)."""
@@ -252,47 +253,13 @@ class Sessions:
         """A region has given the body to another gateway, under ``generation``. If that one does not say by SWITCH_S
         that the session goes on there, nobody waited for the body any more, and the client here gets it back."""
         entry = self._register.by_id.get(session)
-        if entry is not None and entry.generation < generation and session not in self._switching:
+        if entry is not None and entry.generation < generation and not self.switching.has_left(entry):
             if entry.state is State.LIVE and entry.conn is not None:
-                self._switching[session] = Elsewhere(session, generation, gateway, now_s)
-                self._out.append(ReleaseBody(entry.conn))
+                self.switching.body_given(entry, Elsewhere(session, generation, gateway, now_s))
             elif entry.state is State.ATTACHING:  # whoever comes last has it
                 entry.generation = generation
                 self._attach(entry, Stimulus.TAKEN_OVER, now_s)
         return self._take()
-
-    def _went(self, elsewhere: Elsewhere) -> None:
-        """Another gateway says that a session goes on there."""
-        session = self._register.by_id.get(elsewhere.session)
-        if session is None:
-            return
-        # What a session asked for that nobody waits for any more does not count: it was never given.
-        reached = session.welcomed if session.state is State.DETACHED else session.generation
-        if reached >= elsewhere.generation:
-            return
-        conn, looks_on = session.conn, session.id in self._switching
-        self._switching.setdefault(session.id, elsewhere)
-        if conn is not None and session.state is State.LIVE and self.draining:
-            if not looks_on:
-                self._out.append(ReleaseBody(conn))
-            return
-        self._end(session, Stimulus.DISMISSED)
-        if conn is not None:
-            self._close(conn, Close.REPLACED, "replaced", "you went on at another gateway")
-
-    def _switched(self, now_s: float) -> list[Session]:
-        since_s = now_s - SWITCH_S
-        return [self._register.by_id[e.session] for e in self._switching.values() if e.since_s <= since_s]
-
-    def _settle(self, session: Session, now_s: float) -> None:
-        conn = session.conn
-        assert conn is not None, "a session without a connection does not switch"
-        if self._company.of_session(session.id) is not None:
-            self._end(session, Stimulus.DISMISSED)
-            self._close(conn, Close.MOVED, "moved", "you went on at another gateway")
-        else:
-            session.generation = max(session.generation, self._switching.pop(session.id).generation)
-            self._violated(conn, "unsettled", Close.GOING_AWAY, "another gateway had your body; come back", now_s)
 
     # ---------------------------------------------------------------------------------------------- other gateways
     def told(self, word: Word, now_s: float) -> list[Action]:
@@ -302,7 +269,7 @@ class Sessions:
         else:
             gone, doubled = self._company.heard(word, now_s)
             for elsewhere in gone:
-                self._went(elsewhere)
+                self.switching.went(elsewhere)
             for number in doubled:
                 self._double(number)
         return self._take()
@@ -337,23 +304,19 @@ class Sessions:
             self._greeted(conn, hello, now_s, retried=True)
         return self._take()
 
-    def drain(self, url_of: Callable[[int], str], within_ms: int, now_s: float) -> list[Action]:
-        """Send everybody to other gateways; ``url_of`` names one for each connection.
+    def drain(self, url_of: Callable[[int, float], str | None], within_ms: int, now_s: float) -> list[Action]:
+        """Send everybody to other gateways; ``url_of(conn, now_s)`` names one, or None if there is none.
 
         They are told as many at a time as may join in a tick. New sessions are refused from now on; who is still here
         after ``within_ms`` is closed with 4001.
         """
-        self._drained_s, self._url_of = now_s + within_ms / 1000, url_of
-        self._to_move = deque(self._register.by_conn[conn].id for conn in self.live_conns.tolist())
-        self._move_some(now_s)
+        self.switching.drain(url_of, now_s + within_ms / 1000, now_s)
         return self._take()
 
-    def _move_some(self, now_s: float) -> None:
-        for _ in range(min(self.limits.joins_per_tick, len(self._to_move))):
-            session = self._register.by_id.get(self._to_move.popleft())
-            if session is not None and session.conn is not None and session.state is State.LIVE:
-                within_ms = max(0, round((self._drained_s - now_s) * 1000))
-                self._tell(session, Move(self._url_of(session.conn), self._seal(session), within_ms))
+    def send(self, urls: Iterable[tuple[int, str]], within_ms: int, now_s: float) -> list[Action]:
+        """Send these connections to other gateways, each to its address; who cannot go there stays."""
+        self.switching.send(urls, now_s + within_ms / 1000, now_s)
+        return self._take()
 
     def stopped(self, text: str, now_s: float) -> list[Action]:
         """The gateway ends: all connections are closed with 4000. Bodies keep their grace at the shard's discretion."""
@@ -375,8 +338,6 @@ class Sessions:
             self._close(conn, Close.STARTING, "attach_timeout", "this part of the world is starting")
         while (session_id := _expired(self._grace, now_s)) is not None:
             self._end(self._register.by_id[session_id], Stimulus.EXPIRED)
-        for session in self._switched(now_s):
-            self._settle(session, now_s)
         for conn in self._register.silent_since(now_s - limits.heartbeat_timeout_s, heard_s):
             text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
             self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
@@ -385,8 +346,8 @@ class Sessions:
         news = self._company.tick(now_s)
         if news is not None:
             self._post(self.live_conns, news)
-        self._move_some(now_s)
-        if now_s >= self._drained_s:
+        self.switching.tick(now_s)
+        if self.switching.is_over(now_s):
             self._close_all(Close.MOVED, "moved", "this gateway is drained; go on at another one", now_s)
         return self._take()
 
@@ -482,7 +443,7 @@ class Sessions:
             self._close(conn, Close.NAME, refusal.reason, str(refusal))
             return
         session = self._begin(ticket.session, ticket.identity, name, conn, hello, now_s)
-        session.came, session.generation, session.present = "moved", generation, present
+        session.came, session.generation, session.present, session.moved_s = "moved", generation, present, now_s
         if body is not None:
             self._register.embody(session, body)
         self._attach(session, Stimulus.PACED, now_s)
@@ -544,8 +505,7 @@ class Sessions:
             self._own_body(session, body)
         self._company.embodied(session)
         self._register.go_live(conn, now_s)
-        if self.draining:
-            self._to_move.append(session.id)
+        self.switching.welcomed(session, conn)
         ticket = self._seal(session)
         self._register.give_ticket(session, ticket)
         facts = self._world.facts(conn, session.profile)
@@ -577,7 +537,7 @@ class Sessions:
     def _drop(self, session: Session, now_s: float) -> None:
         """The connection is gone: the body stays for the grace, if there is anything to come back to."""
         nothing = session.generation == 0 or (session.state is State.ATTACHING and session.body is None)
-        if nothing or session.id in self._switching:
+        if nothing or self.switching.has_left(session):
             self._end(session, Stimulus.DISMISSED)
             return
         self._leave_conn(session)
@@ -593,7 +553,7 @@ class Sessions:
         self._queue.pop(session.id, None)
         self._attaching.pop(session.id, None)
         self._grace.pop(session.id, None)
-        elsewhere = self._switching.pop(session.id, None)
+        elsewhere = self.switching.ended(session)
         self._register.remove(session)
         self._company.ended(session, elsewhere)
         if elsewhere is None and session.generation and session.profile != OBSERVER:

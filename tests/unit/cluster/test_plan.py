@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.plan import BUSY, Host, assign, balance, drain, gateway_for
+from cluster.plan import BUSY, Host, assign, balance, drain
 from cluster.regions import Layout
 
 LAYOUT = Layout(1024.0, 2)
@@ -64,12 +64,3 @@ def test_a_region_that_has_just_moved_stays() -> None:
     hosts = [Host("a", 0.9, {16: 0.45, 17: 0.45}), Host("b", 0.0, {})]
     assert balance(hosts, LAYOUT, frozenset()) is None
     assert balance(hosts, LAYOUT, frozenset({17})) is not None
-
-
-def test_newcomers_go_where_their_region_is_mirrored_until_it_is_full() -> None:
-    gateways: dict[str, tuple[int, dict[int, float]]] = {"g1": (10, {16: 10.0}), "g2": (8, {31: 8.0})}
-    assert gateway_for(17, gateways, LAYOUT) == "g1"
-    assert gateway_for(30, gateways, LAYOUT) == "g2"
-    gateways["g1"] = (100, {16: 100.0})
-    assert gateway_for(17, gateways, LAYOUT) == "g2"
-    assert gateway_for(17, {}, LAYOUT) is None

@@ -130,7 +130,7 @@ def test_a_drained_client_is_closed_when_it_does_not_switch_by_itself() -> None:
     world.pass_time(ticks=2)
     world.join(1, 0, "user:ann:Ann")
     there, here = world.rigs[2], world.rigs[1]
-    [move] = messages(here.sessions.drain(lambda conn: "wss://b/ws", 60_000, here.now_s), Move)
+    [move] = messages(here.sessions.drain(lambda conn, now_s: "wss://b/ws", 60_000, here.now_s), Move)
     there.connect(4)
     [ask] = of(there.hello(4, None, resume=move.ticket), AttachBody)
     there.attach(ask)

@@ -140,7 +140,7 @@ def test_drain_sends_everybody_elsewhere_with_tickets_of_their_own() -> None:
     rig = Rig()
     rig.join(0)
     rig.join(1)
-    actions = rig.sessions.drain(lambda conn: f"wss://{conn}.example/ws", 2000, rig.now_s)
+    actions = rig.sessions.drain(lambda conn, now_s: f"wss://{conn}.example/ws", 2000, rig.now_s)
     moves = messages(actions, Move)
     assert len({move.ticket for move in moves}) == 2
     assert [move.url for move in moves] == ["wss://0.example/ws", "wss://1.example/ws"]

@@ -99,7 +99,7 @@ def test_a_ticket_comes_back_to_a_gateway_that_still_has_the_session() -> None:
 def test_a_drained_client_looks_on_until_it_has_switched() -> None:
     a, b = pair()
     [welcome] = messages(a.join(0, "guest:ann"), Welcome)
-    [move] = messages(a.sessions.drain(lambda conn: "wss://b/ws", 5000, a.now_s), Move)
+    [move] = messages(a.sessions.drain(lambda conn, now_s: "wss://b/ws", 5000, a.now_s), Move)
     b.connect(0)
     [ask] = of(b.hello(0, None, resume=move.ticket), AttachBody)
     assert ask.body == welcome.body

@@ -1,0 +1,120 @@
+"""Which gateway should serve whom: pure functions from what gateways' records tell to what should be.
+
+Theory. A gateway mirrors each region that one of its sessions sees. Of n sessions that see a region, each is the cause
+of 1/n of that mirror; the sum over the regions that it sees is what a session costs, in mirrored regions. It is sent to
+where those who see the same cost less. Each such move lowers one sum that all gateways share: 1 + 1/2 + ... + 1/n over
+all gateways and regions (Rosenthal's potential of a congestion game), so sending comes to an end. Where two gateways
+have equally many, the one whose name is less takes the other's people, so they never swap.
+
+Invariants: same arguments, same answer; nobody is sent to one that takes nobody, nor to one that has more than
+LOAD_PART of the sessions of the emptiest and LOAD_REST; a session that is sent away costs less where it comes to. Not
+responsible for: who was sent lately (the caller), carrying it out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.regions import Sights
+
+LOAD_PART = 1.25
+LOAD_REST = 10
+"""With few sessions affinity counts more than evenness."""
+MORE = 1.25
+"""So much less must a session cost elsewhere: people walk over borders, and nobody should follow each of them."""
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """One gateway: its sessions, and for each region that it mirrors how many of them see it. ``takes``: whether people
+    may be sent there."""
+
+    sessions: int
+    regions: Mapping[int, float]
+    takes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Session ``index`` should go on at gateway ``to``."""
+
+    index: int
+    to: str
+
+
+def room(name: str, others: Iterable[int], crowds: Mapping[str, Crowd], full: int) -> float:
+    """How many sessions ``name`` may have beside gateways that take people and ``others`` with so many."""
+    counts = [crowd.sessions for other, crowd in crowds.items() if other != name and crowd.takes]
+    least = min([*counts, *others], default=full)
+    return min(LOAD_PART * least + LOAD_REST, full)
+
+
+def gateway_for(regions: Sequence[int], crowds: Mapping[str, Crowd], full: int = 1 << 30) -> str | None:
+    """Who takes somebody that has to go and sees ``regions``, or None if nobody does.
+
+    The one where that costs least in mirrored regions, unless it has many more sessions than the emptiest, or ``full``.
+    """
+
+    def cost(name: str) -> tuple[float, int, str]:
+        crowd = crowds[name]
+        return sum(1.0 / (crowd.regions.get(region, 0.0) + 1.0) for region in regions), crowd.sessions, name
+
+    takers = [name for name, c in crowds.items() if c.takes and c.sessions <= room(name, (), crowds, full)]
+    return min(takers, key=cost, default=None)
+
+
+def to_send(
+    me: str, sights: Sights, movable: npt.NDArray[np.bool_], others: Mapping[str, Crowd], most: int, full: int = 1 << 30
+) -> list[Sent]:
+    """Which sessions of gateway ``me`` should go on at ``others``, at most ``most``; those first that cost most here.
+
+    ``sights``: what each session here sees; ``movable`` bool[n]: those that may be sent. What a session costs is worth
+    a move only if so many can follow that a region less is mirrored here: those are counted, too.
+    """
+    takers = {name: crowd for name, crowd in sorted(others.items()) if crowd.takes}
+    if not takers or not len(sights) or not movable.any():
+        return []
+    known, column = np.unique(sights.regions, return_inverse=True)
+    first = sights.first[:-1]
+    here = np.bincount(column).astype(np.float64)[column]
+    cost = np.add.reduceat(1.0 / here, first)
+    best_gain, best = np.zeros(len(sights)), np.full(len(sights), -1)
+    for number, (name, crowd) in enumerate(takers.items()):
+        there = np.array([crowd.regions.get(region, 0.0) for region in known.tolist()])[column]
+        theirs = np.add.reduceat(1.0 / np.maximum(there, 1.0), first)
+        gain = cost - np.add.reduceat(1.0 / (there + 1.0), first)
+        followers = np.minimum.reduceat(np.where(there > 0.0, here, np.inf), first)
+        margin = 1.0 if name < me else MORE
+        good = movable & (theirs * margin <= cost) & _fits(name, followers, len(sights), takers, full)
+        better = good & (gain > best_gain)
+        best_gain[better], best[better] = gain[better], number
+    names = list(takers)
+    sent: list[Sent] = []
+    moved = dict.fromkeys(names, 0)
+    no_room: set[str] = set()
+    order = np.argsort(-best_gain, kind="stable")
+    for index in order[best[order] >= 0].tolist():
+        if len(sent) == most or len(no_room) == len(names):
+            break
+        name = names[best[index]]
+        if name in no_room:
+            continue
+        after = {**moved, name: moved[name] + 1}
+        left = [len(sights) - len(sent) - 1]  # the sender itself may become the emptiest
+        if all(takers[to].sessions + n <= room(to, left, takers, full) for to, n in after.items() if n):
+            moved = after
+            sent.append(Sent(index, name))
+        else:
+            no_room.add(name)
+    return sent
+
+
+def _fits(name: str, followers: F64, own: int, takers: Mapping[str, Crowd], full: int) -> npt.NDArray[np.bool_]:
+    """Whether ``name`` has room for so many (float64[n]) of the ``own`` sessions of another gateway."""
+    others = room(name, (), takers, full)
+    least = np.minimum(others, LOAD_PART * (own - followers) + LOAD_REST)
+    fits: npt.NDArray[np.bool_] = takers[name].sessions + followers <= least
+    return fits

@@ -1,0 +1,205 @@
+"""Which gateway serves whom: few regions at each, nobody sent to and fro, no gateway overrun."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.affinity import LOAD_PART, LOAD_REST, MORE, Crowd, gateway_for, to_send
+from cluster.regions import Layout, Sights
+
+LAYOUT = Layout(1024.0, 3)
+RADIUS_M = 60.0
+SENDS_MAX = 10_000
+
+
+def seen(*surroundings: Sequence[int]) -> Sights:
+    """What sessions see, spelt out."""
+    first = np.cumsum([0, *map(len, surroundings)])
+    return Sights(np.array([region for regions in surroundings for region in regions], np.int64), first)
+
+
+def sent(here: Sights, others: dict[str, Crowd], me: str = "m", most: int = 100) -> dict[int, str]:
+    return {s.index: s.to for s in to_send(me, here, np.ones(len(here), np.bool_), others, most)}
+
+
+# ------------------------------------------------------------------------------------------------------- single cases
+def test_who_is_alone_goes_to_where_the_others_are() -> None:
+    here = seen([1, 2], [1, 2], [1, 2], [8, 9])
+    assert sent(here, {"a": Crowd(4, {8: 4.0, 9: 4.0})}) == {3: "a"}
+
+
+def test_who_is_alone_everywhere_stays() -> None:
+    here = seen([1, 2], [3], [4, 5])
+    assert sent(here, {"a": Crowd(3, {8: 3.0, 9: 2.0})}) == {}
+
+
+def test_nobody_goes_from_many_to_few_nor_for_a_small_difference() -> None:
+    here = seen(*[[1, 2]] * 5, *[[9]] * 5)
+    assert sent(here, {"a": Crowd(4, {1: 4.0, 2: 4.0})}) == {}
+    assert sent(here, {"z": Crowd(6, {1: 6.0, 2: 6.0})}) == {}
+    assert len(sent(here, {"z": Crowd(7, {1: 7.0, 2: 7.0})})) == 5
+    assert MORE == 1.25
+
+
+def test_of_two_with_equally_many_the_one_with_the_lesser_name_gets_all() -> None:
+    here, there = seen([1, 2], [1, 2]), {1: 2.0, 2: 2.0}
+    assert len(sent(here, {"a": Crowd(2, there)}, "b")) == 2
+    assert sent(here, {"b": Crowd(2, there)}, "a") == {}
+
+
+def test_a_crowd_that_cannot_follow_stays_together() -> None:
+    """Ninety and a hundred and ten in one place: twenty moves would spare nobody a region."""
+    assert sent(seen(*[[1, 2]] * 90), {"a": Crowd(110, {1: 110.0, 2: 110.0})}) == {}
+
+
+def test_those_who_cost_most_go_first_and_few_at_a_time() -> None:
+    here = seen(*[[1, 2]] * 8, [8, 9], [8])
+    assert sent(here, {"a": Crowd(9, {1: 1.0, 8: 9.0, 9: 9.0})}, most=1) == {8: "a"}
+
+
+def test_who_may_not_move_counts_but_stays() -> None:
+    here, others = seen([8], [8], [1]), {"a": Crowd(9, {8: 9.0})}
+    assert [one.index for one in to_send("m", here, np.array([False, True, True]), others, 9)] == [1]
+    assert to_send("m", here, np.zeros(3, np.bool_), others, 9) == []
+    assert to_send("m", seen(), np.zeros(0, np.bool_), others, 9) == []
+
+
+def test_those_who_must_go_follow_their_surroundings_until_it_is_full() -> None:
+    gateways = {"g1": Crowd(10, {16: 10.0}), "g2": Crowd(8, {31: 8.0})}
+    assert gateway_for([16, 17], gateways) == "g1"
+    assert gateway_for([30, 31], gateways) == "g2"
+    assert gateway_for([5], gateways) == "g2"
+    assert gateway_for([16], gateways, full=10) == "g1"
+    assert gateway_for([16], gateways, full=9) == "g2"
+    assert gateway_for([16], {**gateways, "g1": Crowd(100, {16: 100.0})}) == "g2"
+    assert gateway_for([16], {**gateways, "g1": Crowd(10, {16: 10.0}, takes=False)}) == "g2"
+    assert gateway_for([16], {}) is None
+
+
+# ------------------------------------------------------------------------------------------------------------ worlds
+@dataclass
+class People:
+    """Places of people, and the gateway of each."""
+
+    x: npt.NDArray[np.float64]
+    z: npt.NDArray[np.float64]
+    at: npt.NDArray[np.int64]
+    takes: list[bool]
+    sends: int = 0
+    worst: list[float] = field(default_factory=list)
+
+    def sights(self, gateway: int) -> Sights:
+        here = self.at == gateway
+        return LAYOUT.seen(self.x[here], self.z[here], RADIUS_M)
+
+    def crowds(self) -> dict[str, Crowd]:
+        """As records would tell."""
+        found = {}
+        for gateway, takes in enumerate(self.takes):
+            counts = {region: float(count) for region, count in self.sights(gateway).counts().items()}
+            found[f"g{gateway}"] = Crowd(int((self.at == gateway).sum()), counts, takes)
+        return found
+
+    def potential(self) -> float:
+        """What all gateways lower together."""
+        counts = [count for crowd in self.crowds().values() for count in crowd.regions.values()]
+        return sum(float(np.sum(1.0 / np.arange(1, count + 1))) for count in counts)
+
+    def mirrored(self) -> int:
+        """Regions, at all gateways together."""
+        return sum(len(crowd.regions) for crowd in self.crowds().values())
+
+    def look(self, gateway: int, told: dict[str, Crowd], most: int) -> int:
+        """One gateway sends some, by what it was told of the others; checked against what is."""
+        others = {name: crowd for name, crowd in told.items() if name != f"g{gateway}"}
+        who, before = np.flatnonzero(self.at == gateway), self.crowds()
+        chosen = to_send(f"g{gateway}", self.sights(gateway), np.ones(len(who), np.bool_), others, most)
+        assert len(chosen) <= most
+        for one in chosen:
+            assert others[one.to].takes, "sent to one that takes nobody"
+            self.at[who[one.index]] = int(one.to[1:])
+        if told == before:
+            self.check_loads(gateway, {int(one.to[1:]) for one in chosen})
+        self.sends += len(chosen)
+        return len(chosen)
+
+    def check_loads(self, sender: int, targets: set[int]) -> None:
+        """Nobody was sent to a gateway that has many more than another one."""
+        sizes = np.bincount(self.at, minlength=len(self.takes))
+        least = min(int(sizes[k]) for k, takes in enumerate(self.takes) if takes or k == sender)
+        assert all(sizes[target] <= LOAD_PART * least + LOAD_REST for target in targets)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> People:
+    gateways, count = draw(st.integers(1, 5)), draw(st.integers(0, 80))
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
+    spread = draw(st.sampled_from([20.0, 200.0, 512.0]))
+    takes = draw(st.lists(st.booleans(), min_size=gateways, max_size=gateways))
+    x, z = rng.uniform(-spread, spread, (2, count))
+    return People(x, z, rng.integers(0, gateways, count), takes)
+
+
+@settings(deadline=None)
+@given(worlds(), st.integers(1, 8))
+def test_sending_comes_to_an_end_and_lowers_what_all_pay_together(people: People, most: int) -> None:
+    """Of those that stand still nobody is sent for ever, whatever the order; no bound is broken on the way."""
+    quiet = 0
+    while quiet < len(people.takes):
+        for gateway in range(len(people.takes)):
+            before = people.potential()
+            moved = people.look(gateway, people.crowds(), most)
+            quiet = 0 if moved else quiet + 1
+            assert not moved or people.potential() < before
+            assert people.sends < SENDS_MAX
+
+
+@settings(deadline=None)
+@given(worlds())
+def test_gateways_that_decide_at_once_come_to_an_end_too(people: People) -> None:
+    """All by the same old records, as they do: nobody swaps people for ever."""
+    for _ in range(400):
+        told = people.crowds()
+        if not sum(people.look(gateway, told, 2) for gateway in range(len(people.takes))):
+            break
+    else:
+        raise AssertionError(f"still sending after {people.sends} moves")
+
+
+def test_each_of_four_gateways_mirrors_its_part_of_a_world_where_people_were_everywhere() -> None:
+    rng = np.random.default_rng(5)
+    x, z = rng.uniform(-512.0, 512.0, (2, 400))
+    people = People(x, z, np.arange(400) % 4, [True] * 4)
+    assert people.mirrored() > 0.95 * 4 * 64
+    for _ in range(300):
+        told = people.crowds()
+        for gateway in range(4):
+            people.look(gateway, told, 4)
+    # A quarter of 64 regions each, and the border that its people see across.
+    assert people.mirrored() < 1.9 * 64
+    sizes = np.bincount(people.at)
+    assert sizes.max() <= LOAD_PART * sizes.min() + LOAD_REST
+
+
+def test_four_gateways_go_on_so_when_people_walk() -> None:
+    rng = np.random.default_rng(6)
+    heading = rng.uniform(0.0, 2 * np.pi, 200)
+    x, z = rng.uniform(-512.0, 512.0, (2, 200))
+    people = People(x, z, np.zeros(200, np.int64), [True] * 4)
+    for second in range(600):
+        heading += rng.normal(0.0, 0.1, 200)
+        people.x, people.z = (
+            np.clip(place + 1.4 * turn, -512.0, 512.0)
+            for place, turn in ((people.x, np.cos(heading)), (people.z, np.sin(heading)))
+        )
+        told = people.crowds()
+        for gateway in range(4):
+            people.look(gateway, told, 2)
+        if second == 300:
+            people.sends = 0
+    assert people.mirrored() < 2.2 * 64
+    assert people.sends < 300, "each person is sent at most once or twice in five minutes"
