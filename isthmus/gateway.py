@@ -25,8 +25,7 @@ from isthmus.node import RECENT_TICKS
 from isthmus.overview import overview
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
-from server.process import GatewayProcess
-from server.sending import MOVE_WITHIN_MS, Rules
+from server.process import MOVE_WITHIN_MS, GatewayProcess
 from server.session.admission import Headroom
 from shard.ticker import Ticker
 
@@ -137,9 +136,7 @@ async def _gateway(config: Config) -> None:
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         host.lead_s = LEAD_S
-        own = config.gateway
-        rules = Rules(own.affinity, own.affinity_rest_s, config.limits.sessions_max)
-        process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway, rules=rules)
+        process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway)
         gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
         url = await front.open(gateway_run, gateway_run.ready, process.origins)
         process.member.report(0.0, {}, 0, url)

@@ -21,6 +21,7 @@ from cluster.records import KIND_PLACER, SHARD, MemberRecord, WorldRecord
 from cluster.store.contract import StoreError
 from isthmus.config import Config
 from isthmus.fleet.agreed import WorldDiffers, agree
+from isthmus.fleet.figures import of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name, open_store, world_record
@@ -92,7 +93,13 @@ async def _shard(config: Config) -> None:
             others = [m for m in book.shards() if m.name != name and not m.record.draining]
             return not process.member.claims or not others
 
-        return process, Turn(before=core.shed, after=measured, on_out=told, drained=drained)
+        return process, Turn(
+            before=core.shed,
+            after=measured,
+            on_out=told,
+            drained=drained,
+            figures=lambda: of_shard(process, host.links),
+        )
 
     await be_member(config, name, world=world_record(config, layout), make=make)
 
@@ -108,7 +115,8 @@ async def _placer(config: Config) -> None:
     name = member_name(config, KIND_PLACER)
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
-        return PlacerProcess(name, MemberRecord(KIND_PLACER, address), layout), Turn()
+        process = PlacerProcess(name, MemberRecord(KIND_PLACER, address), layout)
+        return process, Turn(figures=lambda: of_placer(process, host.links))
 
     await be_member(config, name, world=world_record(config, layout), make=make)
 

@@ -23,6 +23,10 @@ class Kind(IntEnum):
     CLOCK = 8
 
 
+DROPPABLE = frozenset({Kind.DELTA, Kind.UPWARD, Kind.BORDER, Kind.CLOCK})
+"""Values; the others are items."""
+
+
 class Send(NamedTuple):
     """Send ``data`` to ``member``. Of two values with the same ``key`` that wait, the newer is enough."""
 

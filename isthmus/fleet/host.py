@@ -27,7 +27,8 @@ from cluster.member import MemberCore, State
 from cluster.out import Out
 from cluster.records import WorldRecord
 from cluster.store.contract import LeaseLost, Store, StoreClosed, StoreRefused, StoreUnavailable, Transaction, WatchItem
-from protocol.carried import Kind
+from isthmus.fleet.figures import Figure, as_line
+from protocol.carried import DROPPABLE, Kind
 from protocol.codes import ProtocolViolation
 from shard.ticker import Ticker
 
@@ -40,7 +41,8 @@ LEAVE_S = 2.0
 """For giving the lease back; it ends by itself otherwise."""
 LOAD_PART = 0.05
 """Weight of the newest tick in the mean load: a second at 20 Hz."""
-DROPPABLE = frozenset({Kind.DELTA, Kind.UPWARD, Kind.BORDER, Kind.CLOCK})
+FIGURES_S = 10.0
+"""So often a member without a port for its figures logs them."""
 
 
 class ProcessCore(Protocol):
@@ -82,6 +84,8 @@ class Turn:
     """Whether a member that drains may go."""
     on_drain: Callable[[], None] = lambda: None
     """Called once when the member begins to drain."""
+    figures: Callable[[], list[Figure]] | None = None
+    """Logged from time to time, for a process that does not show them otherwise."""
 
 
 class Host:
@@ -134,13 +138,16 @@ class Host:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                watching = tasks.create_task(self._watch(core))
+                beside = [tasks.create_task(self._watch(core))]
+                if self._turn.figures is not None:
+                    beside.append(tasks.create_task(self._tell(self._turn.figures)))
                 await self._ticks(core)
                 self.do(core.leave(time.monotonic()))
                 if core.member.state is not State.GONE:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._gone.wait(), LEAVE_S)
-                watching.cancel()
+                for task in beside:
+                    task.cancel()
         finally:
             self._tasks = None
             await self.links.stop()
@@ -179,6 +186,11 @@ class Host:
             _log.warning("drained_not", member=self.name, regions=sorted(core.member.owned(now_s)))
             return True
         return self._turn.drained()
+
+    async def _tell(self, figures: Callable[[], list[Figure]]) -> None:
+        while True:
+            await asyncio.sleep(FIGURES_S)
+            _log.info("figures", member=self.name, **as_line(figures()))
 
     # ------------------------------------------------------------------------------------------------------- store
     def do(self, out: Out) -> None:

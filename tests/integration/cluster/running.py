@@ -31,6 +31,16 @@ class Running:
         with urlopen(f"{self.urls[gateway]}/api/status", timeout=5) as answer:
             return dict(json.load(answer))
 
+    def metrics(self, gateway: int) -> dict[str, float]:
+        """What a gateway's /metrics says, by name and label."""
+        with urlopen(f"{self.urls[gateway]}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+    def log(self, member: str) -> str:
+        """All that a member has logged."""
+        return (self.folder / ".isthmus" / "cluster" / f"{member}.log").read_text()
+
     def pids(self) -> dict[str, int]:
         """Children by name, as the log tells."""
         events = [

@@ -65,6 +65,11 @@ def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> 
 
         until("another owner", taken_over)
         assert moves(cluster, region)[0][3] != "planned"
+        figures = cluster.metrics(0)
+        assert figures['isthmus_link_downs_total{reason="closed"}'] >= 1
+        assert figures['isthmus_link_received_bytes_total{kind="delta"}'] > 0
+        assert figures['isthmus_region_moves_total{how="planned"}'] >= 2
+        until("a shard logs the same", lambda: '"event": "figures"' in cluster.log("shard-0"))
         for k in (0, 1):
             until("everybody is back", lambda k=k: shows(cluster, k, person=2 * BOTS))
         cluster.command("drain", "world.toml", "shard-1")

@@ -1,0 +1,159 @@
+"""Figures of a member of a cluster: its links, its membership, what its process counts. One list of them serves both
+/metrics (a gateway, ``Shown``) and a line in the log (shards and placers, which have no port for it; ``as_line``).
+
+Decides their names, after Prometheus' conventions (without the prefix ``isthmus_`` and the ending ``_total``).
+Invariant: label values come from fixed sets of words, never from a client or a member's name. Not responsible for:
+figures of clients and ticks (``server.metrics``), when they are told (``fleet.host``).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from cluster.links.links import Links
+from cluster.member import MemberCore
+from cluster.placing import PlacerProcess
+from protocol.carried import Kind
+from server.process import GatewayProcess
+from shard.process import ShardProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure: ``value`` alone, or ``by`` a label called ``label``. ``counts``: it only grows."""
+
+    name: str
+    help: str
+    value: float = 0
+    label: str = ""
+    by: Mapping[str, float] = field(default_factory=dict)
+    counts: bool = True
+
+
+def of_links(links: Links) -> list[Figure]:
+    """What the links of any member carried and lost."""
+    tally, waiting = links.tally, links.waiting_bytes.values()
+    return [
+        Figure("links", "Links to other members that are up.", len(waiting), counts=False),
+        Figure("link_strangers", "Connections that are not proven yet.", links.strangers, counts=False),
+        Figure("link_waiting_bytes", "Bytes that wait to be sent to all peers.", sum(waiting), counts=False),
+        Figure(
+            "link_waiting_bytes_most", "Bytes that wait for the slowest peer.", max(waiting, default=0), counts=False
+        ),
+        Figure("link_ups", "Links that came up.", tally.ups),
+        Figure("link_downs", "Links that ended, by reason.", label="reason", by=_words(tally.downs)),
+        Figure(
+            "link_strangers_ended",
+            "Connections that ended before they were a link, by reason.",
+            label="reason",
+            by=_words(tally.strangers),
+        ),
+        Figure("link_sent_messages", "Messages sent, by kind.", label="kind", by=_kinds(tally.sent)),
+        Figure("link_sent_bytes", "Bytes of messages sent, by kind.", label="kind", by=_kinds(tally.sent_bytes)),
+        Figure("link_received_messages", "Messages received, by kind.", label="kind", by=_kinds(tally.received)),
+        Figure(
+            "link_received_bytes", "Bytes of messages received, by kind.", label="kind", by=_kinds(tally.received_bytes)
+        ),
+        Figure(
+            "link_values_replaced",
+            "Values that a newer one took the place of while they waited, by kind.",
+            label="kind",
+            by=_kinds(tally.replaced),
+        ),
+        Figure(
+            "link_values_dropped",
+            "Values dropped because too much waited for a peer, by kind.",
+            label="kind",
+            by=_kinds(tally.dropped),
+        ),
+    ]
+
+
+def of_member(member: MemberCore) -> list[Figure]:
+    """What any member knows of the cluster."""
+    book = member.book
+    alone = sum(book.owner(region) is None for region in book.regions)
+    kinds = Counter(other.record.kind for other in book.members.values())
+    return [
+        Figure("members", "Living members, by kind.", label="kind", by=kinds, counts=False),
+        Figure("regions_without_owner", "Regions without a living owner.", alone, counts=False),
+        Figure("lease_renewals_failed", "Keep-alives of the own lease without an answer.", member.renewals_failed),
+        Figure("leases_lost", "Own leases that ended.", member.lost_leases),
+    ]
+
+
+def of_gateway(process: GatewayProcess, links: Links) -> list[Figure]:
+    """A gateway's."""
+    regions = process.core.regions
+    mirrored, moves = len(process.core.mirror.regions), _words(process.moves.counts)
+    return [
+        *of_links(links),
+        *of_member(process.member),
+        Figure("regions_mirrored", "Regions that this gateway mirrors.", mirrored, counts=False),
+        Figure("region_moves", "Regions that changed their owner, by how.", label="how", by=moves),
+        Figure(
+            "snapshots_asked_again",
+            "Snapshots asked for because a region was silent or left a gap.",
+            regions.resubscribed,
+        ),
+        Figure("upward_lost", "Messages to regions that got lost and were said again.", regions.lost),
+        Figure("messages_dropped", "Messages dropped, by reason.", label="reason", by=_words(process.counts)),
+    ]
+
+
+def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
+    """A shard's. ``events``: regions begun, lost and moved, messages dropped by reason."""
+    core = process.core
+    return [
+        *of_links(links),
+        *of_member(process.member),
+        Figure("regions_owned", "Regions that this shard simulates.", len(core.regions), counts=False),
+        Figure("entities", "Entities in them.", sum(region.entities for region in core.regions.values()), counts=False),
+        Figure("events", "What happened.", label="what", by=_words(process.counts)),
+    ]
+
+
+def of_placer(process: PlacerProcess, links: Links) -> list[Figure]:
+    """A placer's."""
+    return [
+        *of_links(links),
+        *of_member(process.member),
+        Figure("elections", "How often this process became the placer.", process.placer.elections),
+        Figure("regions_placed", "Regions given to an owner because they had none.", process.placer.placed),
+        Figure("events", "What happened.", label="what", by=_words(process.counts)),
+    ]
+
+
+def _words(counts: Mapping[Any, int]) -> dict[str, float]:
+    return {str(what).replace(" ", "_"): count for what, count in counts.items()}
+
+
+def _kinds(counts: Mapping[Kind, int]) -> dict[str, float]:
+    return {kind.name.lower(): count for kind, count in counts.items()}
+
+
+def as_line(figures: list[Figure]) -> dict[str, Any]:
+    """For a structured log: by name; a figure with a label as a mapping."""
+    return {figure.name: dict(figure.by) if figure.label else figure.value for figure in figures}
+
+
+class Shown(Collector):
+    """For /metrics: ``figures`` is asked each time."""
+
+    def __init__(self, registry: CollectorRegistry, figures: Callable[[], list[Figure]]) -> None:
+        self._figures = figures
+        registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """All of them as they are now."""
+        for figure in self._figures():
+            family = CounterMetricFamily if figure.counts else GaugeMetricFamily
+            shown = family(f"isthmus_{figure.name}", figure.help, labels=[figure.label] if figure.label else [])
+            for word, value in figure.by.items() if figure.label else [("", figure.value)]:
+                shown.add_metric([word] if figure.label else [], value)
+            yield shown

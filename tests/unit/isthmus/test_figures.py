@@ -1,0 +1,43 @@
+"""One list of figures serves /metrics and the log, and names nothing that comes from outside."""
+
+import json
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+
+from cluster.links import Links, LinksConfig, Self
+from cluster.links.tally import Ended
+from isthmus.fleet.figures import Figure, Shown, as_line, of_links
+from protocol.carried import Kind
+
+
+def _links() -> Links:
+    config, rng = LinksConfig(listen="127.0.0.1:0", key=b"k" * 32), np.random.default_rng(1)
+    links = Links(config, Self("w", "a", 1), lambda *said: None, lambda event: None, rng.bytes, rng)
+    links.tally.ups = 3
+    links.tally.downs[Ended.FULL] += 1
+    links.tally.sent[Kind.DELTA] += 5
+    links.tally.dropped[Kind.DELTA] += 2
+    return links
+
+
+def test_links_are_told_by_reason_and_kind() -> None:
+    told = as_line(of_links(_links()))
+    assert (told["links"], told["link_ups"], told["link_downs"]) == (0, 3, {"queue_full": 1})
+    assert (told["link_sent_messages"], told["link_values_dropped"]) == ({"delta": 5}, {"delta": 2})
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_metrics_show_the_figures_as_they_are_when_asked() -> None:
+    registry, links = CollectorRegistry(), _links()
+    Shown(registry, lambda: [*of_links(links), Figure("plain", "A gauge.", 1.5, counts=False)])
+    links.tally.ups = 4
+    text = generate_latest(registry).decode()
+    for line in (
+        "# TYPE isthmus_link_ups_total counter",
+        "isthmus_link_ups_total 4.0",
+        'isthmus_link_downs_total{reason="queue_full"} 1.0',
+        "# TYPE isthmus_links gauge",
+        "isthmus_plain 1.5",
+    ):
+        assert line in text.splitlines()
