@@ -16,6 +16,7 @@ from typing import Any
 from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
 from isthmus.config import Config
+from isthmus.fleet.figures import Shown, of_gateway
 from isthmus.fleet.host import Host, ProcessCore, Turn
 from isthmus.fleet.setup import cluster_key, layout_of, member_name, world_record
 from isthmus.front import Front
@@ -25,7 +26,8 @@ from isthmus.node import RECENT_TICKS
 from isthmus.overview import overview
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
-from server.process import MOVE_WITHIN_MS, GatewayProcess
+from server.process import GatewayProcess
+from server.sending import MOVE_WITHIN_MS, Rules
 from server.session.admission import Headroom
 from shard.ticker import Ticker
 
@@ -136,8 +138,11 @@ async def _gateway(config: Config) -> None:
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         host.lead_s = LEAD_S
-        process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway)
+        own = config.gateway
+        rules = Rules(own.affinity, own.affinity_rest_s, config.limits.sessions_max)
+        process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway, rules=rules)
         gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
+        Shown(front.clients.metrics.registry, lambda: of_gateway(process, host.links))
         url = await front.open(gateway_run, gateway_run.ready, process.origins)
         process.member.report(0.0, {}, 0, url)
         front.clients.start()
