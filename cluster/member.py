@@ -18,6 +18,7 @@ stopping a region that was lost (whoever hears :class:`Lose`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
 import msgspec
 
@@ -360,14 +361,20 @@ class MemberCore:
             claim = RegionRecord(self.name, self.lease.id, max(held.epoch, self.book.epochs.get(region, 0)) + 1)
             key = region_key(region)
             transaction = Transaction((RevisionIs(key, entry.revision),), (Put(key, write(claim)),))
-            asks.append(self._asking.ask(transaction, self._claimed))
+            asks.append(self._asking.ask(transaction, partial(self._claimed, region, claim)))
         self._claiming += len(asks)
         return asks
 
-    def _claimed(self, answer: Answer, now_s: float) -> Sequence[Action]:
+    def _claimed(self, region: int, claim: RegionRecord, answer: Answer, now_s: float) -> Sequence[Action]:
         self._claiming -= 1
         self._retry_s = now_s + RETRY_S
-        return ()  # the watch tells what became of it, in any case
+        held = self._owned.get(region)
+        if not isinstance(answer, TransactionResult) or not answer.ok or held is None or held.epoch >= claim.epoch:
+            return ()  # the watch tells what became of it
+        # The watch may come back long after the store has: until then the failsafe's grant would be over.
+        self._owned[region] = _Held(claim.epoch, claim.lease)
+        self.book.saw(region, claim.epoch)
+        return [Own(region, claim.epoch, 0, again=True)]
 
     def _renewed(self, answer: Answer, now_s: float) -> Sequence[Action]:
         self._busy = False

@@ -39,7 +39,8 @@ class Process:
 
 
 class Fleet:
-    """All of it. ``cut``: pairs (from, to) between which nothing passes; "store" is a name like the others."""
+    """All of it. ``cut``: pairs (from, to) between which nothing passes; "store" is a name like the others. ``deaf``:
+    whose watches tell nothing, though their questions are answered."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Fleet:
         self.layout = Layout(256.0, level)
         self.link_loss = 0.0
         self.cut: set[tuple[str, str]] = set()
+        self.deaf: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
         self.store = self.front.core
@@ -174,7 +176,8 @@ class Fleet:
     def _run(self, process: Process) -> None:
         now_s, member = self.now_s + process.offset_s, process.member
         assert process.cursor is not None
-        if self.passes("store", process.name) and self.passes(process.name, "store"):
+        hears = self.passes("store", process.name) and self.passes(process.name, "store")
+        if hears and process.name not in self.deaf:
             for item in self.store.poll(process.cursor):
                 self.do(process, member.watched(item, now_s))
         if process.failsafe is not None:

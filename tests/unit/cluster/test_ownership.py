@@ -111,6 +111,22 @@ def test_one_silent_member_stops_everybody_while_the_store_is_away() -> None:
     assert fleet.all_owned()
 
 
+def test_a_watch_that_comes_back_later_than_the_store_costs_nothing() -> None:
+    """The answer to a claim is enough to own by it: a broken watch is noticed after seconds, a grant is over before."""
+    fleet = settled()
+    before, lost = fleet.acting(), fleet.counts["lost"]
+    fleet.isolate("store", list(fleet.processes))
+    fleet.run(8.0)
+    fleet.deaf = {"s0"}
+    fleet.cut.clear()
+    fleet.run(3.0)
+    assert fleet.acting() == before
+    fleet.deaf.clear()
+    fleet.run(10.0)
+    assert fleet.acting() == before
+    assert fleet.counts["lost"] == lost
+
+
 def test_a_member_cut_off_from_the_store_alone_is_refused_and_replaced() -> None:
     fleet = settled()
     assert fleet.processes["s0"].member.claims
