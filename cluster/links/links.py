@@ -83,6 +83,7 @@ class Links:
         """In the order in which they came."""
         self._dialers: dict[str, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
+        self._stopped = False
         self.address = ""
         self.tally = Tally()
 
@@ -133,6 +134,7 @@ class Links:
 
     async def stop(self) -> None:
         """Ends all links; LinkDown is told for each."""
+        self._stopped = True
         dialers = list(self._dialers.values())
         self._dialers.clear()
         for dialer in dialers:
@@ -148,6 +150,8 @@ class Links:
     def began(self, connection: Connection) -> None:
         """See ``connection.Owner``."""
         self._connections[connection] = None
+        if self._stopped:  # it was accepted just before
+            connection.end("this member stops", Ended.STOPPED)
         strangers = [other for other in self._connections if other.is_stranger]
         if len(strangers) > self._config.strangers_max:  # the first has had the most time
             strangers[0].end("too many that have not proven themselves", Ended.CROWDED)
@@ -212,8 +216,8 @@ class Links:
                     await self._connect(loop, connection, self._peers[name])
                 await connection.closed.wait()
                 backoff_s = c.backoff_s[0] if connection.peer else backoff_s
-            except (OSError, TimeoutError):  # nobody there, or a certificate refused: tried again
-                pass
+            except (OSError, TimeoutError):
+                self.tally.dials_failed += 1
             await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
             backoff_s = min(2 * backoff_s, c.backoff_s[1])
 

@@ -39,6 +39,8 @@ class Tally:
     downs: Counter[Ended] = field(default_factory=Counter)
     strangers: Counter[Ended] = field(default_factory=Counter)
     """Connections that ended before they became a link."""
+    dials_failed: int = 0
+    """Nobody there, or a certificate that was refused; tried again for as long as the peer is a member."""
     sent: Counter[Kind] = field(default_factory=Counter)
     sent_bytes: Counter[Kind] = field(default_factory=Counter)
     received: Counter[Kind] = field(default_factory=Counter)

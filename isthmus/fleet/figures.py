@@ -53,6 +53,7 @@ def of_links(links: Links) -> list[Figure]:
             label="reason",
             by=_words(tally.strangers),
         ),
+        Figure("link_dials_failed", "Dials that found nobody, or were refused.", tally.dials_failed),
         Figure("link_sent_messages", "Messages sent, by kind.", label="kind", by=_kinds(tally.sent)),
         Figure("link_sent_bytes", "Bytes of messages sent, by kind.", label="kind", by=_kinds(tally.sent_bytes)),
         Figure("link_received_messages", "Messages received, by kind.", label="kind", by=_kinds(tally.received)),

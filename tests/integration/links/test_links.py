@@ -2,57 +2,16 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import trustme
 
-from cluster.links import LinkDown, Links, LinksConfig, LinkUp, Self
+from cluster.links import LinkDown, LinkUp
+from cluster.links.tally import Ended
 from protocol.carried import Kind
-
-KEY = b"k" * 32
-
-
-class Member:
-    def __init__(
-        self,
-        name: str,
-        listen: str = "127.0.0.1:0",
-        *,
-        key: bytes = KEY,
-        world: str = "w",
-        generation: int = 1,
-        tls: tuple[ssl.SSLContext | None, ssl.SSLContext | None] = (None, None),
-        queue_bytes: int = 1 << 20,
-    ) -> None:
-        self.events: list[LinkUp | LinkDown] = []
-        self.messages: list[tuple[str, Kind, bytes]] = []
-        config = LinksConfig(listen=listen, key=key, tls_server=tls[0], tls_client=tls[1], queue_bytes=queue_bytes)
-        rng = np.random.default_rng(ord(name))
-        me = Self(world, name, generation)
-        self.links = Links(config, me, self._message, self.events.append, rng.bytes, rng)
-
-    def _message(self, member: str, kind: Kind, data: bytes) -> None:
-        self.messages.append((member, kind, data))
-
-
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        for _ in range(1000):
-            if done():
-                return
-            await asyncio.sleep(0.01)
-
-
-async def joined(*members: Member) -> None:
-    names = "abc"
-    for member in members:
-        await member.links.start()
-    addresses = {name: member.links.address for name, member in zip(names, members, strict=False)}
-    for member in members:
-        member.links.set_peers(addresses)
+from tests.integration.links.members import Hand, Member, joined, until
 
 
 @pytest.mark.parametrize("at", ["127.0.0.1:0", "unix:{}"])
@@ -80,7 +39,7 @@ async def test_a_restarted_peer_returns_and_its_older_generation_does_not() -> N
     older = Member("b", b.links.address, generation=4)
     await joined(a_stays := older)
     older.links.set_peers({"a": a.links.address})
-    await asyncio.sleep(0.5)
+    await until(lambda: a.links.tally.strangers[Ended.REFUSED] >= 2)
     assert len(a.events) == 2
     await a_stays.links.stop()
     newer = Member("b", b.links.address, generation=6)
@@ -90,16 +49,13 @@ async def test_a_restarted_peer_returns_and_its_older_generation_does_not() -> N
     await asyncio.gather(a.links.stop(), newer.links.stop())
 
 
-async def test_a_wrong_key_and_a_wrong_world_get_no_link() -> None:
-    for stranger in (
-        Member("b", "127.0.0.1:0", key=b"x" * 32),
-        Member("b", "127.0.0.1:0", world="other"),
-    ):
-        a = Member("a", "127.0.0.1:0")
-        await joined(a, stranger)
-        await asyncio.sleep(0.3)
-        assert a.events + stranger.events == []
-        await asyncio.gather(a.links.stop(), stranger.links.stop())
+@pytest.mark.parametrize("other", [{"key": b"x" * 32}, {"world": "other"}], ids=["key", "world"])
+async def test_a_wrong_key_and_a_wrong_world_get_no_link(other: dict[str, Any]) -> None:
+    a, stranger = Member("a"), Member("b", **other)
+    await joined(a, stranger)
+    await until(lambda: a.links.tally.strangers.total() >= 2)
+    assert a.events + stranger.events == []
+    await asyncio.gather(a.links.stop(), stranger.links.stop())
 
 
 def _tls(ca: trustme.CA, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -113,17 +69,40 @@ def _tls(ca: trustme.CA, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
-async def test_mutual_tls_links_and_another_name_or_ca_does_not() -> None:
+async def test_mutual_tls_links() -> None:
     ca = trustme.CA()
-    for their_ca, certified, linked in ((ca, "b", True), (ca, "c", False), (trustme.CA(), "b", False)):
-        a, b = Member("a", key=b"", tls=_tls(ca, "a")), Member("b", key=b"", tls=_tls(their_ca, certified))
-        await joined(a, b)
-        await asyncio.sleep(0.4)
-        assert a.events == ([LinkUp("b", 1)] if linked else [])
-        a.links.send("b", Kind.DELTA, None, b"d", False)
-        await asyncio.sleep(0.1)
-        assert b.messages == ([("a", Kind.DELTA, b"d")] if linked else [])
-        await asyncio.gather(a.links.stop(), b.links.stop())
+    a, b = Member("a", key=b"", tls=_tls(ca, "a")), Member("b", key=b"", tls=_tls(ca, "b"))
+    await joined(a, b)
+    await until(lambda: a.is_linked("b"))
+    a.links.send("b", Kind.DELTA, None, b"d", False)
+    await until(lambda: b.messages == [("a", Kind.DELTA, b"d")])
+    await asyncio.gather(a.links.stop(), b.links.stop())
+
+
+@pytest.mark.parametrize("of_another", ["name", "ca"])
+async def test_a_certificate_of_another_name_or_another_ca_gets_no_link(of_another: str) -> None:
+    ca = trustme.CA()
+    theirs = _tls(trustme.CA(), "b") if of_another == "ca" else _tls(ca, "c")
+    a, b = Member("a", key=b"", tls=_tls(ca, "a")), Member("b", key=b"", tls=theirs)
+    await joined(a, b)
+    await until(lambda: a.links.tally.dials_failed + a.links.tally.strangers.total() >= 2)
+    assert not a.links.send("b", Kind.DELTA, None, b"d", False)
+    assert a.events + b.events == []
+    await asyncio.gather(a.links.stop(), b.links.stop())
+
+
+async def test_a_stranger_under_tls_who_says_nothing_is_sent_away() -> None:
+    ca = trustme.CA()
+    a, b = Member("a", key=b"", tls=_tls(ca, "a")), Member("b", key=b"", tls=_tls(ca, "b"))
+    await b.links.start()
+    hands = [await Hand(b.links.address).connect() for _ in range(20)]
+    await joined(a)
+    b.links.set_peers({"a": a.links.address})
+    a.links.set_peers({"b": b.links.address})
+    await until(lambda: a.is_linked("b") and b.is_linked("a"))
+    assert all([await hand.ended() for hand in hands])
+    assert b.is_linked("a")
+    await asyncio.gather(a.links.stop(), b.links.stop())
 
 
 async def test_items_over_the_bound_reset_the_link_and_it_returns() -> None:

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.links.frames import HEADER, HELLO_BYTES_MAX, LinkBroken, Reader, Writer
+from cluster.links.frames import (
+    FRAME_BYTES_MAX,
+    HEADER,
+    HELLO_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+    MORE,
+    LinkBroken,
+    Reader,
+    Writer,
+    _mac,
+)
 from cluster.links.handshake import Handshake, Self
 from cluster.links.outgoing import Outgoing
 from protocol.carried import Kind
@@ -40,6 +50,54 @@ def test_frames_arrive_whole_however_they_are_cut(messages: list[tuple[Kind, byt
     assert [message for piece in pieces for message in reader.feed(piece)] == messages
 
 
+PIECES = st.tuples(
+    st.integers(0, 10),
+    st.sampled_from([0, 0, 0, MORE, MORE, 2]),
+    st.binary(max_size=40),
+    st.sampled_from([0, 0, 0, -1, 1]),
+)
+"""A frame's kind, flags and payload, and by how much its length lies."""
+
+
+def _joined(pieces: list[tuple[int, int, bytes, int]]) -> list[tuple[Kind, bytes]] | None:
+    """What frames with true lengths say; None if the link must break."""
+    whole: list[tuple[Kind, bytes]] = []
+    parts: dict[Kind, bytes] = {}
+    for code, flags, payload, _ in pieces:
+        if code not in list(Kind) or flags == 2:
+            return None
+        kind = Kind(code)
+        if kind <= Kind.HEARTBEAT and flags:
+            return None
+        parts[kind] = parts.get(kind, b"") + payload
+        if not flags:
+            whole.append((kind, parts.pop(kind)))
+    return whole
+
+
+@given(st.lists(PIECES, max_size=12), st.booleans(), st.integers(1, 60))
+def test_frames_of_any_kind_flags_and_length_are_joined_or_break_the_link(
+    pieces: list[tuple[int, int, bytes, int]], tls: bool, size: int
+) -> None:
+    reader, data = Reader(), b""
+    reader.believe(b"" if tls else KEY)
+    for seq, (code, flags, payload, lie) in enumerate(pieces):
+        header = HEADER.pack(max(0, len(payload) + lie), code, flags)
+        data += header + payload + (b"" if tls else _mac(KEY, seq, header, payload))
+    came: list[tuple[Kind, bytes]] = []
+    broken = False
+    try:
+        for at in range(0, len(data), size):
+            came += reader.feed(data[at : at + size])
+    except LinkBroken:
+        broken = True
+    if not any(lie for *_, lie in pieces):
+        expected = _joined(pieces)
+        assert broken == (expected is None)
+        assert expected is None or came == expected
+    assert sum(len(message) for _, message in came) <= len(data)
+
+
 @given(st.integers(0, 200))
 def test_a_changed_or_repeated_frame_breaks_the_link(at: int) -> None:
     data = bytearray(b"".join(Writer(KEY).frame(Kind.DELTA, b"x" * 40)))
@@ -56,6 +114,17 @@ def test_a_changed_or_repeated_frame_breaks_the_link(at: int) -> None:
 def test_a_stranger_may_not_announce_a_large_frame() -> None:
     with pytest.raises(LinkBroken):
         list(Reader().feed(HEADER.pack(HELLO_BYTES_MAX + 1, Kind.HELLO, 0)))
+
+
+def test_pieces_of_all_kinds_together_are_bounded() -> None:
+    reader = Reader()
+    reader.believe()
+    piece = bytes(FRAME_BYTES_MAX)
+    kinds = [Kind.DELTA, Kind.MOVE] * (MESSAGE_BYTES_MAX // FRAME_BYTES_MAX // 2)
+    for kind in kinds:
+        assert list(reader.feed(HEADER.pack(len(piece), kind, MORE) + piece)) == []
+    with pytest.raises(LinkBroken, match="in pieces beyond"):
+        list(reader.feed(HEADER.pack(1, Kind.MOVE, MORE) + b"x"))
 
 
 def test_both_sides_prove_themselves_and_a_replay_proves_nothing() -> None:
