@@ -3,8 +3,9 @@
 Theory. A gateway mirrors each region that one of its sessions sees. Of n sessions that see a region, each is the cause
 of 1/n of that mirror; the sum over the regions that it sees is what a session costs, in mirrored regions. It is sent to
 where those who see the same cost less. Each such move lowers one sum that all gateways share: 1 + 1/2 + ... + 1/n over
-all gateways and regions (Rosenthal's potential of a congestion game), so sending comes to an end. Where two gateways
-have equally many, the one whose name is less takes the other's people, so they never swap.
+all gateways and regions (Rosenthal's potential of a congestion game), so sending comes to an end. Where a place costs
+as much at two gateways, the one that has clearly fewer sessions takes it, else the one whose name is less: so they
+never swap. Those who are sent at once are of one neighbourhood, so that it comes to be at one gateway.
 
 Invariants: same arguments, same answer; nobody is sent to one that takes nobody, nor to one that has more than
 LOAD_PART of the sessions of the emptiest and LOAD_REST; a session that is sent away costs less where it comes to. Not
@@ -87,7 +88,7 @@ def to_send(
         theirs = np.add.reduceat(1.0 / np.maximum(there, 1.0), first)
         gain = cost - np.add.reduceat(1.0 / (there + 1.0), first)
         followers = np.minimum.reduceat(np.where(there > 0.0, here, np.inf), first)
-        margin = 1.0 if name < me else MORE
+        margin = _margin(me, len(sights), name, crowd.sessions)
         good = movable & (theirs * margin <= cost) & _fits(name, followers, len(sights), takers, full)
         better = good & (gain > best_gain)
         best_gain[better], best[better] = gain[better], number
@@ -95,8 +96,7 @@ def to_send(
     sent: list[Sent] = []
     moved = dict.fromkeys(names, 0)
     no_room: set[str] = set()
-    order = np.argsort(-best_gain, kind="stable")
-    for index in order[best[order] >= 0].tolist():
+    for index in _together(sights, best_gain, best >= 0).tolist():
         if len(sent) == most or len(no_room) == len(names):
             break
         name = names[best[index]]
@@ -110,6 +110,24 @@ def to_send(
         else:
             no_room.add(name)
     return sent
+
+
+def _margin(me: str, own: int, name: str, theirs: int) -> float:
+    """How much less a session must cost at gateway ``name`` than at ``me``, as a factor."""
+    takes_ties = name < me
+    if own > MORE * theirs or theirs > MORE * own:
+        takes_ties = theirs < own
+    return 1.0 if takes_ties else MORE
+
+
+def _together(sights: Sights, gain: F64, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Those ``chosen``: first the one that gains most, then those who see most of what it sees."""
+    if not chosen.any():
+        return np.zeros(0, np.int64)
+    top = int(np.argmax(np.where(chosen, gain, -1.0)))
+    shared = np.add.reduceat(np.isin(sights.regions, sights.of(top)).astype(np.int64), sights.first[:-1])
+    order: npt.NDArray[np.int64] = np.lexsort((-gain, -shared))
+    return order[chosen[order]]
 
 
 def _fits(name: str, followers: F64, own: int, takers: Mapping[str, Crowd], full: int) -> npt.NDArray[np.bool_]:

@@ -40,15 +40,23 @@ def test_who_is_alone_everywhere_stays() -> None:
 def test_nobody_goes_from_many_to_few_nor_for_a_small_difference() -> None:
     here = seen(*[[1, 2]] * 5, *[[9]] * 5)
     assert sent(here, {"a": Crowd(4, {1: 4.0, 2: 4.0})}) == {}
-    assert sent(here, {"z": Crowd(6, {1: 6.0, 2: 6.0})}) == {}
-    assert len(sent(here, {"z": Crowd(7, {1: 7.0, 2: 7.0})})) == 5
+    assert sent(here, {"z": Crowd(9, {1: 6.0, 2: 6.0})}) == {}
+    assert len(sent(here, {"z": Crowd(9, {1: 7.0, 2: 7.0})})) == 5
     assert MORE == 1.25
 
 
-def test_of_two_with_equally_many_the_one_with_the_lesser_name_gets_all() -> None:
-    here, there = seen([1, 2], [1, 2]), {1: 2.0, 2: 2.0}
-    assert len(sent(here, {"a": Crowd(2, there)}, "b")) == 2
-    assert sent(here, {"b": Crowd(2, there)}, "a") == {}
+def test_of_two_with_equally_many_the_one_with_fewer_sessions_or_the_lesser_name_gets_all() -> None:
+    here, there = seen([1, 2], [1, 2], [9], [9]), {1: 2.0, 2: 2.0}
+    assert sent(here, {"a": Crowd(4, there)}, "b") == {0: "a", 1: "a"}
+    assert sent(here, {"b": Crowd(4, there)}, "a") == {}
+    assert sent(here, {"b": Crowd(3, there)}, "a") == {0: "b", 1: "b"}
+    assert sent(here, {"a": Crowd(6, there)}, "b") == {}
+
+
+def test_those_who_go_at_once_are_neighbours() -> None:
+    here = seen([1, 2], [8, 9], [2, 3], [9], *[[5]] * 5)
+    others = {"z": Crowd(9, {1: 2.0, 2: 3.0, 3: 2.0, 8: 3.0, 9: 4.0})}
+    assert sent(here, others, most=2) in ({0: "z", 2: "z"}, {1: "z", 3: "z"})
 
 
 def test_a_crowd_that_cannot_follow_stays_together() -> None:
