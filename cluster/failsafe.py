@@ -43,6 +43,7 @@ class FailsafeCore:
     until_s: float = NEVER_S
     rounds: int = 0
     objections: int = 0
+    grants: int = 0
     _asked_s: float = NEVER_S
     _again_s: float = NEVER_S
     _missing: set[str] = field(default_factory=set)
@@ -87,6 +88,7 @@ class FailsafeCore:
 
     def _grant(self) -> None:
         if not self._missing and not self._objected:
+            self.grants += 1
             self.until_s = max(self.until_s, self._asked_s + GRANT_S)
 
     def _answer(self, question: Question, book: Book, answered_s: float, now_s: float) -> Consent | Objection:

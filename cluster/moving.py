@@ -17,6 +17,7 @@ what the source did after a withdrawal can not be undone.
 Not responsible for: who should own what (``cluster.placer``), stepping and dumping (``shard``), reaching the store.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -161,13 +162,12 @@ class _Arrival:
 
 @dataclass(slots=True)
 class Moving:
-    """All moves of one shard, by region. ``done``, ``withdrawn``, ``received``: counts for metrics."""
+    """All moves of one shard, by region. ``counts``: how often each came about, for metrics: offered, declined,
+    withdrawn, settled (a write whose outcome was not known), taken back, gone, received, discarded."""
 
     departures: dict[int, _Departure] = field(default_factory=dict)
     arrivals: dict[int, _Arrival] = field(default_factory=dict)
-    done: int = 0
-    withdrawn: int = 0
-    received: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     # ---------------------------------------------------------------------------------------------------- source
     def ask(self, region: int, epoch: int, to: str, lease: int, move: int, now_s: float) -> list[Action]:
@@ -176,6 +176,7 @@ class Moving:
         if region in self.departures or region in self.arrivals or len(self.departures) >= DEPARTURES_MAX:
             return []
         self.departures[region] = _Departure(move, to, lease, epoch, now_s)
+        self.counts["offered"] += 1
         return [Freeze(region)]
 
     def frozen(self, region: int, dump: bytes) -> list[Action]:
@@ -190,12 +191,14 @@ class Moving:
             return []
         if outcome is Outcome.DONE:
             if leaving.taking_back:
+                self.counts["taken back"] += 1
                 return self._withdraw(region)
             return self._gone(region)
         if outcome is Outcome.NOT_DONE and not leaving.taking_back:
             return self._withdraw(region)
         # Unknown, or refused: perhaps by a write of ours that was done after all.
         leaving.phase, leaving.since_s = Phase.SETTLING, now_s
+        self.counts["settled"] += 1
         leaving.taking_back = False
         return [Read(region)]
 
@@ -229,12 +232,12 @@ class Moving:
 
     def _gone(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)
-        self.done += 1
+        self.counts["gone"] += 1
         return [Drop(region), Tell(leaving.to, Yours(leaving.move, region, leaving.epoch + 1, leaving.lease))]
 
     def _withdraw(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)
-        self.withdrawn += 1
+        self.counts["withdrawn"] += 1
         return [Thaw(region), Tell(leaving.to, Withdrawn(leaving.move, region))]
 
     # ---------------------------------------------------------------------------------------------------- target
@@ -265,7 +268,7 @@ class Moving:
         if not coming.loaded or not coming.owned_epoch:
             return []
         del self.arrivals[region]
-        self.received += 1
+        self.counts["received"] += 1
         return [Begin(region, coming.owned_epoch, coming.lease)]
 
     # ---------------------------------------------------------------------------------------------------- both
@@ -290,6 +293,7 @@ class Moving:
                 if coming is None or coming.owned_epoch:
                     return []
                 del self.arrivals[word.region]
+                self.counts["discarded"] += 1
                 return [Discard(word.region)] if coming.loaded else []
             case Yours():
                 coming = self._arrival(member, word)
@@ -302,6 +306,7 @@ class Moving:
 
     def _offered(self, member: str, offer: Offer, owns: bool, now_s: float) -> list[Action]:
         if owns or offer.region in self.departures:
+            self.counts["declined"] += 1
             return [Tell(member, Declined(offer.move, offer.region, "it is owned here"))]
         held = self.arrivals.get(offer.region)
         if held is not None and (held.move == offer.move or held.owned_epoch):

@@ -8,6 +8,7 @@ Not responsible for: what is due or visible.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,9 @@ TICK_MAX: Final = 2**53
 """Ticks are numbers that JavaScript holds exactly; a client may calculate with them in 64 bits without a thought."""
 
 
+@cache
 def _zeros(dtype: str, width: int = 0) -> Any:
+    """A column without rows; there is nothing in it to change, so all messages share it."""
     return np.zeros((0, width) if width else 0, dtype)
 
 
@@ -161,7 +164,9 @@ class _Columns:
         self._name = name
 
     def take(self, dtype: str, count: int, width: int = 1) -> Any:
-        size = np.dtype(dtype).itemsize * count * width
+        if not count:
+            return _zeros(dtype, 0 if width == 1 else width)
+        size = int(dtype[-1]) * count * width
         if self._at + size > len(self._block):
             raise ProtocolViolation(
                 "malformed", f"{self._name}: block of {len(self._block)} bytes ends within a column"

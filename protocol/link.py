@@ -28,9 +28,8 @@ Array = npt.NDArray[Any]
 
 def _column(dtype: str, width: int = 0) -> Any:
     """A dataclass field holding a column: ``dtype`` and, for two-dimensional ones, the row width."""
-    return field(
-        default_factory=lambda: np.zeros((0, width) if width else 0, dtype), metadata={"dtype": dtype, "width": width}
-    )
+    empty = np.zeros((0, width) if width else 0, dtype)  # shared: there is nothing in it to change
+    return field(default_factory=lambda: empty, metadata={"dtype": dtype, "width": width})
 
 
 class _Columns:

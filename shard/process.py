@@ -30,10 +30,14 @@ from protocol.link import Upward
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.core import ShardCore
+from shard.gateways import WINDOW
+from shard.inbox import Inbox
 from shard.region import TICKS_MAX
 
 IDS_LOW = 1 << 16
 """A region with fewer ids left gets another block."""
+BORDERS_MAX = 8
+"""Messages of one neighbour that are kept for a step: one comes each tick, and the newest alone would do."""
 
 
 @dataclass(slots=True)
@@ -75,8 +79,11 @@ class ShardProcess:
         self._records: dict[int, tuple[RegionRecord, int]] = {}
         """Of regions whose move is being settled: the record as it was read last, with its revision."""
         self._gateways: dict[int, str] = {}
-        self._upward: list[Upward] = []
-        self._border: list[Border] = []
+        """Members by the numbers that their gateways go by now."""
+        self._upward: Inbox[Upward] = Inbox(WINDOW, lambda said: (said.gateway, said.region))
+        self._border: Inbox[Border] = Inbox(BORDERS_MAX, lambda said: (said.source, said.target))
+        self._told: Counter[int] = Counter()
+        """Steps of each region that gateways were told of in this turn."""
 
     # ---------------------------------------------------------------------------------------------------- the store
     def watched(self, item: WatchItem, now_s: float) -> ShardOut:
@@ -101,10 +108,13 @@ class ShardProcess:
         match kind:
             case Kind.UPWARD:
                 upward = Upward.decode(data)
-                self._gateways[upward.gateway] = member
+                if self._gateways.get(upward.gateway) != member:
+                    # Each life of a gateway has a number of its own: the one before is over.
+                    self._gateways = {number: name for number, name in self._gateways.items() if name != member}
+                    self._gateways[upward.gateway] = member
                 self._saw(upward.region, upward.epoch, now_s, out)
                 if upward.region in self.core.regions:
-                    self._upward.append(upward)
+                    self._upward.put(upward)
                 else:
                     self.counts["upward for another's region"] += 1
             case Kind.BORDER:
@@ -114,7 +124,7 @@ class ShardProcess:
                 if self.member.book.is_stale(border.source, border.epoch):
                     self.counts["border of an older epoch"] += 1
                 elif border.target in self.core.regions:
-                    self._border.append(border)
+                    self._border.put(border)
                 else:
                     self.counts["border for another's region"] += 1
             case Kind.MOVE:
@@ -164,14 +174,13 @@ class ShardProcess:
         self._follow(member.tick(now_s), now_s, out)
         self._move(self.moving.tick(now_s), now_s, out)
         self._begin_wanted(now_s, out)
+        self._told.clear()
         while self.core.tick < tick:
             self._step(min(tick, self.core.tick + TICKS_MAX), out)
         return out
 
     def _step(self, tick: int, out: ShardOut) -> None:
-        upward, self._upward = self._upward, []
-        border, self._border = self._border, []
-        result = self.core.step(tick, upward, border)
+        result = self.core.step(tick, self._upward.take(), self._border.take())
         out.faults += result.faults
         for published in result.published:
             delta = published.delta
@@ -180,6 +189,7 @@ class ShardProcess:
                 self._publish(published.gateways, delta.region, data, out)
             if published.subscribe:
                 self._publish(published.subscribe, delta.region, published.snapshot().encode(), out)
+            self._told[delta.region] += 1
         book = self.member.book
         for message in result.borders:
             owner = book.owner(message.target)
@@ -193,10 +203,12 @@ class ShardProcess:
                 self._low.append(number)
 
     def _publish(self, gateways: Sequence[int], region: int, data: bytes, out: ShardOut) -> None:
+        # A delta takes the place of an older turn's, not of one of the same turn: that would be a gap for nothing.
+        key = region << 8 | min(self._told[region], 255)
         for gateway in gateways:
             name = self._gateways.get(gateway)
             if name is not None:
-                out.sends.append(Send(name, Kind.DELTA, region, data))
+                out.sends.append(Send(name, Kind.DELTA, key, data))
 
     def leave(self, now_s: float) -> ShardOut:
         """End: what is still owned is given up, and the lease is given back."""
@@ -221,6 +233,7 @@ class ShardProcess:
 
     def _own(self, own: Own, now_s: float, out: ShardOut) -> None:
         if own.again:
+            self.counts["regions kept"] += 1
             self._move(
                 self.moving.lost(own.region), now_s, out
             )  # a move under the old epoch can not be written any more

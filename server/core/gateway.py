@@ -266,7 +266,8 @@ class GatewayCore:
         self._do(self.sessions.violated(conn, reason, code, now_s, text), now_s)
 
     def lost(self, conn: int, now_s: float) -> None:
-        """The connection is gone."""
+        """The connection is gone, and what waits for it: its slot may be another's before that is delivered."""
+        self._out = [left for output in self._out if (left := _without(output, conn)) is not None]
         self._do(self.sessions.lost(conn, now_s), now_s)
 
     def keys_refreshed(self, now_s: float) -> None:
@@ -494,7 +495,9 @@ class GatewayCore:
         return out
 
     def frames(self, tick: int, now_s: float, blocked: npt.NDArray[np.uint8]) -> Iterator[Batch]:
-        """Frames of ``tick`` for all views that may have one."""
+        """Frames of ``tick`` for all views that may have one; of a newer tick if a region has told of one already: a
+        gateway that is late, or whose clock is, can not show what is gone."""
+        tick = max(tick, self.mirror.newest_tick)
         self.mirror.advance(tick)
         return self.views.frames(tick, int(now_s * 1000), self.mirror, blocked)
 
@@ -614,3 +617,14 @@ class GatewayCore:
         if len(conns):
             views["sseq"][conns] += np.uint32(1)
             self._out.append(Deliver(conns, data, views["sseq"][conns].copy()))
+
+
+def _without(output: Output, conn: int) -> Output | None:
+    match output:
+        case Deliver():
+            kept = output.conns != conn
+            sseq = None if output.sseq is None else output.sseq[kept]
+            return output if kept.all() else Deliver(output.conns[kept], output.data, sseq)
+        case CloseConn():
+            return None if output.conn == conn else output
+    return output

@@ -22,6 +22,8 @@ ROWS_FIRST = 1024
 ARENA_FIRST_BYTES = 1 << 20
 TRANSIT_TICKS = 40
 """For so long an entity is shown that left one region and has not come to another."""
+NO_TICK = np.int32(-1)
+"""No frame's tick: views that hold an older state then get the whole of it."""
 NOWHERE = -1
 """The home of a row in transit."""
 Rows = npt.NDArray[np.int64]
@@ -50,6 +52,8 @@ class Mirror:
     def __init__(self, cell_units: int) -> None:
         self.cell_units = cell_units
         self.tick = 0
+        self.newest_tick = 0
+        """Of all deltas taken."""
         self.high = 0
         """Rows at and above were never used."""
         self.count = 0
@@ -113,6 +117,7 @@ class Mirror:
             region = self._begin_anew(region, delta)
         assert region is not None
         region.epoch, region.seq = delta.epoch, delta.seq
+        self.newest_tick = max(self.newest_tick, delta.tick)
         if len(delta.leave_row):
             self._drop(self._taken_from(region, delta.leave_row))
         if len(delta.moved_row):
@@ -243,7 +248,7 @@ class Mirror:
         changed = self.hot["state_version"][rows] != delta.enter_state_version[ours]
         self.hot["state_version"][rows] = delta.enter_state_version[ours]
         # What changed is not known here: views that hold an older state get the whole blob.
-        self.hot["state_tick"][rows[changed]] = np.int64(delta.tick - 1).astype(np.int32)
+        self.hot["state_tick"][rows[changed]] = NO_TICK
         self.cold["full_bytes"][rows], self.cold["full_at"][rows] = sizes[ours], starts[ours]
 
     def _is_another_life(self, delta: RegionDelta, rows: Rows) -> npt.NDArray[np.bool_]:

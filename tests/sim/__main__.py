@@ -1,16 +1,19 @@
 """Runs of the simulator by hand: one seed again, or new seeds until told to stop.
 
-``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--soak`` begins at that seed (at one that
-is drawn, without), goes on until Ctrl-C or for ``--count`` seeds, and names every seed that failed.
+``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--count M`` runs M seeds from there on
+over all cores (``seeds``); ``--soak`` begins at that seed (at one that is drawn, without), goes on until Ctrl-C, and
+names every seed that failed.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
 import numpy as np
 
-from tests.sim import scenario, test_shards, test_whole
+from tests.sim import scenario, seeds, test_shards, test_whole
+from tests.sim.storms import totals
 
 
 def _one(seed: int) -> object:
@@ -19,12 +22,12 @@ def _one(seed: int) -> object:
 
 def _shards(seed: int) -> object:
     world = test_shards.run(seed)
-    return dict(test_shards.totals(world)), world.digest()
+    return dict(totals(world)), world.digest()
 
 
 def _whole(seed: int) -> object:
     world = test_whole.run(seed)
-    return dict(test_shards.totals(world)), world.digest()
+    return dict(totals(world)), world.digest()
 
 
 RUNS: dict[str, Callable[[int], object]] = {"one": _one, "shards": _shards, "whole": _whole}
@@ -56,7 +59,11 @@ def main() -> int:
     parser.add_argument("--of", choices=sorted(RUNS), default="one")
     parser.add_argument("--soak", action="store_true")
     parser.add_argument("--count", type=int)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
+    if given.count is not None and not given.soak:
+        first = given.seed or 0
+        return seeds.report(given.of, seeds.run(given.of, range(first, first + given.count), given.jobs))
     run = RUNS[given.of]
     if given.soak:
         return min(

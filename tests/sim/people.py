@@ -7,7 +7,7 @@ Decides, as the shells do, only when a core is told what. Not responsible for: w
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,24 +29,25 @@ from tests.sim.clock import Time
 from tests.sim.network import Carrier, Faults
 
 CAPACITY = 32
+SHELL_LEAST_MS, SHELL_MOST_MS = 2.0, 50.0
+"""Between two turns of a client's shell; what a person wishes shows with the next one."""
 ANY = "any"
 """In a URL: the address of a balancer before all gateways."""
 RULES = ViewRules(radius_m=40.0, near_radius_m=15.0, cap=200)
 LIMITS = SessionLimits(heartbeat_timeout_s=3.0, resume_grace_s=5.0, attach_timeout_s=4.0, hello_timeout_s=2.0)
 
 
-def hot(conn: int, message: Input | Ack) -> Inbound:
-    """One message in columns, as a transport hands many over."""
+def hot(messages: Sequence[tuple[int, Input | Ack]]) -> Inbound:
+    """Messages of connections in columns, as a transport hands them over."""
     came = Inbound()
-    who, frame, stamp = (np.array([value], np.uint32) for value in (conn, message.frame, message.stamp_ms))
-    if isinstance(message, Ack):
-        came.ack_conn, came.ack_frame, came.ack_stamp = who, frame, stamp
-        return came
-    came.input_conn, came.input_frame, came.input_stamp = who, frame, stamp
-    came.input_seq = np.array([message.seq], np.uint32)
-    came.commands = np.frombuffer(message.commands, COMMAND)
-    came.command_first = np.zeros(1, np.uint32)
-    came.command_count = np.array([len(came.commands)], np.uint8)
+    acks = [(conn, ack.frame, ack.stamp_ms) for conn, ack in messages if isinstance(ack, Ack)]
+    came.ack_conn, came.ack_frame, came.ack_stamp = np.array(acks, np.uint32).reshape(-1, 3).T
+    inputs = [(conn, said) for conn, said in messages if isinstance(said, Input)]
+    rows = [(conn, said.seq, said.frame, said.stamp_ms) for conn, said in inputs]
+    came.input_conn, came.input_seq, came.input_frame, came.input_stamp = np.array(rows, np.uint32).reshape(-1, 4).T
+    came.commands = np.frombuffer(b"".join(said.commands for _, said in inputs), COMMAND)
+    count = np.array([len(said.commands) // COMMAND.itemsize for _, said in inputs], np.uint32)
+    came.command_count, came.command_first = count.astype(np.uint8), (np.cumsum(count) - count).astype(np.uint32)
     return came
 
 
@@ -95,17 +96,47 @@ class Person:
 
 
 class Door:
-    """A gateway core as its clients see it. ``open``: whether its process lives."""
+    """A gateway core as its clients see it. ``clock``: its process's own, the servers' if there is none. ``open``:
+    whether its process lives."""
 
-    def __init__(self, people: "People", core: GatewayCore) -> None:
+    def __init__(self, people: "People", core: GatewayCore, clock: Callable[[], float] | None = None) -> None:
         self.people = people
         self.core = core
+        self.clock = clock
         self.open = True
         self.connections: dict[int, Connection] = {}
+        self._came: list[tuple[Connection, bytes]] = []
+
+    @property
+    def now_s(self) -> float:
+        """The time of its process."""
+        return self.people.now_s if self.clock is None else self.clock()
+
+    def arrived(self, connection: Connection, data: bytes) -> None:
+        """A message has come; it waits until the process reads."""
+        self._came.append((connection, data))
+
+    def read(self) -> None:
+        """Hand over what has come, in the order of a transport: first what is not hot."""
+        came, self._came = self._came, []
+        messages = []
+        for connection, data in came:
+            if not connection.alive:
+                continue
+            if data[1] in (T_INPUT, T_ACK):
+                message = decode_client(data)
+                assert isinstance(message, Input | Ack)
+                connection.numbers.acknowledged(message.frame)
+                messages.append((connection.conn, message))
+            else:
+                self.core.said(connection.conn, data, self.now_s)
+        if messages:
+            self.core.take_inbound(hot(messages), self.now_s)
 
     def encode(self, tick: int) -> None:
         """Deadlines, messages, frames."""
-        core, now_s = self.core, self.people.now_s
+        core, now_s = self.core, self.now_s
+        self.read()
         core.tick(tick, now_s)
         self.deliver()
         blocked = np.zeros(CAPACITY, np.uint8)
@@ -201,12 +232,13 @@ class People:
         self._live(person)
 
     def _live(self, person: Person) -> None:
-        """Every 10 ms: what a client's shell does."""
-        core = person.core
-        core.advance(self.clock.now_ms)
+        """What a client's shell does, when its core has asked for it."""
+        core, now_ms = person.core, self.clock.now_ms
+        core.advance(now_ms)
         self.act(person)
         if not core.done:
-            self.clock.after(10.0, lambda: self._live(person))
+            wait_ms = min(max(core.next_ms() - now_ms, SHELL_LEAST_MS), SHELL_MOST_MS)
+            self.clock.after(wait_ms, lambda: self._live(person))
 
     def act(self, person: Person) -> None:
         """Do what a client asks for."""
@@ -241,17 +273,6 @@ class People:
         numbers = NumberWatch(f"person {person.number} link {link}")
         c: Connection
 
-        def at_gateway(data: bytes) -> None:
-            if not c.alive:
-                return
-            if data[1] in (T_INPUT, T_ACK):
-                message = decode_client(data)
-                assert isinstance(message, Input | Ack)
-                numbers.acknowledged(message.frame)
-                gateway.core.take_inbound(hot(conn, message), self.now_s)
-            else:
-                gateway.core.said(conn, data, self.now_s)
-
         def at_client(data: bytes) -> None:
             self.digest.update(data)
             person.core.receive(link, data, self.clock.now_ms)
@@ -260,9 +281,10 @@ class People:
             self.act(person)
 
         make = self.clock, self.rng, self.faults, self.counts
-        c = Connection(person, link, gateway, conn, Carrier(*make, at_gateway), Carrier(*make, at_client), numbers)
+        up = Carrier(*make, lambda data: gateway.arrived(c, data))
+        c = Connection(person, link, gateway, conn, up, Carrier(*make, at_client), numbers)
         gateway.connections[conn] = person.links[link] = c
-        gateway.core.connected(conn, f"10.0.0.{person.number}", self.now_s)
+        gateway.core.connected(conn, f"10.0.0.{person.number}", gateway.now_s)
         person.core.opened(link, self.clock.now_ms)
         self.act(person)
 
@@ -275,6 +297,8 @@ class People:
         """A connection ends; ``gently``: what the gateway has sent still arrives first."""
         if not c.alive:
             return
+        if c.gateway.open:
+            c.gateway.read()  # what came before the end
         c.alive = False
         self.counts["number reused"] += c.numbers.reused
         del c.gateway.connections[c.conn]
@@ -284,7 +308,7 @@ class People:
             wait_ms = 500.0
         else:
             c.down.cut()
-        c.gateway.core.lost(c.conn, self.now_s)
+        c.gateway.core.lost(c.conn, c.gateway.now_s)
 
         def noticed() -> None:
             c.down.cut()

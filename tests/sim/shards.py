@@ -14,17 +14,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.asks import Answer
-from cluster.failsafe import FailsafeCore, Tell
-from cluster.member import MemberCore
+from cluster.asks import Answer, Question
 from cluster.out import Out
-from cluster.placer import AskMove, PlacerCore
+from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
 from cluster.regions import Layout
-from cluster.store.model import WatchCursor
-from protocol import failsafe as failsafe_words
-from protocol import moving as moving_words
-from protocol.carried import Kind, Send
+from protocol.carried import Send
 from protocol.place import Place
 from server.process import GatewayProcess
 from shard.behaviours.api import Script
@@ -32,11 +27,15 @@ from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.core import ShardCore
 from shard.process import ShardOut, ShardProcess
+from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.storefront import StoreFront
+from tests.sim.tally import Epochs, Tally, check_bounds
 
-RATE_HZ = 20
-TICK_S = 1.0 / RATE_HZ
 HALF_M = 64.0
+LOAD_OF_ONE = 0.015
+"""Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
+DRIFT = 2e-4
+"""Of a monotonic clock: ten times what a cheap quartz does."""
 DRONES = 24
 
 
@@ -74,34 +73,6 @@ def drones() -> Script:
             rows.vel[out & inward, axis] *= -1.0
 
     return made
-
-
-@dataclass(eq=False)
-class Host:
-    """One process and its clocks."""
-
-    name: str
-    offset_s: float
-    skew_s: float
-    shard: ShardProcess | None = None
-    gateway: GatewayProcess | None = None
-    member: MemberCore | None = None
-    placer: PlacerCore | None = None
-    failsafe: FailsafeCore | None = None
-    cursor: WatchCursor | None = None
-    paused: bool = False
-    dead: bool = False
-
-    @property
-    def process(self) -> ShardProcess | GatewayProcess | None:
-        return self.shard or self.gateway
-
-    @property
-    def core(self) -> MemberCore:
-        if self.process is not None:
-            return self.process.member
-        assert self.member is not None
-        return self.member
 
 
 @dataclass
@@ -147,6 +118,8 @@ class Shards:
         self.cut: set[tuple[str, str]] = set()
         self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
         self.hosts: dict[str, Host] = {}
+        self.tally = Tally()
+        self.epochs = Epochs()
         self._make = make_shard
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -164,30 +137,31 @@ class Shards:
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
         shard.on_lost = lambda region: self._gives_up(shard, region)
-        self._begin(Host(name, self._offset(), float(self.rng.uniform(0, TICK_S / 2)), shard=shard))
+        self.begin(shard, late_s=float(self.rng.uniform(0, TICK_S / 2)))
 
     def begin_placer(self, name: str) -> None:
         """A candidate for placing starts."""
-        member = MemberCore(name, MemberRecord(KIND_PLACER, f"link-{name}"))
-        host = Host(name, self._offset(), 0.0, member=member)
-        host.placer, host.failsafe = PlacerCore(self.layout), FailsafeCore(name)
-        self._begin(host)
+        self.begin(PlacerProcess(name, MemberRecord(KIND_PLACER, f"link-{name}"), self.layout), late_s=0.0)
 
-    def _offset(self) -> float:
-        return float(self.rng.uniform(-100, 100))
-
-    def _begin(self, host: Host) -> None:
-        host.cursor = self.front.core.watch("")
+    def begin(self, process: ShardProcess | GatewayProcess | PlacerProcess, late_s: float) -> Host:
+        """A process starts on a host of its own, whose wall clock is ``late_s`` behind."""
+        offset_s, drift = float(self.rng.uniform(-100, 100)), float(self.rng.uniform(-DRIFT, DRIFT))
+        host = Host(process.name, offset_s, drift, -late_s, process, self.front.core.watch(""))
+        host.begin(self.now_s, self.tick)
         self.hosts[host.name] = host
+        self.later(0.0, lambda: self._turn(host))
+        return host
 
-    def kill(self, name: str) -> None:
-        """As kill -9: what only this process held may be lost."""
+    def kill(self, name: str, again_s: float = 0.0) -> None:
+        """As kill -9: what only this process held may be lost. It starts again ``again_s`` later."""
         host = self.hosts[name]
-        assert host.shard is not None
-        for region in host.shard.core.regions:
-            self._gives_up(host.shard, region)
+        if host.shard is not None:
+            for region in host.shard.core.regions:
+                self._gives_up(host.shard, region)
+        self.tally.host(host)
         host.dead = True
-        self.counts["killed"] += 1
+        begin = self.begin_placer if isinstance(host.process, PlacerProcess) else self.begin_shard
+        self.later(again_s, lambda: begin(name))
 
     def _gives_up(self, shard: ShardProcess, region: int) -> None:
         """A process dies, or its lease ends and the region goes to another: what it alone held goes with it, until
@@ -195,23 +169,34 @@ class Shards:
         core = shard.core.regions.get(region)
         if core is None:
             return
+        self.tally.region(core)
         table, links = core.state.table, core.state.links
         self.known.allowed_losses |= set(table.id[table.rows()].tolist())
         self.known.allowed_losses |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
 
     # ---------------------------------------------------------------------------------------------------- network
     def later(self, delay_s: float, do: Callable[[], None]) -> None:
+        """Do something so much later."""
+        self.at(self.now_s + delay_s, do)
+
+    def at(self, at_s: float, do: Callable[[], None]) -> None:
+        """Do something at a time; what is asked for one moment is done in the order in which it was asked for."""
         self._sequence += 1
-        heapq.heappush(self._events, (self.now_s + delay_s, self._sequence, do))
+        heapq.heappush(self._events, (at_s, self._sequence, do))
 
     def passes(self, source: str, target: str) -> bool:
+        """Whether anything gets from one to the other."""
         return (source, target) not in self.cut
 
-    def isolate(self, name: str, others: Sequence[str]) -> None:
-        """Nothing passes between a name and others."""
-        self.cut |= {(name, other) for other in others} | {(other, name) for other in others}
+    def isolate(self, name: str, others: Sequence[str], *, hears: bool = False, speaks: bool = False) -> None:
+        """Nothing passes between a name and others, but what it ``hears`` or ``speaks``."""
+        if not speaks:
+            self.cut |= {(name, other) for other in others}
+        if not hears:
+            self.cut |= {(other, name) for other in others}
 
-    def _do(self, host: Host, out: Out) -> None:
+    def do(self, host: Host, out: Out) -> None:
+        """Carry out what a process wants done."""
         for whose, ask in out.asks:
             self._ask(host, ask.question, self._answer_to(host, whose, ask.number))
         for send in out.sends:
@@ -219,28 +204,18 @@ class Shards:
         assert not isinstance(out, ShardOut) or not out.faults, out
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
-        def answered(answer: Answer) -> None:
-            now_s = self.now_s + host.offset_s
-            if host.process is not None:
-                self._do(host, host.process.answered(whose, number, answer, now_s))
-            elif whose == "member":
-                self._candidate(host, host.core.answered(number, answer, now_s))
-            else:
-                assert host.placer is not None
-                self._candidate(host, host.placer.answered(number, answer, now_s), "placer")
+        return lambda answer: self.do(host, host.process.answered(whose, number, answer, host.now_s(self.now_s)))
 
-        return answered
-
-    def _ask(self, host: Host, question: object, deliver: Callable[[Answer], None]) -> None:
+    def _ask(self, host: Host, question: Question, deliver: Callable[[Answer], None]) -> None:
         def arrive(answer: Answer) -> None:
             self._when_awake(host, lambda: deliver(answer))
 
-        self.front.ask(host.name, question, self.now_s + host.offset_s, arrive)  # type: ignore[arg-type]
+        self.front.ask(host.name, question, host.now_s(self.now_s), arrive)
 
     def _when_awake(self, host: Host, do: Callable[[], None]) -> None:
-        if host.dead or self.hosts[host.name] is not host:
+        if host.dead:
             return
-        if host.paused:
+        if host.asleep:
             self.later(TICK_S, lambda: self._when_awake(host, do))
         else:
             do()
@@ -261,66 +236,65 @@ class Shards:
     def _arrive(self, source: str, send: Send) -> None:
         host = self.hosts.get(send.member)
         if host is not None:
-            self._when_awake(host, lambda: self._heard(host, source, send.kind, send.data))
+            self._when_awake(host, lambda: self._heard(host, source, send))
 
-    def _heard(self, host: Host, source: str, kind: Kind, data: bytes) -> None:
-        now_s = self.now_s + host.offset_s
-        if host.process is not None:
-            self._do(host, host.process.received(source, kind, data, now_s))
-        elif kind is Kind.FAILSAFE:
-            assert host.failsafe is not None
-            word, member = failsafe_words.decode(data), host.core
-            self._candidate(host, host.failsafe.heard(source, word, member.book, member.answered_s, now_s))
-
-    def _candidate(self, host: Host, actions: Sequence[object], whose: str = "member") -> None:
-        """What a placer's process does."""
-        for action in actions:
-            if isinstance(action, AskMove):
-                please = moving_words.Please(action.region, action.epoch, action.to)
-                self._send(host, Send(action.owner, Kind.MOVE, 0, moving_words.encode(please)))
-                self.counts["move asked"] += 1
-            elif isinstance(action, Tell):
-                self._send(host, Send(action.member, Kind.FAILSAFE, 0, failsafe_words.encode(action.word)))
-            else:
-                question, number = action.question, action.number  # type: ignore[attr-defined]
-                self._ask(host, question, self._answer_to(host, whose, number))
+    def _heard(self, host: Host, source: str, send: Send) -> None:
+        self.do(host, host.process.received(source, send.kind, send.data, host.now_s(self.now_s)))
+        self.epochs.heard(host)
 
     # ------------------------------------------------------------------------------------------------------- time
     def run(self, ticks: int) -> None:
         """So many ticks of the world pass."""
         for _ in range(ticks):
             self.tick += 1
-            begins_s = self.tick * TICK_S
-            for host in self.hosts.values():
-                self.later(begins_s - self.now_s + host.skew_s, lambda host=host: self._tick(host, self.tick))  # type: ignore[misc]
-            self._until(begins_s + TICK_S)
+            self._until((self.tick + 1) * TICK_S)
             self.check()
 
     def _until(self, end_s: float) -> None:
-        while self._events and self._events[0][0] < end_s:
-            event = heapq.heappop(self._events)
-            self.now_s = max(self.now_s, event[0])
-            self.front.core.advance(self.now_s)
-            event[2]()
+        events = self._events
+        while events and events[0][0] < end_s:
+            at_s, _, do = heapq.heappop(events)
+            self.now_s = max(self.now_s, at_s)
+            do()
         self.now_s = end_s
         self.front.core.advance(end_s)
 
-    def _tick(self, host: Host, tick: int) -> None:
-        if host.dead or host.paused or self.hosts[host.name] is not host:
+    def _turn(self, host: Host) -> None:
+        """A process looks at its clocks, and makes a tick if one is due."""
+        if host.dead:
             return
-        now_s = self.now_s + host.offset_s
-        assert host.cursor is not None
+        if host.asleep:
+            self.later(TICK_S, lambda: self._turn(host))
+            return
+        tick, wait_s = host.turn(self.now_s)
+        if tick is None:
+            self.later(min(wait_s, 0.1), lambda: self._turn(host))
+            return
+        out, hold_s = self.make_tick(host, tick), host.hold_s()
+        if hold_s:
+            host.held = True
+            self.later(hold_s, lambda: self._ended(host, tick, out))
+        else:
+            self._ended(host, tick, out)
+
+    def _ended(self, host: Host, tick: int, out: Out) -> None:
+        if host.dead:
+            return
+        host.held = False
+        host.ticker.ended(host.now_s(self.now_s), tick)
+        self.do(host, out)
+        self._turn(host)
+
+    def make_tick(self, host: Host, tick: int) -> Out:
+        """What has come from the store's watch, then the tick; returns what is to be done when it is over."""
+        now_s = host.now_s(self.now_s)
         if self.passes("store", host.name) and self.passes(host.name, "store"):
             for item in self.front.core.poll(host.cursor):
-                if host.process is not None:
-                    self._do(host, host.process.watched(item, now_s))
-                else:
-                    self._candidate(host, host.core.watched(item, now_s))
-        if host.process is not None:
-            self._do(host, host.process.tick(tick, now_s))
-        elif host.placer is not None and host.failsafe is not None:
-            self._candidate(host, host.core.tick(now_s))
-            self._candidate(host, host.placer.tick(host.core, now_s), "placer")
+                self.do(host, host.process.watched(item, now_s))
+        if host.shard is not None and tick % RATE_HZ == 0:
+            parts = {n: LOAD_OF_ONE * core.entities for n, core in host.shard.core.regions.items()}
+            host.shard.member.report(sum(parts.values()), parts)
+        return host.process.tick(tick, now_s)
 
     # ------------------------------------------------------------------------------------------------------ checks
     def stepping(self) -> dict[int, list[Host]]:
@@ -328,7 +302,7 @@ class Shards:
         found: dict[int, list[Host]] = {}
         for host in self.hosts.values():
             if host.shard is not None and not host.dead:
-                owned = host.shard.member.owned(self.now_s + host.offset_s)
+                owned = host.shard.member.owned(host.now_s(self.now_s))
                 for region in host.shard.core.regions:
                     if region in owned and region not in host.shard.core.frozen:
                         found.setdefault(region, []).append(host)
@@ -341,7 +315,7 @@ class Shards:
         for host in self.hosts.values():
             if host.shard is None or host.dead:
                 continue
-            owned = host.shard.member.owned(self.now_s + host.offset_s)
+            owned = host.shard.member.owned(host.now_s(self.now_s))
             for region, core in host.shard.core.regions.items():
                 if region not in owned or (region in host.shard.core.frozen and region in stepping):
                     continue
@@ -354,6 +328,10 @@ class Shards:
 
     def check(self) -> None:
         """Raises AssertionError with what is wrong."""
+        for host in self.hosts.values():
+            check_bounds(host)
+            for core in host.shard.core.regions.values() if host.shard is not None else ():
+                self.tally.region(core)
         for region, hosts in self.stepping().items():
             names = [host.name for host in hosts]
             assert len(names) == 1, f"tick {self.tick}: region {region} is stepped by {names}"

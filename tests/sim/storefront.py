@@ -21,8 +21,9 @@ TIMEOUT_S = 1.0
 
 @dataclass
 class StoreFaults:
-    """How bad the way is: part of the answers that are lost, mean delay each way."""
+    """How bad the way is: part of the questions and of the answers that are lost, mean delay each way."""
 
+    lost_question: float = 0.0
     lost_answer: float = 0.0
     slow_s: float = 0.01
 
@@ -51,7 +52,7 @@ class StoreFront:
         unknown = isinstance(question, Transaction)
 
         def arrive() -> None:
-            if not self._passes(who, STORE):
+            if not self._passes(who, STORE) or self._rng.random() < self.faults.lost_question:
                 self._counts["question lost"] += 1
                 self._later(TIMEOUT_S, lambda: deliver(Failed(unknown=unknown)))
                 return

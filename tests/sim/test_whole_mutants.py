@@ -11,9 +11,8 @@ from server.core.gateway import GatewayCore
 from server.core.inputs import Inputs
 from server.core.views import Batch
 from shard.border import acts
-from tests.sim.shards import RATE_HZ
-from tests.sim.test_whole import live
-from tests.sim.whole import Whole
+from tests.sim.hosts import RATE_HZ
+from tests.sim.whole import Whole, live
 
 SEEDS = 5
 CROSSING_S = 20

@@ -6,15 +6,17 @@ What ``shards`` has, and the gateways' processes between it and ``people``. Not 
 
 from collections.abc import Callable
 
+from cluster.out import Out
 from cluster.records import GATEWAY, MemberRecord
 from server.core.gateway import GatewayCore, GatewayFacts
 from server.process import GatewayProcess
 from server.session.tickets import Tickets
 from shard.region import RegionCore
 from tests.sim.checkers import Truth
+from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.network import Faults
 from tests.sim.people import ANY, CAPACITY, LIMITS, RULES, Door, People, authenticate, seeded_bytes
-from tests.sim.shards import RATE_HZ, TICK_S, Host, Shards
+from tests.sim.shards import Shards
 from tests.sim.world import place, script, walk_ground
 
 ENCODE_AT_S = 0.6 * TICK_S
@@ -35,7 +37,7 @@ class SharedTime:
         return 1000.0 * (1.0 + self._world.now_s)
 
     def at(self, ms: float, do: Callable[[], None]) -> None:
-        self._world.later(max(0.0, ms - self.now_ms) / 1000.0, do)
+        self._world.at(ms / 1000.0 - 1.0, do)  # equal moments stay equal, whenever they were named
 
     def after(self, ms: float, do: Callable[[], None]) -> None:
         self._world.later(ms / 1000.0, do)
@@ -81,45 +83,54 @@ class Whole(Shards):
         core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, draw, tickets)
         name = f"g{number}"
         process = GatewayProcess(name, MemberRecord(GATEWAY, f"link-{name}", f"http://{number}/"), layout, core)
-        self.doors[number] = Door(self.folk, core)
-        # Clients' messages reach the core by the time of the world: a gateway's own clock is not shifted here.
-        self._begin(Host(name, 1.0, float(self.rng.uniform(0, TICK_S / 4)), gateway=process))
+        host = self.begin(process, late_s=float(self.rng.uniform(0, TICK_S / 4)))
+        self.doors[number] = Door(self.folk, core, lambda: host.now_s(self.now_s))
 
-    def kill_gateway(self, number: int) -> None:
-        """As kill -9; it starts again at once."""
-        self.counts["gateway killed"] += 1
-        self._end_gateway(number)
+    def kill_gateway(self, number: int, again_s: float = 0.0) -> None:
+        """As kill -9; it starts again ``again_s`` later."""
+        self._end_gateway(number, again_s)
 
-    def _end_gateway(self, number: int) -> None:
-        self.counts["session moved"] += self.doors[number].core.sessions.joins["moved"]
-        self.hosts[f"g{number}"].dead = True
+    def _end_gateway(self, number: int, again_s: float) -> None:
+        host = self.hosts[f"g{number}"]
+        self.tally.host(host)
+        host.dead = True
         self.doors[number].kill()
-        self.begin_gateway(number)
+        self.later(again_s, lambda: self.begin_gateway(number))
 
     def drain_gateway(self, number: int) -> bool:
         """It sends its people away, ends some seconds later, and starts again; False if there is nowhere to send
         them."""
         host = self.hosts[f"g{number}"]
         assert host.gateway is not None
-        if host.paused or not host.gateway.drain(self.folk.now_s):
+        if host.asleep or not host.gateway.drain(host.now_s(self.now_s)):
             return False
         host.gateway.member.drain()
-        self.counts["gateway drained"] += 1
         self.later(DRAIN_S, lambda: self._end_drained(number, host))
         return True
 
     def _end_drained(self, number: int, host: Host) -> None:
-        if self.hosts[host.name] is host:
+        if not host.dead:
             assert host.gateway is not None
-            self._do(host, host.gateway.leave(self.now_s + host.offset_s))
-            self._end_gateway(number)
+            self.do(host, host.gateway.leave(host.now_s(self.now_s)))
+            self._end_gateway(number, 0.0)
 
-    def _tick(self, host: Host, tick: int) -> None:
-        super()._tick(host, tick)
-        if host.gateway is not None and not host.dead and self.hosts[host.name] is host:
-            door = self.doors[int(host.name[1:])]
-            self.later(ENCODE_AT_S, lambda: door.encode(tick) if door.open else None)
+    def make_tick(self, host: Host, tick: int) -> Out:
+        if host.gateway is None:
+            return super().make_tick(host, tick)
+        door = self.doors[int(host.name[1:])]
+        door.read()
+        out = super().make_tick(host, tick)
+        self.later(ENCODE_AT_S, lambda: door.encode(tick) if door.open and not host.asleep else None)
+        return out
 
     def check(self) -> None:
         super().check()
         self.truth.stepped(self.tick)
+
+
+def live(world: Whole, ticks: int) -> None:
+    """So many ticks pass, and people walk about meanwhile."""
+    for k in range(ticks):
+        world.run(1)
+        if k % 2:
+            world.folk.disturb()

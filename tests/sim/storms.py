@@ -1,0 +1,217 @@
+"""Storms: everything that can go wrong in a cluster, drawn from a seed, one thing after the other and several at once.
+
+Decides what goes wrong when. Faults come from a shuffled deck, so that each comes before any comes twice; each lasts
+until the deck says calm. Not responsible for: what must hold (``shards``, ``checkers``).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from shard.process import ShardOut
+from tests.sim.hosts import Host
+from tests.sim.shards import LinkFaults, Shards
+from tests.sim.storefront import STORE, StoreFaults
+from tests.sim.whole import Whole
+
+FAULTS = (
+    "killed", "paused", "stuck", "slow", "clock set", "cut from a shard", "cut one way", "cut from the store",
+    "hears no store", "store away", "store compacted", "placer killed", "region moved", "region full",
+)  # fmt: skip
+"""Each of them is dealt once in a deck."""
+WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers")
+CALMS = 4
+"""Of a deck: faults before it last for some cards."""
+MESSAGES = ("message lost", "message doubled", "message cut off", "question lost", "answer lost")
+"""Consequences of faults that must be seen as well."""
+
+
+class Storm:
+    """``run`` lets it rage. Every card that was dealt is counted in ``world.counts``."""
+
+    def __init__(self, world: Shards) -> None:
+        self.world = world
+        self.rng = np.random.default_rng(world.rng.integers(1 << 40))
+        self._deck: list[str] = []
+
+    def run(self, ticks: int, live: Callable[[int], None]) -> None:
+        """For so many ticks; ``live`` lets some pass."""
+        world, rng = self.world, self.rng
+        end = world.tick + ticks
+        while world.tick < end:
+            world.faults = LinkFaults(0.05, 0.02, 0.001, float(rng.choice([0.002, 0.02, 0.08])))
+            world.front.faults = StoreFaults(
+                float(rng.choice([0.0, 0.1])), float(rng.choice([0.0, 0.3])), float(rng.choice([0.02, 0.2]))
+            )
+            self._play()
+            live(min(end - world.tick, int(rng.integers(8, 44))))
+        self.calm()
+
+    def _play(self) -> None:
+        if not self._deck:
+            faults = WHOLE_FAULTS if isinstance(self.world, Whole) else FAULTS
+            self._deck = [str(card) for card in self.rng.permutation([*faults, *["calm"] * CALMS])]
+        card = self._deck.pop()
+        if card == "calm":
+            self.calm()
+        elif getattr(self, f"_{card.replace(' ', '_')}")():
+            self.world.counts[card] += 1
+
+    def calm(self) -> None:
+        """No faults any more; what is held up ends by itself."""
+        world = self.world
+        world.cut.clear()
+        world.faults, world.front.faults = LinkFaults(), StoreFaults()
+        for host in world.hosts.values():
+            host.paused, host.slow_s = False, 0.0
+        if isinstance(world, Whole):
+            world.carriers.calm()
+
+    # ---------------------------------------------------------------------------------------------------- who it hits
+    def _names(self, kinds: str) -> list[str]:
+        return [host.name for host in self.world.hosts.values() if host.name[0] in kinds and not host.dead]
+
+    def _one(self, kinds: str) -> Host | None:
+        names = self._names(kinds)
+        return self.world.hosts[str(self.rng.choice(names))] if names else None
+
+    # ---------------------------------------------------------------------------------------------------- processes
+    def _killed(self) -> bool:
+        host = self._one("s")
+        if host is not None:
+            self.world.kill(host.name, float(self.rng.choice([0.0, self.rng.uniform(1.0, 6.0)])))
+        return host is not None
+
+    def _placer_killed(self) -> bool:
+        host = self._one("p")
+        if host is not None:
+            self.world.kill(host.name, float(self.rng.uniform(0.0, 3.0)))
+        return host is not None
+
+    def _paused(self) -> bool:
+        host = self._one("sg")
+        if host is not None:
+            host.paused = True
+        return host is not None
+
+    def _stuck(self) -> bool:
+        host = self._one("sg")
+        if host is not None:
+            host.stuck_s = float(self.rng.uniform(0.5, 5.0))
+        return host is not None
+
+    def _slow(self) -> bool:
+        host = self._one("sg")
+        if host is not None:
+            host.slow_s = float(self.rng.uniform(0.02, 0.15))
+        return host is not None
+
+    def _clock_set(self) -> bool:
+        host = self._one("sgp")
+        if host is not None:
+            host.set_s = float(self.rng.choice([-1, 1]) * 10.0 ** self.rng.uniform(-2, 4))
+            self.world.later(float(self.rng.uniform(0.5, 6.0)), lambda: self._set_right(host))
+        return host is not None
+
+    def _set_right(self, host: Host) -> None:
+        host.set_s = 0.0
+
+    # ------------------------------------------------------------------------------------------------------- network
+    def _cut_from_a_shard(self) -> bool:
+        host = self._one("s")
+        if host is not None:
+            self.world.isolate(host.name, [name for name in self._names("s") if name != host.name])
+        return host is not None
+
+    def _cut_one_way(self) -> bool:
+        host = self._one("sg")
+        if host is not None:
+            others = [name for name in self._names("sg") if name != host.name and self.rng.random() < 0.7]
+            hears = bool(self.rng.random() < 0.5)
+            self.world.isolate(host.name, others, hears=hears, speaks=not hears)
+        return host is not None
+
+    def _cut_from_the_store(self) -> bool:
+        host = self._one("sgp")
+        if host is not None:
+            self.world.isolate(host.name, [STORE])
+        return host is not None
+
+    def _hears_no_store(self) -> bool:
+        host = self._one("s")
+        if host is not None:
+            self.world.isolate(host.name, [STORE], speaks=True)
+        return host is not None
+
+    def _store_away(self) -> bool:
+        self.world.isolate(STORE, self._names("sgp"))
+        return True
+
+    def _store_compacted(self) -> bool:
+        self.world.front.core.compact(self.world.front.core.revision)
+        return True
+
+    def _region_moved(self) -> bool:
+        moved = [move_something(self.world, self.rng) for _ in range(2)]
+        return any(moved)
+
+    def _region_full(self) -> bool:
+        """For some seconds nobody else finds room in a region."""
+        regions = sorted(self.world.stepping().items())
+        if not regions:
+            return False
+        number, hosts = regions[int(self.rng.integers(len(regions)))]
+        assert hosts[0].shard is not None
+        table = hosts[0].shard.core.regions[number].state.table
+        room, table.rows_max = table.rows_max, len(table.rows()) + 1
+        self.world.later(float(self.rng.uniform(0.5, 4.0)), lambda: setattr(table, "rows_max", room))
+        return True
+
+    # ------------------------------------------------------------------------------------------------------ gateways
+    def _cut_from_a_gateway(self) -> bool:
+        host, shard = self._one("g"), self._one("s")
+        if host is None or shard is None:
+            return False
+        self.world.isolate(host.name, [shard.name])
+        return True
+
+    def _gateway_killed(self) -> bool:
+        host = self._one("g")
+        assert isinstance(self.world, Whole)
+        if host is not None:
+            self.world.kill_gateway(int(host.name[1:]), float(self.rng.choice([0.0, self.rng.uniform(0.5, 4.0)])))
+        return host is not None
+
+    def _gateway_drained(self) -> bool:
+        host = self._one("g")
+        assert isinstance(self.world, Whole)
+        return host is not None and self.world.drain_gateway(int(host.name[1:]))
+
+    def _bad_carriers(self) -> bool:
+        assert isinstance(self.world, Whole)
+        carriers, rng = self.world.carriers, self.rng
+        carriers.loss, carriers.reorder = float(rng.uniform(0.0, 0.05)), 0.03
+        carriers.reset = float(rng.choice([0.0, 0.004]))
+        return True
+
+
+def move_something(world: Shards, rng: np.random.Generator) -> bool:
+    """Somebody's region goes to somebody else, as an operator may ask."""
+    regions = world.stepping()
+    others = {host.name for host in world.hosts.values() if host.shard is not None and not host.dead}
+    if not regions or len(others) < 2:
+        return False
+    region = int(rng.choice(sorted(regions)))
+    host = regions[region][0]
+    assert host.shard is not None
+    now_s, out = host.now_s(world.now_s), ShardOut()
+    target = str(rng.choice(sorted(others - {host.name})))
+    host.shard._move(host.shard.ask_move(region, target, now_s), now_s, out)
+    world.do(host, out)
+    return True
+
+
+def totals(world: Shards) -> Counter[str]:
+    """All that happened in a run; only once, at its end."""
+    return world.counts + world.tally.of(host for host in world.hosts.values() if not host.dead)
