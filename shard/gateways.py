@@ -82,6 +82,13 @@ class Gateways:
             known.seen |= 1 << -ahead
         return True
 
+    def expire(self, since: int) -> None:
+        """Gateways that have said nothing since that tick are not there any more: they get no deltas. One that is there
+        after all asks anew, because its region is silent."""
+        for known in self._known.values():
+            if known.heard_tick < since:
+                known.subscribed = False
+
     def _forget(self) -> None:
         if len(self._known) > GATEWAYS_MAX:
             for number, known in self._known.items():

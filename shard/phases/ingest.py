@@ -117,7 +117,7 @@ def _attach(
 
 
 def _end_orphans(state: ShardState) -> None:
-    """Bodies end whose gateway is gone and whom no other one has taken."""
+    """Bodies end whose gateway is gone and whom no other one has taken; it is told nothing any more."""
     columns = state.table.columns
     rows = np.array(list(state.row_of_session.values()), np.int64)
     gateways = columns["o.gateway"][rows]
@@ -126,6 +126,7 @@ def _end_orphans(state: ShardState) -> None:
         if state.gateways.silent_since(gateway, state.tick) < since:
             for row in rows[gateways == gateway].tolist():
                 state.end_body(row)
+    state.gateways.expire(since)
 
 
 def _tell_again(state: ShardState) -> None:
