@@ -32,12 +32,8 @@ from shard.border.links import Square
 from shard.core import ShardCore
 from shard.gateways import WINDOW
 from shard.inbox import Inbox
-from shard.gateways import WINDOW
-from shard.inbox import Inbox
 from shard.region import TICKS_MAX
 
-BORDERS_MAX = 8
-"""Messages of one neighbour that are kept for a step: one comes each tick, and the newest alone would do."""
 IDS_LOW = 1 << 16
 """A region with fewer ids left gets another block."""
 BORDERS_MAX = 8
@@ -168,7 +164,6 @@ class ShardProcess:
         return self.moving.ask(region, self.member.owned(now_s)[region], to, target.lease, self._next_move, now_s)
 
     # ----------------------------------------------------------------------------------------------------- the clock
-        self._told.clear()
     def tick(self, tick: int, now_s: float) -> ShardOut:
         """Step to the world's ``tick``. Nothing is stepped, published or acknowledged that is not owned."""
         out = ShardOut()
@@ -185,7 +180,6 @@ class ShardProcess:
         return out
 
     def _step(self, tick: int, out: ShardOut) -> None:
-            self._told[delta.region] += 1
         result = self.core.step(tick, self._upward.take(), self._border.take())
         out.faults += result.faults
         for published in result.published:
@@ -199,8 +193,6 @@ class ShardProcess:
         book = self.member.book
         for message in result.borders:
             owner = book.owner(message.target)
-        # A delta takes the place of an older turn's, not of one of the same turn: that would be a gap for nothing.
-        key = region << 8 | min(self._told[region], 255)
             if owner is None or owner.name == self.name:
                 self.counts["border without an owner"] += 1
             else:
