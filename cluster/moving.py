@@ -21,6 +21,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from protocol.link import LINK_BYTES_MAX
 from protocol.moving import Declined, Loaded, Offer, Please, Withdrawn, Word, Yours
 
 PATIENCE_S = 1.0
@@ -30,6 +31,9 @@ KEEP_S = 10.0
 DEPARTURES_MAX = 4
 """Regions that may be under way from one shard at once."""
 ARRIVALS_MAX = 4
+DUMPS_BYTES_MAX = LINK_BYTES_MAX - 1024
+"""Dumps that are on their way to one member at once: more than its link takes would reset that. The last region waits
+until it is asked for again; one that is larger on its own cannot be moved."""
 
 
 class Phase(Enum):
@@ -146,6 +150,7 @@ class _Departure:
     since_s: float
     phase: Phase = Phase.OFFERED
     taking_back: bool = False
+    dump_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -163,7 +168,7 @@ class _Arrival:
 @dataclass(slots=True)
 class Moving:
     """All moves of one shard, by region. ``counts``: how often each came about, for metrics: offered, declined,
-    withdrawn, settled (a write whose outcome was not known), taken back, gone, received, discarded."""
+    withdrawn, settled (a write whose outcome was not known), taken back, gone, received, discarded, too large."""
 
     departures: dict[int, _Departure] = field(default_factory=dict)
     arrivals: dict[int, _Arrival] = field(default_factory=dict)
@@ -182,6 +187,11 @@ class Moving:
     def frozen(self, region: int, dump: bytes) -> list[Action]:
         """The region was frozen and dumped."""
         leaving = self.departures[region]
+        offered = [d for d in self.departures.values() if d.to == leaving.to and d.phase is Phase.OFFERED]
+        if sum(d.dump_bytes for d in offered) + len(dump) > DUMPS_BYTES_MAX:
+            self.counts["too large"] += 1
+            return self._withdraw(region)
+        leaving.dump_bytes = len(dump)
         return [Tell(leaving.to, Offer(leaving.move, region, leaving.epoch, dump))]
 
     def wrote(self, region: int, outcome: Outcome, now_s: float) -> list[Action]:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.links.frames import MESSAGE_BYTES_MAX
 from cluster.moving import (
+    DUMPS_BYTES_MAX,
     PATIENCE_S,
     Action,
     Begin,
@@ -275,3 +277,26 @@ def test_a_truncated_word_is_refused() -> None:
     for cut in range(len(whole)):
         with pytest.raises(ProtocolViolation):
             decode(whole[:cut])
+
+
+def test_dumps_that_a_link_cannot_take_at_once_are_not_offered_and_their_regions_go_on() -> None:
+    moving, half = Moving(), bytes(DUMPS_BYTES_MAX // 2)
+    for region in (4, 5, 6):
+        assert moving.ask(region, 1, "b", 7, region, 0.0) == [Freeze(region)]
+    for region in (4, 5):
+        assert isinstance(moving.frozen(region, half)[0], Tell)
+    assert moving.frozen(6, half) == [Thaw(6), Tell("b", Withdrawn(6, 6))]
+    assert moving.departures.keys() == {4, 5}
+    moving.heard("b", Loaded(4, 4), owns=True, now_s=0.0)  # what has arrived makes room
+    assert moving.ask(6, 1, "b", 7, 66, 0.0) == [Freeze(6)]
+    assert isinstance(moving.frozen(6, half)[0], Tell)
+
+
+def test_a_region_too_large_for_any_link_stays() -> None:
+    moving = Moving()
+    moving.ask(4, 1, "b", 7, 1, 0.0)
+    assert moving.frozen(4, bytes(DUMPS_BYTES_MAX + 1)) == [Thaw(4), Tell("b", Withdrawn(1, 4))]
+    moving.ask(4, 1, "b", 7, 2, 0.0)
+    offer = moving.frozen(4, bytes(DUMPS_BYTES_MAX))[0]
+    assert isinstance(offer, Tell)
+    assert len(encode(offer.word)) <= MESSAGE_BYTES_MAX
