@@ -26,10 +26,15 @@ ITEMS_MAX = 4096
 """Items that one channel keeps unacknowledged: about a minute of silence at a busy border."""
 ACTS_MAX = 3072
 """Acts stop here: the rest is for words of hand-overs, whose number is bounded by how many may be under way."""
+ACT_BYTES_MAX = 256 << 10
+"""Of one act: what a behaviour says to a neighbour travels with everything else, and again until it is acknowledged."""
+ACTS_BYTES_MAX = 16 << 20
+"""Of all items of a channel, for acts: beyond, the neighbour must acknowledge first."""
 
 
 class ChannelFullError(RuntimeError):
-    """The neighbour has not acknowledged anything for long: this item is not taken, and whoever did the act is told."""
+    """The neighbour has not acknowledged enough, or an act is too large: the item is not taken, and whoever did the act
+    is told."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- items
@@ -229,7 +234,7 @@ class Channel:
     """Both directions of the reliable words between this region and one neighbour; ``born`` names ours.
 
     Policy when full: nothing is thrown away, a new item is refused (:class:`ChannelFullError`): acts from ``ACTS_MAX``
-    on, anything from ``ITEMS_MAX`` on.
+    items or ``ACTS_BYTES_MAX`` bytes on, anything from ``ITEMS_MAX`` items on.
     """
 
     def __init__(self, born: int) -> None:
@@ -237,6 +242,7 @@ class Channel:
         self.base = 1
         """Number of the first item that is not acknowledged yet."""
         self.queue: deque[bytes] = deque()
+        self.queue_bytes = 0
         self.peer_born = 0
         """The neighbour's channel that we know (0: none)."""
         self.taken = 0
@@ -251,7 +257,12 @@ class Channel:
         """Queue an item; returns its number. Raises ChannelFullError."""
         if len(self.queue) >= (ACTS_MAX if act else ITEMS_MAX):
             raise ChannelFullError(f"{len(self.queue)} items are not acknowledged")
+        if act and len(item) > ACT_BYTES_MAX:
+            raise ChannelFullError(f"{len(item)} bytes, at most {ACT_BYTES_MAX} can be carried")
+        if act and self.queue_bytes + len(item) > ACTS_BYTES_MAX:
+            raise ChannelFullError(f"{self.queue_bytes} bytes are not acknowledged")
         self.queue.append(item)
+        self.queue_bytes += len(item)
         return self.base + len(self.queue) - 1
 
     def acknowledged(self, number: int) -> bool:
@@ -281,7 +292,7 @@ class Channel:
             return []
         if ack_born == self.born:
             while self.queue and self.base <= ack:
-                self.queue.popleft()
+                self.queue_bytes -= len(self.queue.popleft())
                 self.base += 1
         if peer_born > self.peer_born:
             if target_epoch < self.born:
@@ -307,5 +318,6 @@ class Channel:
         """Inverse of :meth:`state`."""
         made = cls(state[0])
         made.base, made.queue = state[1], deque(state[2])
+        made.queue_bytes = sum(map(len, made.queue))
         made.peer_born, made.taken, made.peer_base, made.skipped = state[3:7]
         return made

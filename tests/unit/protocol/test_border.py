@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.border import (
+    ACT_BYTES_MAX,
+    ACTS_BYTES_MAX,
     ACTS_MAX,
     ITEMS_MAX,
     WINDOW_BYTES,
@@ -115,7 +117,7 @@ def test_a_full_channel_refuses_acts_first_and_hand_overs_last() -> None:
     assert len(channel.window()) == WINDOW_ITEMS
     big = Channel(1)
     for _ in range(3):
-        big.put(b"x" * (WINDOW_BYTES // 2 + 1))
+        big.put(b"x" * (WINDOW_BYTES // 2 + 1), act=False)
     assert len(big.window()) == 1
 
 
@@ -144,6 +146,22 @@ class End:
 
 
 OPS = st.sampled_from(["put", "put", "put", "send", "send", "deliver", "deliver", "deliver", "move", "crash"])
+
+
+def test_acts_are_bounded_in_bytes_and_hand_overs_are_not() -> None:
+    channel = Channel(1)
+    with pytest.raises(ChannelFullError, match="can be carried"):
+        channel.put(bytes(ACT_BYTES_MAX + 1))
+    for _ in range(ACTS_BYTES_MAX // ACT_BYTES_MAX):
+        channel.put(bytes(ACT_BYTES_MAX))
+    with pytest.raises(ChannelFullError, match="not acknowledged"):
+        channel.put(b"x")
+    channel.put(bytes(ACT_BYTES_MAX + 1), act=False)
+    assert Channel.load(channel.state()).queue_bytes == channel.queue_bytes
+    channel.take(1, 1, 1, [], ack_born=1, ack=2)
+    channel.put(b"x")
+    channel.take(1, 1, 1, [], ack_born=1, ack=1000)
+    assert (len(channel.queue), channel.queue_bytes) == (0, 0)
 
 
 @settings(max_examples=300, deadline=None)
