@@ -85,6 +85,11 @@ class ShardProcess:
         self._told: Counter[int] = Counter()
         """Steps of each region that gateways were told of in this turn."""
 
+    @property
+    def inbox_dropped(self) -> int:
+        """For metrics: messages of members that say more between two steps than they should."""
+        return self._upward.dropped + self._border.dropped
+
     # ---------------------------------------------------------------------------------------------------- the store
     def watched(self, item: WatchItem, now_s: float) -> ShardOut:
         """The watch of the namespace told something."""

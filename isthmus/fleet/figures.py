@@ -116,6 +116,13 @@ def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
         Figure("regions_owned", "Regions that this shard simulates.", len(core.regions), counts=False),
         Figure("entities", "Entities in them.", sum(region.entities for region in core.regions.values()), counts=False),
         Figure("events", "What happened.", label="what", by=_words(process.counts)),
+        Figure(
+            "moves",
+            "Moves of regions from and to here, by what came of them.",
+            label="what",
+            by=_words(process.moving.counts),
+        ),
+        Figure("inbox_dropped", "Messages that newer ones took the place of before a step.", process.inbox_dropped),
     ]
 
 
