@@ -1,7 +1,7 @@
 """What a gateway says of its whole cluster in GET /api/status: members, regions with their owners and load, moves.
 
 A pure function of what the process knows; decides the order (what needs somebody's eyes first) and the bound.
-Invariant: at most REGIONS_MAX regions are listed, and the totals tell of all. Not responsible for: drawing (``top``).
+``seen_by``: how many sessions of all gateways see a region. Invariant: at most REGIONS_MAX regions are listed, and the totals tell of all. Not responsible for: drawing (``top``).
 """
 
 from collections import Counter
@@ -19,11 +19,11 @@ _KINDS = (SHARD, GATEWAY, KIND_PLACER)
 def overview(book: Book, moves: Moves, mirrored: Mapping[int, int], now_s: float) -> dict[str, Any]:
     """``mirrored``: regions that this gateway mirrors, with the epoch of the newest delta (0: none came yet)."""
     owned = Counter(owner.name for region in book.regions if (owner := book.owner(region)) is not None)
-    people: Counter[int] = Counter()
+    seen_by: Counter[int] = Counter()
     for gateway in book.gateways():
-        people.update({region: int(count) for region, count in gateway.record.regions.items()})
-    regions = [_region(region, book, mirrored, people[region]) for region in book.regions]
-    regions.sort(key=lambda r: (r["owner"] is not None, -(r["load"] or 0.0), -r["people"], r["region"]))
+        seen_by.update({region: int(count) for region, count in gateway.record.regions.items()})
+    regions = [_region(region, book, mirrored, seen_by[region]) for region in book.regions]
+    regions.sort(key=lambda r: (r["owner"] is not None, -(r["load"] or 0.0), -r["seen_by"], r["region"]))
     return {
         "members": [_member(member, book, owned) for member in sorted(book.members.values(), key=_rank)],
         "regions": regions[:REGIONS_MAX],
@@ -61,14 +61,14 @@ def _member(member: Member, book: Book, owned: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _region(region: int, book: Book, mirrored: Mapping[int, int], people: int) -> dict[str, Any]:
+def _region(region: int, book: Book, mirrored: Mapping[int, int], seen_by: int) -> dict[str, Any]:
     owner = book.owner(region)
     return {
         "region": region,
         "owner": None if owner is None else owner.name,
         "epoch": book.regions[region].record.epoch,
         "load": None if owner is None else owner.record.regions.get(region, 0.0),
-        "people": people,
+        "seen_by": seen_by,
         "mirrored": region in mirrored,
         "mirrored_epoch": mirrored.get(region, 0),
         "asked_for": book.asks.get(region),

@@ -140,7 +140,7 @@ def _draw_members(status: Status, rows: int) -> Panel:
 def _draw_regions(status: Status, rows: int) -> Panel:
     regions = _entries(status, "regions")
     heaviest = max((region.get("load") or 0.0 for region in regions), default=0.0)
-    table = _table(">region", "owner", ">load", "", ">people", ">epoch", "")
+    table = _table(">region", "owner", ">load", "", ">seen by", ">epoch", "")
     for region in regions[:rows]:
         owner, wish, mirrored = region.get("owner"), region.get("asked_for"), region.get("mirrored")
         note = "mirrored" if mirrored else ""
@@ -151,7 +151,7 @@ def _draw_regions(status: Status, rows: int) -> Panel:
             named.append(f" → {wish}", "yellow")
         load = region.get("load")
         bar = Text("█" * round(LOAD_CELLS * (load or 0.0) / heaviest) if heaviest else "", "cyan")
-        figures = number(region.get("people")), number(region.get("epoch"))
+        figures = number(region.get("seen_by")), number(region.get("epoch"))
         table.add_row(str(region.get("region")), named, _percent(load), bar, *figures, note)
     total, alone = status.get("regions_total") or len(regions), status.get("regions_without_owner") or 0
     title = Text(f"{total} regions")

@@ -45,7 +45,7 @@ def _cluster() -> dict[str, tuple[bytes, int | None]]:
     }
 
 
-def test_members_and_regions_are_told_with_owners_load_and_people() -> None:
+def test_members_and_regions_are_told_with_owners_load_and_viewers() -> None:
     book, moves = _book(_cluster())
     told = overview(book, moves, {4: 2}, 11.0)
     assert [member["member"] for member in told["members"]] == [
@@ -56,7 +56,7 @@ def test_members_and_regions_are_told_with_owners_load_and_people() -> None:
     assert (second["regions"], second["draining"]) == (0, True)
     assert (gateway["load"], gateway["regions"], gateway["sessions"]) == (0.1, None, 7)
     assert (placer["load"], placer["places"], gateway["places"]) == (None, True, False)
-    assert [(r["region"], r["owner"], r["epoch"], r["load"], r["people"]) for r in told["regions"]] == [
+    assert [(r["region"], r["owner"], r["epoch"], r["load"], r["seen_by"]) for r in told["regions"]] == [
         (6, None, 1, None, 2), (5, "shard-0", 2, 0.4, 0), (4, "shard-0", 3, 0.1, 6)
     ]  # fmt: skip
     assert [(r["mirrored"], r["mirrored_epoch"], r["asked_for"]) for r in told["regions"]] == [

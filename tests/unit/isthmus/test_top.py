@@ -51,10 +51,10 @@ CLUSTER: dict[str, Any] = {
         {"member": "placer-0", "kind": "placer", "load": None, "regions": None, "sessions": None, "places": True},
     ],
     "regions": [
-        {"region": 6, "owner": None, "epoch": 4, "load": None, "people": 0, "mirrored": False},
-        {"region": 21, "owner": "shard-0", "epoch": 2, "load": 0.3, "people": 17, "mirrored": True,
+        {"region": 6, "owner": None, "epoch": 4, "load": None, "seen_by": 0, "mirrored": False},
+        {"region": 21, "owner": "shard-0", "epoch": 2, "load": 0.3, "seen_by": 17, "mirrored": True,
          "mirrored_epoch": 1},
-        {"region": 22, "owner": "shard-0", "epoch": 1, "load": 0.2, "people": 2, "mirrored": True, "mirrored_epoch": 1,
+        {"region": 22, "owner": "shard-0", "epoch": 1, "load": 0.2, "seen_by": 2, "mirrored": True, "mirrored_epoch": 1,
          "asked_for": "shard-1"},
     ],
     "regions_total": 900,
