@@ -1,7 +1,8 @@
 """What a gateway says of its whole cluster in GET /api/status: members, regions with their owners and load, moves.
 
-A pure function of what the process knows; decides the order (what needs somebody's eyes first) and the bound.
-``seen_by``: how many sessions of all gateways see a region. Invariant: at most REGIONS_MAX regions are listed, and the totals tell of all. Not responsible for: drawing (``top``).
+A pure function of what the process knows; decides the order (what needs eyes first) and the bound. Of a region
+``seen_by`` tells how many sessions of all gateways see it. Invariant: at most REGIONS_MAX regions are listed, and the
+totals tell of all. Not responsible for: drawing it (``top``).
 """
 
 from collections import Counter
