@@ -14,7 +14,7 @@ the store counts as away (``member``), asking for consent (``failsafe``).
 """
 
 from cluster.book import Book
-from cluster.failsafe import AWAY_S, GRANT_S
+from cluster.failsafe import GRANT_S, LINGER_S
 from cluster.records import ClaimRecord, claim_key, member_key, write
 from cluster.store.contract import Delete, Lease, Put, RevisionIs, Transaction
 
@@ -24,7 +24,7 @@ EVERY_S = 0.25
 OVER_MAX = 16
 """Claims removed at once."""
 
-assert SETTLE_S > GRANT_S + AWAY_S
+assert SETTLE_S > GRANT_S + LINGER_S
 
 
 class Claims:

@@ -3,7 +3,8 @@
 Rule: once the store has not answered for AWAY_S, a member asks every member that it last knew, each PERIOD_S. If all
 consent within the period, it may act for GRANT_S from when it *sent* the question. One objection, or one silence,
 gives nothing, and the member stops when what it has runs out. A member consents if the store does not answer it
-either, it knows of no newer epoch of the asker's regions, and it has not called the asker's life over.
+either, it knows of no newer epoch of the asker's regions, and it has not called the asker's life over. The store does
+not come back to all at once: both asking and consenting go on for LINGER_S.
 
 Why this is safe: nothing of a life is given away while its claim stands (``claims``). Only those whom the claim names
 may remove it, they do so only a good while after their last consent, and they never consent again. All of them are
@@ -25,6 +26,8 @@ AGAIN_S = 0.1
 """A question that has no answer yet is put again within its round: links lose messages."""
 GRANT_S = 1.5
 """Three periods: one lost round does not stop the world."""
+LINGER_S = 1.0
+"""Who was trying in vain may hear of the store's return, and have a lease again, by so much later than others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class FailsafeCore:
     _again_s: float = NEVER_S
     _missing: set[str] = field(default_factory=set)
     _objected: bool = False
+    _away_s: float = NEVER_S
+    """When the store was last away for this member as one that asks."""
+    _vain_s: float = NEVER_S
+    """When this member last consented because the store did not answer it."""
 
     def is_away(self, answered_s: float, now_s: float) -> bool:
         """Whether the store counts as not answering. ``answered_s``: when it last did."""
@@ -55,7 +62,9 @@ class FailsafeCore:
 
     def tick(self, book: Book, claims: dict[int, int], answered_s: float, now_s: float) -> list[Tell]:
         """Time passed. ``claims``: regions and epochs that this member owns."""
-        if not claims or not self.is_away(answered_s, now_s):
+        if self.is_away(answered_s, now_s):
+            self._away_s = now_s
+        if not claims or now_s - self._away_s >= LINGER_S:
             self._missing.clear()
             self._asked_s = NEVER_S
             return []
@@ -99,6 +108,8 @@ class FailsafeCore:
             return Objection(question.round, "newer epochs are known here", newer)
         if not all(book.may_go_on(region, epoch) for region, epoch in question.claims.items()):
             return Objection(question.round, "the owner is not known here, or its life is over", {})
-        if not self.is_away(answered_s, now_s):
+        if self.is_away(answered_s, now_s):
+            self._vain_s = now_s
+        elif now_s - self._vain_s >= LINGER_S:
             return Objection(question.round, "the store answers here", {})
         return Consent(question.round)

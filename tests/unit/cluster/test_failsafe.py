@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.book import Book, Claim, Member, Owner
-from cluster.failsafe import AGAIN_S, AWAY_S, GRANT_S, PERIOD_S, FailsafeCore, Tell
+from cluster.failsafe import AGAIN_S, AWAY_S, GRANT_S, LINGER_S, PERIOD_S, FailsafeCore, Tell
 from cluster.records import SHARD, MemberRecord, RegionRecord
 from protocol.codes import ProtocolViolation
 from protocol.failsafe import Consent, Objection, Question, decode, encode
@@ -64,12 +64,25 @@ def test_who_reaches_the_store_or_knows_better_objects() -> None:
     core, known = FailsafeCore("b"), book("a", "b")
     question = Question(3, CLAIMS)
     assert core.heard("a", question, known, 10.0, 20.0) == [Tell("a", Consent(3))]
-    refused = core.heard("a", question, known, 10.0, 10.1)
+    refused = core.heard("a", question, known, 29.9, 30.0)
     assert isinstance(refused[0].word, Objection)
     known.saw(4, 3)
-    refused = core.heard("a", question, known, 10.0, 20.0)
+    refused = core.heard("a", question, known, 30.0, 40.0)
     assert isinstance(refused[0].word, Objection)
     assert refused[0].word.epochs == {4: 3}
+
+
+def test_asking_and_consenting_go_on_for_a_while_when_the_store_is_back() -> None:
+    core, known, question = FailsafeCore("b"), book("a", "b"), Question(3, CLAIMS)
+    back_s = 20.0
+    assert core.heard("a", question, known, 10.0, back_s) == [Tell("a", Consent(3))]
+    assert core.heard("a", question, known, back_s, back_s + LINGER_S - 0.01) == [Tell("a", Consent(3))]
+    assert isinstance(core.heard("a", question, known, back_s, back_s + LINGER_S)[0].word, Objection)
+    assert isinstance(core.heard("a", question, known, back_s + 9.0, back_s + 9.1)[0].word, Objection)
+    asker = FailsafeCore("a")
+    assert asker.tick(known, CLAIMS, 10.0, back_s)
+    assert asker.tick(known, CLAIMS, back_s, back_s + PERIOD_S)
+    assert not asker.tick(known, CLAIMS, back_s, back_s + LINGER_S)
 
 
 def test_a_member_that_knows_nobody_stops() -> None:

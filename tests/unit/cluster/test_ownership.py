@@ -16,6 +16,9 @@ from protocol.failsafe import Consent, Objection, Question
 from tests.sim.storefront import StoreFaults
 from tests.unit.cluster.fleet import STEP_S, Fleet
 
+LATER_S = 1.0
+"""A question that was on its way to the store when it came back is given up after a second."""
+
 
 def settled(seed: int = 1, **how: object) -> Fleet:
     """A fleet in which every region has an owner."""
@@ -127,6 +130,20 @@ def test_a_watch_that_comes_back_later_than_the_store_costs_nothing() -> None:
     assert fleet.counts["lost"] == lost
 
 
+def test_the_store_may_come_back_to_one_member_later_than_to_the_others() -> None:
+    fleet = settled()
+    before, lost = fleet.acting(), fleet.counts["lost"]
+    fleet.isolate("store", list(fleet.processes))
+    fleet.run(8.0)
+    fleet.cut.clear()
+    fleet.isolate("store", ["s0"])
+    fleet.run(LATER_S)
+    fleet.cut.clear()
+    fleet.run(12.0)
+    assert fleet.acting() == before
+    assert fleet.counts["lost"] == lost
+
+
 def test_a_member_cut_off_from_the_store_alone_is_refused_and_replaced() -> None:
     fleet = settled()
     assert fleet.processes["s0"].member.claims
@@ -172,7 +189,8 @@ def storm(fleet: Fleet, seconds: float) -> None:
     """Everything goes wrong at random for a while."""
     rng = fleet.rng
     for _ in range(round(seconds)):
-        fleet.front.faults = StoreFaults(float(rng.choice([0.0, 0.2, 0.5])), float(rng.choice([0.01, 0.3])))
+        lost_answer, slow_s = float(rng.choice([0.0, 0.2, 0.5])), float(rng.choice([0.01, 0.3]))
+        fleet.front.faults = StoreFaults(lost_answer=lost_answer, slow_s=slow_s)
         fleet.link_loss = 0.2
         names = list(fleet.processes)
         name = str(rng.choice(names))
