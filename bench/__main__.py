@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -176,7 +175,11 @@ def main() -> int:
         "crowd": asdict(crowd) if crowd else None,
         "kernels": [asdict(load) for load in kernels],
     }
-    record(given.results, datetime.now(UTC).isoformat(timespec="seconds"), cases, extra, targets)
+    kept = {
+        name: [{server: asdict(figures) for server, figures in one.items()} for one in rounds]
+        for name, rounds in cases.items()
+    }
+    record({"cases": kept, **extra}, targets, given.results)
     console.print(f"{time.monotonic() - began:.0f} s; appended to {given.results}")
     if not valid:
         return 2

@@ -10,6 +10,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,7 @@ from bench.prepare import BENCH
 from bench.run import Figures
 
 ERROR_P999_M = 0.01
+RESULTS = BENCH / "results.jsonl"
 
 
 @dataclass(frozen=True)
@@ -159,25 +161,15 @@ def commit() -> str:
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if git("status", "--porcelain", "-uno") else "")
 
 
-def record(
-    path: Path,
-    when: str,
-    cases: Mapping[str, Sequence[Mapping[str, Figures]]],
-    extra: Mapping[str, Any],
-    targets: Sequence[Target],
-) -> None:
-    """Append one JSON line with everything."""
+def record(figures: Mapping[str, Any], targets: Sequence[Target], path: Path = RESULTS) -> None:
+    """Append one JSON line: when, on what, all figures and the verdicts."""
     line = {
-        "when": when,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),
         "targets": [{**asdict(target), "verdict": target.verdict} for target in targets],
-        "cases": {
-            case: [{name: asdict(figures) for name, figures in one.items()} for one in rounds]
-            for case, rounds in cases.items()
-        },
-        **extra,
+        **figures,
     }
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")

@@ -259,10 +259,13 @@ class ShardProcess:
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
         self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
         if region in self.core.regions:
-            if self.on_lost is not None:
-                self.on_lost(region)
-            self.core.drop_region(region)
-            self.counts["regions lost"] += 1
+            self._drop_lost(region)
+
+    def _drop_lost(self, region: int) -> None:
+        if self.on_lost is not None:
+            self.on_lost(region)
+        self.core.drop_region(region)
+        self.counts["regions lost"] += 1
 
     def _begin_wanted(self, now_s: float, out: ShardOut) -> None:
         """Blocks of ids for regions that wait to begin, or run low."""
@@ -325,7 +328,7 @@ class ShardProcess:
                         self.core.thaw_region(action.region, action.epoch)
                         self.counts["regions moved in"] += 1
                     else:
-                        self.core.drop_region(action.region)
+                        self._drop_lost(action.region)
 
     def _load(self, load: moving.Load, now_s: float, out: ShardOut) -> None:
         square, neighbours = self._geometry(load.region)

@@ -9,8 +9,9 @@ gateways.
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
 
 HALF_M = 64.0
-LOAD_OF_ONE = 0.015
+LOAD_OF_ONE = 0.03
 """Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
 DRIFT = 2e-4
 """Of a monotonic clock: ten times what a cheap quartz does."""
@@ -106,12 +107,14 @@ class Shards:
         make_shard: Callable[[str, MemberRecord, Layout, ShardCore, int], ShardProcess] = ShardProcess,
         ground: Place | None = None,
         scripts: Callable[[], Script] = drones,
+        half_m: float = HALF_M,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.ground, self.scripts = ground, scripts
+        self.ground, self.scripts, self.half_m, self.options = ground, scripts, half_m, options
         self.rng = np.random.default_rng(seed)
         self.now_s = 0.0
         self.tick = 0
-        self.layout = Layout(2 * HALF_M, level)
+        self.layout = Layout(2 * half_m, level)
         self.counts: Counter[str] = Counter()
         self.known = Known()
         self.faults = LinkFaults()
@@ -132,8 +135,8 @@ class Shards:
     # ------------------------------------------------------------------------------------------------- processes
     def begin_shard(self, name: str) -> None:
         """A shard process starts, perhaps again under its old name."""
-        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=HALF_M, orphan_s=8.0)
-        core = ShardCore(config, self.ground, [self.scripts()], tick=self.tick)
+        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0)
+        core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
         shard.on_lost = lambda region: self._gives_up(shard, region)

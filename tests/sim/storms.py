@@ -42,7 +42,7 @@ class Storm:
         while world.tick < end:
             world.faults = LinkFaults(0.05, 0.02, 0.001, float(rng.choice([0.002, 0.02, 0.08])))
             world.front.faults = StoreFaults(
-                float(rng.choice([0.0, 0.1])), float(rng.choice([0.0, 0.3])), float(rng.choice([0.02, 0.2]))
+                float(rng.choice([0.0, 0.1])), float(rng.choice([0.0, 0.3])), float(rng.choice([0.02, 0.2, 0.5]))
             )
             self._play()
             live(min(end - world.tick, int(rng.integers(8, 44))))
@@ -64,7 +64,7 @@ class Storm:
         world.cut.clear()
         world.faults, world.front.faults = LinkFaults(), StoreFaults()
         for host in world.hosts.values():
-            host.paused, host.slow_s = False, 0.0
+            host.paused = False
         if isinstance(world, Whole):
             world.carriers.calm()
 
@@ -105,17 +105,15 @@ class Storm:
         host = self._one("sg")
         if host is not None:
             host.slow_s = float(self.rng.uniform(0.02, 0.15))
+            self.world.later(float(self.rng.uniform(0.5, 2.5)), lambda: setattr(host, "slow_s", 0.0))
         return host is not None
 
     def _clock_set(self) -> bool:
         host = self._one("sgp")
         if host is not None:
             host.set_s = float(self.rng.choice([-1, 1]) * 10.0 ** self.rng.uniform(-2, 4))
-            self.world.later(float(self.rng.uniform(0.5, 6.0)), lambda: self._set_right(host))
+            self.world.later(float(self.rng.uniform(0.5, 6.0)), lambda: setattr(host, "set_s", 0.0))
         return host is not None
-
-    def _set_right(self, host: Host) -> None:
-        host.set_s = 0.0
 
     # ------------------------------------------------------------------------------------------------------- network
     def _cut_from_a_shard(self) -> bool:

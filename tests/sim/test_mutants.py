@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cluster.asks import Answer
+from cluster.book import Book
 from cluster.member import MemberCore
 from cluster.store.contract import Lease
 from protocol.border import Channel
@@ -53,9 +54,15 @@ def never_stop(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberCore, "owned_lease", lambda self, now_s: self.lease is not None)
 
 
+def look_at_no_epoch(patch: pytest.MonkeyPatch) -> None:
+    """Nobody remembers that a region has had a newer owner."""
+    patch.setattr(Book, "saw", lambda self, region, epoch: None)
+    patch.setattr(Book, "is_stale", lambda self, region, epoch: False)
+
+
 @pytest.mark.parametrize(
     "mutant",
-    [keep_at_the_source, apply_commits_again, count_leases_from_the_reply, never_stop],
+    [keep_at_the_source, apply_commits_again, count_leases_from_the_reply, never_stop, look_at_no_epoch],
     ids=lambda m: m.__name__,
 )
 def test_a_mutant_is_found(mutant: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from server.core.gateway import GatewayCore, GatewayFacts
 from server.process import GatewayProcess
 from server.session.tickets import Tickets
 from shard.region import RegionCore
+from shard.ticker import FAR_SLACK
 from tests.sim.checkers import Truth
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.network import Faults
@@ -125,6 +126,8 @@ class Whole(Shards):
 
     def check(self) -> None:
         super().check()
+        levels = [host.ticker.level for host in self.hosts.values() if host.shard is not None and not host.dead]
+        self.truth.far_slack = max((FAR_SLACK[level] for level in levels), default=1.0)
         self.truth.stepped(self.tick)
 
 
