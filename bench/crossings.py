@@ -120,7 +120,7 @@ def fly(seed: int, crossings: int) -> Crossings:
     rng = np.random.default_rng([seed, 1])
     world.run(5 * RATE_HZ)
     while world.result.crossings < crossings:
-        world.faults = LinkFaults(LOSS, 0.01, 0.001, float(rng.choice([0.002, 0.02])))
+        world.faults = LinkFaults(LOSS, 0.01, 0.0, 0.001, float(rng.choice([0.002, 0.02])))
         world.run(int(RATE_HZ * rng.uniform(*KILL_S)))
         names = [f"s{k}" for k in range(3) if not world.hosts[f"s{k}"].dead]
         if names:

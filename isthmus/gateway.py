@@ -8,6 +8,7 @@ links, store and time (``fleet.host``), sockets of clients (``clients``).
 
 import asyncio
 import secrets
+import sys
 import time
 from collections import deque
 from importlib.metadata import version as installed_version
@@ -138,6 +139,7 @@ async def _gateway(config: Config) -> None:
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         host.lead_s = LEAD_S
+        host.ticker.ticks_max = sys.maxsize  # what is over can not be shown any more
         own = config.gateway
         rules = Rules(own.affinity, own.affinity_rest_s, config.limits.sessions_max)
         process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway, rules=rules)

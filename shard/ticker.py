@@ -1,9 +1,9 @@
 """When to step, and what to give up when there is too much to do: a plan, made from the clock that the shell reads.
 
 Decides the next tick to step to and the level of shedding. Invariants: ticks are the world's, floor((now - start) *
-rate), and are never renumbered; a plan never covers more than TICKS_MAX ticks, what lies further back follows in the
-next plans; shedding goes up one level after STRAIN_S of being late, far levels first, then the rate, and down one after
-CALM_S of ease. Not responsible for: reading the clock, sleeping, stepping.
+rate), and are never renumbered; a plan never covers more than ``ticks_max`` ticks, what lies further back follows in
+the next plans; shedding goes up one level after STRAIN_S of being late, far levels first, then the rate, and down one
+after CALM_S of ease. Not responsible for: reading the clock, sleeping, stepping.
 """
 
 from dataclasses import dataclass
@@ -45,6 +45,8 @@ class Ticker:
     def __init__(self, start_s: float, rate_hz: int) -> None:
         self.start_s = start_s
         self.rate_hz = rate_hz
+        self.ticks_max = TICKS_MAX
+        """In one plan. Who only shows what others have stepped may take all that it is behind at once."""
         self.level = 0
         self.steps = 0
         """Steps planned."""
@@ -71,7 +73,7 @@ class Ticker:
         if behind < stride:
             due_s = self.start_s + (last_tick + stride) / self.rate_hz
             return Plan(None, max(0.0, due_s - now_s), FAR_SLACK[self.level], self.level)
-        ticks = min(behind, TICKS_MAX)
+        ticks = min(behind, self.ticks_max)
         self.steps += 1
         self.ticks_merged += ticks - 1
         if behind > stride:

@@ -6,6 +6,7 @@ comes from both by the production rules (``cluster.clock``, ``shard.ticker``). A
 the moment in which it looked at its lease and the moment in which it speaks. Not responsible for: what it is told.
 """
 
+import sys
 from dataclasses import dataclass, field
 
 from cluster.clock import WorldClock
@@ -47,6 +48,8 @@ class Host:
         """The process starts at ``world_s``; ``tick``: the last one it need not make."""
         self.clock = WorldClock.begin(EPOCH_S, self.unix_s(world_s), self.now_s(world_s))
         self.ticker = Ticker(self.clock.start_s, RATE_HZ)
+        if self.gateway is not None:
+            self.ticker.ticks_max = sys.maxsize
         self.tick = tick
 
     def now_s(self, world_s: float) -> float:

@@ -33,6 +33,7 @@ from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
 
 HALF_M = 64.0
+LATE_S = (0.1, 2.5)
 LOAD_OF_ONE = 0.03
 """Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
 DRIFT = 2e-4
@@ -78,10 +79,12 @@ def drones() -> Script:
 
 @dataclass
 class LinkFaults:
-    """For each message: part lost, part that comes twice, delay and its jitter (which reorders)."""
+    """For each message: part lost, part that comes twice, part that comes ``LATE_S`` late, delay and its jitter (which
+    reorders)."""
 
     loss: float = 0.0
     duplicate: float = 0.0
+    late: float = 0.0
     delay_s: float = 0.001
     jitter_s: float = 0.001
 
@@ -233,7 +236,10 @@ class Shards:
             if rng.random() < f.loss:
                 self.counts["message lost"] += 1
                 continue
-            self.later(f.delay_s + f.jitter_s * float(rng.random()), lambda: self._arrive(source.name, send))
+            late_s = float(rng.uniform(*LATE_S)) if rng.random() < f.late else 0.0
+            self.counts["message late"] += late_s > 0
+            delay_s = f.delay_s + f.jitter_s * float(rng.random()) + late_s
+            self.later(delay_s, lambda: self._arrive(source.name, send))
         self.counts["message doubled"] += copies - 1
 
     def _arrive(self, source: str, send: Send) -> None:

@@ -23,7 +23,7 @@ FAULTS = (
 WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers")
 CALMS = 4
 """Of a deck: faults before it last for some cards."""
-MESSAGES = ("message lost", "message doubled", "message cut off", "question lost", "answer lost")
+MESSAGES = ("message lost", "message late", "message doubled", "message cut off", "question lost", "answer lost")
 """Consequences of faults that must be seen as well."""
 
 
@@ -40,7 +40,7 @@ class Storm:
         world, rng = self.world, self.rng
         end = world.tick + ticks
         while world.tick < end:
-            world.faults = LinkFaults(0.05, 0.02, 0.001, float(rng.choice([0.002, 0.02, 0.08])))
+            world.faults = LinkFaults(0.05, 0.02, 0.01, 0.001, float(rng.choice([0.002, 0.02, 0.08])))
             world.front.faults = StoreFaults(
                 float(rng.choice([0.0, 0.1])), float(rng.choice([0.0, 0.3])), float(rng.choice([0.02, 0.2, 0.5]))
             )

@@ -57,7 +57,7 @@ def test_bad_links_alone_lose_nobody_at_all() -> None:
     for seed in range(100, 103):
         world = Shards(seed)
         world.run(5 * RATE_HZ)
-        world.faults = LinkFaults(0.2, 0.1, 0.005, 0.15)
+        world.faults = LinkFaults(0.2, 0.1, 0.01, 0.005, 0.15)
         for _ in range(20):
             move_something(world, world.rng)
             world.run(RATE_HZ)

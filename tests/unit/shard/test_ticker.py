@@ -60,3 +60,11 @@ def test_a_plan_never_goes_back_nor_beyond_the_present(now_s: float, last: int) 
         assert ticker.tick_at(now_s) <= last
     else:
         assert last < plan.tick <= min(last + TICKS_MAX, ticker.tick_at(now_s))
+
+
+def test_who_only_shows_takes_all_that_it_is_behind_at_once() -> None:
+    ticker = Ticker(0.0, 20)
+    ticker.ticks_max = 1 << 40
+    plan = ticker.plan(100.0, 10)
+    assert plan.tick == ticker.tick_at(100.0)
+    assert ticker.plan(100.0, plan.tick).tick is None
