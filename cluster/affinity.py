@@ -1,11 +1,12 @@
 """Which gateway should serve whom: pure functions from what gateways' records tell to what should be.
 
 Theory. A gateway mirrors each region that one of its sessions sees. Of n sessions that see a region, each is the cause
-of 1/n of that mirror; the sum over the regions that it sees is what a session costs, in mirrored regions. It is sent to
-where those who see the same cost less. Each such move lowers one sum that all gateways share: 1 + 1/2 + ... + 1/n over
-all gateways and regions (Rosenthal's potential of a congestion game), so sending comes to an end. Where a place costs
-as much at two gateways, the one that has clearly fewer sessions takes it, else the one whose name is less: so they
-never swap. Those who are sent at once are of one neighbourhood, so that it comes to be at one gateway.
+of 1/n of that mirror; the sum over the regions that it sees is what a session costs, in mirrored regions. It costs more
+at a gateway that has more than LOAD_PART of the mean (``_load``). It is sent to where those who see the same cost less.
+Each such move lowers one sum that all gateways share, 1 + 1/2 + ... + 1/n over all gateways and regions, and loads
+added up likewise (Rosenthal's potential of a congestion game): so sending comes to an end. Where a place costs as much
+at two gateways, the one that has clearly fewer sessions takes it, else the one whose name is less: so they never swap.
+Those who are sent at once are of one neighbourhood, so that it comes to be at one gateway.
 
 Invariants: same arguments, same answer; nobody is sent to one that takes nobody, nor to one that has more than
 LOAD_PART of the sessions of the emptiest and LOAD_REST; a session that is sent away costs less where it comes to. Not
@@ -25,6 +26,11 @@ LOAD_REST = 10
 """With few sessions affinity counts more than evenness."""
 MORE = 1.25
 """So much less must a session cost elsewhere: people walk over borders, and nobody should follow each of them."""
+GAIN_LEAST = 1e-6
+"""In mirrored regions: less is the rounding of sums."""
+LOAD_REGIONS = 4.0
+"""What a session costs more at a gateway that has the mean beyond LOAD_PART, in mirrored regions. 4: as many as a view
+touches; so a gateway that is new, or was left by all, gets a part of the world again."""
 F64 = npt.NDArray[np.float64]
 
 
@@ -78,38 +84,49 @@ def to_send(
     takers = {name: crowd for name, crowd in sorted(others.items()) if crowd.takes}
     if not takers or not len(sights) or not movable.any():
         return []
+    own = len(sights)
+    mean = (own + sum(crowd.sessions for crowd in takers.values())) / (len(takers) + 1)
     known, column = np.unique(sights.regions, return_inverse=True)
     first = sights.first[:-1]
     here = np.bincount(column).astype(np.float64)[column]
     cost = np.add.reduceat(1.0 / here, first)
-    best_gain, best = np.zeros(len(sights)), np.full(len(sights), -1)
+    gain, best = np.zeros(own), np.full(own, -1)
+    theirs, after = np.zeros(own), np.zeros(own)
     for number, (name, crowd) in enumerate(takers.items()):
         there = np.array([crowd.regions.get(region, 0.0) for region in known.tolist()])[column]
-        theirs = np.add.reduceat(1.0 / np.maximum(there, 1.0), first)
-        gain = cost - np.add.reduceat(1.0 / (there + 1.0), first)
+        its_theirs = np.add.reduceat(1.0 / np.maximum(there, 1.0), first)
+        its_after = np.add.reduceat(1.0 / (there + 1.0), first)
+        its_gain = cost - its_after + _load(own, mean) - _load(crowd.sessions + 1, mean)
+        # Those who would have to follow; where nobody there sees anything of it, all who see it.
         followers = np.minimum.reduceat(np.where(there > 0.0, here, np.inf), first)
-        margin = _margin(me, len(sights), name, crowd.sessions)
-        good = movable & (theirs * margin <= cost) & _fits(name, followers, len(sights), takers, full)
-        better = good & (gain > best_gain)
-        best_gain[better], best[better] = gain[better], number
+        followers = np.minimum(followers, np.maximum.reduceat(here, first))
+        better = movable & _fits(name, followers, own, takers, full) & (its_gain > np.maximum(gain, GAIN_LEAST))
+        gain[better], best[better] = its_gain[better], number
+        theirs[better], after[better] = its_theirs[better], its_after[better]
     names = list(takers)
     sent: list[Sent] = []
-    moved = dict.fromkeys(names, 0)
-    no_room: set[str] = set()
-    for index in _together(sights, best_gain, best >= 0).tolist():
-        if len(sent) == most or len(no_room) == len(names):
+    sizes = {name: crowd.sessions for name, crowd in takers.items()}
+    for index in _together(sights, gain, best >= 0).tolist():
+        if len(sent) == most:
             break
         name = names[best[index]]
-        if name in no_room:
+        before, size = own - len(sent), sizes[name]
+        margin = _margin(me, own, name, takers[name].sessions)
+        pays = cost[index] + _load(before, mean)
+        if (theirs[index] + _load(size, mean)) * margin > pays:
             continue
-        after = {**moved, name: moved[name] + 1}
-        left = [len(sights) - len(sent) - 1]  # the sender itself may become the emptiest
-        if all(takers[to].sessions + n <= room(to, left, takers, full) for to, n in after.items() if n):
-            moved = after
+        if pays - after[index] - _load(size + 1, mean) <= GAIN_LEAST:
+            continue  # some have gone, and this one would be one too many
+        grown = {to: n for to, n in (sizes | {name: size + 1}).items() if n > takers[to].sessions}
+        if all(n <= room(to, [before - 1], takers, full) for to, n in grown.items()):
+            sizes[name] = size + 1
             sent.append(Sent(index, name))
-        else:
-            no_room.add(name)
     return sent
+
+
+def _load(sessions: int, mean: float) -> float:
+    """What a session costs for the sake of the others at a gateway that has so many."""
+    return LOAD_REGIONS * max(0.0, sessions / mean - LOAD_PART) if mean else 0.0
 
 
 def _margin(me: str, own: int, name: str, theirs: int) -> float:

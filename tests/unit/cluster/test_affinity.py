@@ -8,7 +8,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.affinity import LOAD_PART, LOAD_REST, MORE, Crowd, gateway_for, to_send
+from cluster.affinity import LOAD_PART, LOAD_REGIONS, LOAD_REST, MORE, Crowd, gateway_for, to_send
 from cluster.regions import Layout, Sights
 
 LAYOUT = Layout(1024.0, 3)
@@ -38,19 +38,29 @@ def test_who_is_alone_everywhere_stays() -> None:
 
 
 def test_nobody_goes_from_many_to_few_nor_for_a_small_difference() -> None:
-    here = seen(*[[1, 2]] * 5, *[[9]] * 5)
-    assert sent(here, {"a": Crowd(4, {1: 4.0, 2: 4.0})}) == {}
-    assert sent(here, {"z": Crowd(9, {1: 6.0, 2: 6.0})}) == {}
-    assert len(sent(here, {"z": Crowd(9, {1: 7.0, 2: 7.0})})) == 5
+    here = seen(*[[1, 2]] * 5, *[[9]] * 15)
+    assert sent(here, {"a": Crowd(20, {1: 4.0, 2: 4.0})}) == {}
+    assert sent(here, {"z": Crowd(20, {1: 6.0, 2: 6.0})}) == {}
+    assert len(sent(here, {"z": Crowd(20, {1: 7.0, 2: 7.0})})) == 5
     assert MORE == 1.25
 
 
 def test_of_two_with_equally_many_the_one_with_fewer_sessions_or_the_lesser_name_gets_all() -> None:
-    here, there = seen([1, 2], [1, 2], [9], [9]), {1: 2.0, 2: 2.0}
-    assert sent(here, {"a": Crowd(4, there)}, "b") == {0: "a", 1: "a"}
-    assert sent(here, {"b": Crowd(4, there)}, "a") == {}
-    assert sent(here, {"b": Crowd(3, there)}, "a") == {0: "b", 1: "b"}
-    assert sent(here, {"a": Crowd(6, there)}, "b") == {}
+    here, there = seen([1, 2], [1, 2], *[[9]] * 10), {1: 2.0, 2: 2.0}
+    assert sent(here, {"a": Crowd(12, there)}, "b") == {0: "a", 1: "a"}
+    assert sent(here, {"b": Crowd(12, there)}, "a") == {}
+    assert sent(here, {"b": Crowd(9, there)}, "a") == {0: "b", 1: "b"}
+    assert sent(here, {"a": Crowd(16, there)}, "b") == {}
+
+
+def test_a_gateway_without_people_gets_a_part_of_the_world() -> None:
+    x, z = np.random.default_rng(3).uniform(-512.0, 512.0, (2, 60))
+    people = People(x, z, np.zeros(60, np.int64), [True, True])
+    for _ in range(60):
+        for gateway in (0, 1):
+            people.look(gateway, 2)
+    assert min(np.bincount(people.at)) >= 12
+    assert people.mirrored() < 1.2 * 64, "few regions twice"
 
 
 def test_those_who_go_at_once_are_neighbours() -> None:
@@ -70,9 +80,9 @@ def test_those_who_cost_most_go_first_and_few_at_a_time() -> None:
 
 
 def test_who_may_not_move_counts_but_stays() -> None:
-    here, others = seen([8], [8], [1]), {"a": Crowd(9, {8: 9.0})}
-    assert [one.index for one in to_send("m", here, np.array([False, True, True]), others, 9)] == [1]
-    assert to_send("m", here, np.zeros(3, np.bool_), others, 9) == []
+    here, others = seen([8], [8], [1], [1]), {"a": Crowd(4, {8: 4.0})}
+    assert [one.index for one in to_send("m", here, np.array([False, True, True, True]), others, 9)] == [1]
+    assert to_send("m", here, np.zeros(4, np.bool_), others, 9) == []
     assert to_send("m", seen(), np.zeros(0, np.bool_), others, 9) == []
 
 
@@ -114,26 +124,47 @@ class People:
 
     def potential(self) -> float:
         """What all gateways lower together."""
-        counts = [count for crowd in self.crowds().values() for count in crowd.regions.values()]
-        return sum(float(np.sum(1.0 / np.arange(1, count + 1))) for count in counts)
+        crowds = [crowd for crowd in self.crowds().values() if crowd.takes]
+        counts = [count for crowd in crowds for count in crowd.regions.values()]
+        mean = sum(crowd.sessions for crowd in crowds) / max(1, len(crowds))
+        loads = [np.arange(1, crowd.sessions + 1) / mean - LOAD_PART for crowd in crowds if mean]
+        return sum(float(np.sum(1.0 / np.arange(1, count + 1))) for count in counts) + LOAD_REGIONS * sum(
+            float(np.maximum(load, 0.0).sum()) for load in loads
+        )
 
     def mirrored(self) -> int:
         """Regions, at all gateways together."""
         return sum(len(crowd.regions) for crowd in self.crowds().values())
 
-    def look(self, gateway: int, told: dict[str, Crowd], most: int) -> int:
-        """One gateway sends some, by what it was told of the others; checked against what is."""
+    def chosen(self, gateway: int, told: dict[str, Crowd], most: int) -> list[tuple[int, int]]:
+        """Who goes where, as one gateway decides by what it was told of the others."""
+        if not self.takes[gateway]:
+            return []  # it drains, and sends everybody
         others = {name: crowd for name, crowd in told.items() if name != f"g{gateway}"}
-        who, before = np.flatnonzero(self.at == gateway), self.crowds()
-        chosen = to_send(f"g{gateway}", self.sights(gateway), np.ones(len(who), np.bool_), others, most)
-        assert len(chosen) <= most
-        for one in chosen:
-            assert others[one.to].takes, "sent to one that takes nobody"
-            self.at[who[one.index]] = int(one.to[1:])
-        if told == before:
-            self.check_loads(gateway, {int(one.to[1:]) for one in chosen})
+        who = np.flatnonzero(self.at == gateway)
+        found = to_send(f"g{gateway}", self.sights(gateway), np.ones(len(who), np.bool_), others, most)
+        assert len(found) <= most
+        assert all(others[one.to].takes for one in found), "sent to one that takes nobody"
+        return [(int(who[one.index]), int(one.to[1:])) for one in found]
+
+    def go(self, chosen: list[tuple[int, int]]) -> int:
+        """They go; returns how many."""
+        for person, to in chosen:
+            self.at[person] = to
         self.sends += len(chosen)
         return len(chosen)
+
+    def look(self, gateway: int, most: int) -> int:
+        """One gateway sends some, by what is; returns how many."""
+        chosen = self.chosen(gateway, self.crowds(), most)
+        self.go(chosen)
+        self.check_loads(gateway, {to for _, to in chosen})
+        return len(chosen)
+
+    def look_at_once(self, most: int) -> int:
+        """All send some, by the same old records; returns how many."""
+        told = self.crowds()
+        return self.go([one for gateway in range(len(self.takes)) for one in self.chosen(gateway, told, most)])
 
     def check_loads(self, sender: int, targets: set[int]) -> None:
         """Nobody was sent to a gateway that has many more than another one."""
@@ -160,7 +191,7 @@ def test_sending_comes_to_an_end_and_lowers_what_all_pay_together(people: People
     while quiet < len(people.takes):
         for gateway in range(len(people.takes)):
             before = people.potential()
-            moved = people.look(gateway, people.crowds(), most)
+            moved = people.look(gateway, most)
             quiet = 0 if moved else quiet + 1
             assert not moved or people.potential() < before
             assert people.sends < SENDS_MAX
@@ -171,8 +202,7 @@ def test_sending_comes_to_an_end_and_lowers_what_all_pay_together(people: People
 def test_gateways_that_decide_at_once_come_to_an_end_too(people: People) -> None:
     """All by the same old records, as they do: nobody swaps people for ever."""
     for _ in range(400):
-        told = people.crowds()
-        if not sum(people.look(gateway, told, 2) for gateway in range(len(people.takes))):
+        if not people.look_at_once(2):
             break
     else:
         raise AssertionError(f"still sending after {people.sends} moves")
@@ -184,9 +214,7 @@ def test_each_of_four_gateways_mirrors_its_part_of_a_world_where_people_were_eve
     people = People(x, z, np.arange(400) % 4, [True] * 4)
     assert people.mirrored() > 0.95 * 4 * 64
     for _ in range(300):
-        told = people.crowds()
-        for gateway in range(4):
-            people.look(gateway, told, 4)
+        people.look_at_once(4)
     # A quarter of 64 regions each, and the border that its people see across.
     assert people.mirrored() < 1.9 * 64
     sizes = np.bincount(people.at)
@@ -204,9 +232,7 @@ def test_four_gateways_go_on_so_when_people_walk() -> None:
             np.clip(place + 1.4 * turn, -512.0, 512.0)
             for place, turn in ((people.x, np.cos(heading)), (people.z, np.sin(heading)))
         )
-        told = people.crowds()
-        for gateway in range(4):
-            people.look(gateway, told, 2)
+        people.look_at_once(2)
         if second == 300:
             people.sends = 0
     assert people.mirrored() < 2.2 * 64
