@@ -184,15 +184,15 @@ class Moving:
         self.counts["offered"] += 1
         return [Freeze(region)]
 
-    def frozen(self, region: int, dump: bytes) -> list[Action]:
-        """The region was frozen and dumped."""
+    def frozen(self, region: int, dump: bytes, gateways: dict[int, str]) -> list[Action]:
+        """The region was frozen and dumped; ``gateways``: members by the numbers that its subscribers may go by."""
         leaving = self.departures[region]
         offered = [d for d in self.departures.values() if d.to == leaving.to and d.phase is Phase.OFFERED]
         if sum(d.dump_bytes for d in offered) + len(dump) > DUMPS_BYTES_MAX:
             self.counts["too large"] += 1
             return self._withdraw(region)
         leaving.dump_bytes = len(dump)
-        return [Tell(leaving.to, Offer(leaving.move, region, leaving.epoch, dump))]
+        return [Tell(leaving.to, Offer(leaving.move, region, leaving.epoch, dump, gateways))]
 
     def wrote(self, region: int, outcome: Outcome, now_s: float) -> list[Action]:
         """What came of the last WriteOwner or TakeBack of ``region``."""

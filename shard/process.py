@@ -113,10 +113,7 @@ class ShardProcess:
         match kind:
             case Kind.UPWARD:
                 upward = Upward.decode(data)
-                if self._gateways.get(upward.gateway) != member:
-                    # Each life of a gateway has a number of its own: the one before is over.
-                    self._gateways = {number: name for number, name in self._gateways.items() if name != member}
-                    self._gateways[upward.gateway] = member
+                self._learn_gateway(upward.gateway, member)
                 self._saw(upward.region, upward.epoch, now_s, out)
                 if upward.region in self.core.regions:
                     self._upward.put(upward)
@@ -149,6 +146,12 @@ class ShardProcess:
         self._move(self.moving.link_down(member), now_s, out)
         return out
 
+    def _learn_gateway(self, number: int, member: str) -> None:
+        if self._gateways.get(number) != member:
+            # Each life of a gateway has a number of its own: the one before is over.
+            self._gateways = {other: name for other, name in self._gateways.items() if name != member}
+            self._gateways[number] = member
+
     def _saw(self, region: int, epoch: int, now_s: float, out: ShardOut) -> None:
         self._follow(self.member.saw_epoch(region, epoch), now_s, out)
 
@@ -158,6 +161,10 @@ class ShardProcess:
             if owned.get(word.region) == word.epoch:
                 self._move(self.ask_move(word.region, word.to, now_s), now_s, out)
             return
+        if isinstance(word, moving_words.Offer):
+            for number, name in word.gateways.items():
+                if name not in self._gateways.values():  # else it has spoken to this shard itself
+                    self._learn_gateway(number, name)
         self._move(self.moving.heard(member, word, word.region in owned, now_s), now_s, out)
 
     def ask_move(self, region: int, to: str, now_s: float) -> list[moving.Action]:
@@ -305,7 +312,7 @@ class ShardProcess:
             match action:
                 case moving.Freeze():
                     dump = self.core.freeze_region(action.region)
-                    self._move(self.moving.frozen(action.region, dump), now_s, out)
+                    self._move(self.moving.frozen(action.region, dump, self._gateways), now_s, out)
                 case moving.Thaw():
                     if action.region in self.core.regions:
                         self.core.thaw_region(action.region)

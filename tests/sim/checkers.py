@@ -91,6 +91,7 @@ class Truth:
         self._ticks: deque[int] = deque(maxlen=HISTORY_TICKS)
         self._places: dict[int, dict[int, F64]] = {}
         self._on_way: dict[int, set[int]] = {}
+        self.unsure = 0
         self.worst_m = 0.0
         self.checked = 0
         self.far_slack = 1.0
@@ -98,14 +99,19 @@ class Truth:
         self.strict = False
         """Whether everything a client shows must be right: only when no fault is left."""
 
-    def stepped(self, tick: int) -> None:
-        """The shard stepped."""
+    def stepped(self, tick: int, whole: int | None = None) -> None:
+        """The shard stepped. ``whole``: how many regions there are; where one has not come to ``tick``, since it is on
+        its way to another owner or sheds load, nobody knows what is right."""
         if len(self._ticks) == HISTORY_TICKS:
-            del self._places[self._ticks[0]]
+            self._places.pop(self._ticks[0], None)
             self._on_way.pop(self._ticks[0], None)
         self._ticks.append(tick)
         places: dict[int, F64] = {}
-        for core in self._cores():
+        cores = self._cores()
+        if whole is not None and (len(cores) < whole or any(core.tick != tick for core in cores)):
+            self.unsure += 1
+            return
+        for core in cores:
             table = core.state.table
             rows = table.rows()
             places.update(zip(table.id[rows].tolist(), table.pos[rows].copy(), strict=True))
@@ -114,6 +120,10 @@ class Truth:
             assert len(np.unique(sessions)) == len(sessions), "a session has two bodies"
             self._on_way.setdefault(tick, set()).update(core.state.links.tombstones)
         self._places[tick] = places
+
+    def knows(self, tick: int) -> bool:
+        """Whether all regions have stepped to a tick."""
+        return tick in self._places
 
     def at(self, tick: int) -> dict[int, F64]:
         """Positions by id."""

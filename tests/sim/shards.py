@@ -34,6 +34,8 @@ from tests.sim.tally import Epochs, Tally, check_bounds
 
 HALF_M = 64.0
 LATE_S = (0.1, 2.5)
+LATE_COPIES = 0.3
+"""Where messages come late at all: part of the second copies that do."""
 LOAD_OF_ONE = 0.03
 """Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
 DRIFT = 2e-4
@@ -232,11 +234,11 @@ class Shards:
             self.counts["message cut off"] += 1
             return
         copies = 1 + (rng.random() < f.duplicate)
-        for _ in range(copies):
+        for copy in range(copies):
             if rng.random() < f.loss:
                 self.counts["message lost"] += 1
                 continue
-            late_s = float(rng.uniform(*LATE_S)) if rng.random() < f.late else 0.0
+            late_s = float(rng.uniform(*LATE_S)) if rng.random() < (LATE_COPIES if copy and f.late else f.late) else 0.0
             self.counts["message late"] += late_s > 0
             delay_s = f.delay_s + f.jitter_s * float(rng.random()) + late_s
             self.later(delay_s, lambda: self._arrive(source.name, send))

@@ -128,7 +128,7 @@ class Whole(Shards):
         super().check()
         levels = [host.ticker.level for host in self.hosts.values() if host.shard is not None and not host.dead]
         self.truth.far_slack = max((FAR_SLACK[level] for level in levels), default=1.0)
-        self.truth.stepped(self.tick)
+        self.truth.stepped(self.tick, len(self.layout.all()))
 
 
 def live(world: Whole, ticks: int) -> None:

@@ -79,7 +79,7 @@ class Rig:
             match action:
                 case Freeze():
                     host.frozen = True
-                    self.do(host, host.moving.frozen(REGION, host.world.to_bytes(8, "big")))
+                    self.do(host, host.moving.frozen(REGION, host.world.to_bytes(8, "big"), {}))
                 case Thaw():
                     assert host.stepping
                     host.frozen = False
@@ -245,7 +245,7 @@ def test_a_dump_serves_its_own_move_alone() -> None:
 def test_words_of_others_change_nothing() -> None:
     source = Moving()
     source.ask(REGION, 3, "b", 9, 1, 0.0)
-    source.frozen(REGION, b"")
+    source.frozen(REGION, b"", {})
     assert source.heard("c", Loaded(1, REGION), True, 0.1) == []
     assert source.heard("b", Loaded(2, REGION), True, 0.1) == []
     target = Moving()
@@ -258,7 +258,7 @@ def test_words_of_others_change_nothing() -> None:
 def test_a_silent_target_costs_the_source_its_patience_and_no_more() -> None:
     source = Moving()
     source.ask(REGION, 3, "b", 9, 1, 0.0)
-    source.frozen(REGION, b"")
+    source.frozen(REGION, b"", {})
     assert source.tick(PATIENCE_S - 0.01) == []
     assert Thaw(REGION) in source.tick(PATIENCE_S)
 
@@ -272,8 +272,8 @@ def test_bytes_from_anywhere_raise_one_error(data: bytes) -> None:
 
 
 def test_a_truncated_word_is_refused() -> None:
-    whole = encode(Offer(1, REGION, 3, b"dump"))
-    assert decode(whole) == Offer(1, REGION, 3, b"dump")
+    whole = encode(Offer(1, REGION, 3, b"dump", {5: "gateway-0"}))
+    assert decode(whole) == Offer(1, REGION, 3, b"dump", {5: "gateway-0"})
     for cut in range(len(whole)):
         with pytest.raises(ProtocolViolation):
             decode(whole[:cut])
@@ -284,19 +284,19 @@ def test_dumps_that_a_link_cannot_take_at_once_are_not_offered_and_their_regions
     for region in (4, 5, 6):
         assert moving.ask(region, 1, "b", 7, region, 0.0) == [Freeze(region)]
     for region in (4, 5):
-        assert isinstance(moving.frozen(region, half)[0], Tell)
-    assert moving.frozen(6, half) == [Thaw(6), Tell("b", Withdrawn(6, 6))]
+        assert isinstance(moving.frozen(region, half, {})[0], Tell)
+    assert moving.frozen(6, half, {}) == [Thaw(6), Tell("b", Withdrawn(6, 6))]
     assert moving.departures.keys() == {4, 5}
     moving.heard("b", Loaded(4, 4), owns=True, now_s=0.0)  # what has arrived makes room
     assert moving.ask(6, 1, "b", 7, 66, 0.0) == [Freeze(6)]
-    assert isinstance(moving.frozen(6, half)[0], Tell)
+    assert isinstance(moving.frozen(6, half, {})[0], Tell)
 
 
 def test_a_region_too_large_for_any_link_stays() -> None:
     moving = Moving()
     moving.ask(4, 1, "b", 7, 1, 0.0)
-    assert moving.frozen(4, bytes(DUMPS_BYTES_MAX + 1)) == [Thaw(4), Tell("b", Withdrawn(1, 4))]
+    assert moving.frozen(4, bytes(DUMPS_BYTES_MAX + 1), {}) == [Thaw(4), Tell("b", Withdrawn(1, 4))]
     moving.ask(4, 1, "b", 7, 2, 0.0)
-    offer = moving.frozen(4, bytes(DUMPS_BYTES_MAX))[0]
+    offer = moving.frozen(4, bytes(DUMPS_BYTES_MAX), {})[0]
     assert isinstance(offer, Tell)
     assert len(encode(offer.word)) <= MESSAGE_BYTES_MAX
