@@ -43,7 +43,10 @@ key_path = "cluster.key"
 [gateway]
 mode = "production"
 allowed_hosts = ["world.example"]
+[limits]
+resume_s = 10
 """
+"""Bodies that nobody is in end 10 s after their people could come back no more (``worlds.make_shard``)."""
 
 
 @dataclass(frozen=True, slots=True)
