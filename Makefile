@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim soak bench warmup format lock clean browser etcd hosts iproute
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster warmup format lock clean browser etcd hosts iproute
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,7 +23,7 @@ help: ## Show this list
 run: .venv/.installed $(STATIC) ## Serve the demo world (or WORLD=path) and print its page's address
 	@exec $(BIN)/isthmus serve $(WORLD)
 
-test: check unit integration web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
+test: check unit seeds integration web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
 	@echo "make test: all green"
 
 check: lint types contracts ## Lint, types and import contracts
@@ -59,11 +59,21 @@ OF ?= whole
 sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards or whole)
 	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED) --of $(OF),$(BIN)/pytest tests/sim)
 
+SEEDS ?= 200
+
+# Not with the unit tests: it takes both cores for some minutes, and fails as well if something was never tried.
+seeds: .venv/.dev warmup ## SEEDS seeds of the simulators of shards and of the whole cluster
+	$(BIN)/python -m tests.sim --count $(SEEDS)
+
 soak: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)
 	$(BIN)/python -m tests.sim --soak --of $(OF)
 
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
+
+bench-cluster: .venv/.dev etcd ## The same for a world over several processes, and a million crossings on virtual time
+	$(BIN)/python -m bench.cluster
+	$(BIN)/python -m bench.crossings
 
 warmup: .venv/.installed ## Compile all kernels into the cache
 	$(BIN)/isthmus warmup

@@ -1,8 +1,8 @@
 """Runs of the simulator by hand: one seed again, or new seeds until told to stop.
 
-``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--count M`` runs M seeds from there on
-over all cores (``seeds``); ``--soak`` begins at that seed (at one that is drawn, without), goes on until Ctrl-C, and
-names every seed that failed.
+``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--count M [--seed N]`` runs M seeds of
+shards and of the whole over all cores (``seeds``); ``--soak`` begins at that seed (at one that is drawn, without), goes
+on until Ctrl-C, and names every seed that failed.
 """
 
 import argparse
@@ -34,11 +34,11 @@ RUNS: dict[str, Callable[[int], object]] = {"one": _one, "shards": _shards, "who
 """A gateway pair before one shard; shards and placers; the whole cluster."""
 
 
-def soak(run: Callable[[int], object], first: int, count: int | None) -> int:
-    """Seed after seed; returns how many failed."""
+def soak(run: Callable[[int], object], first: int) -> int:
+    """Seed after seed until Ctrl-C; returns how many failed."""
     failed, seed = 0, first
     try:
-        while count is None or seed - first < count:
+        while True:
             try:
                 run(seed)
             except AssertionError as error:
@@ -61,17 +61,14 @@ def main() -> int:
     parser.add_argument("--count", type=int)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    if given.count is not None and not given.soak:
+    if given.count is not None:
         first = given.seed or 0
-        return seeds.report(given.of, seeds.run(given.of, range(first, first + given.count), given.jobs))
+        found = seeds.run(sorted(seeds.KINDS), range(first, first + given.count), given.jobs)
+        return seeds.report(found, seeds.EXPECTED)
     run = RUNS[given.of]
     if given.soak:
-        return min(
-            1,
-            soak(
-                run, int(np.random.default_rng().integers(1_000_000)) if given.seed is None else given.seed, given.count
-            ),
-        )
+        drawn = int(np.random.default_rng().integers(1_000_000))
+        return min(1, soak(run, drawn if given.seed is None else given.seed))
     if given.seed is None:
         parser.error("name a --seed, or --soak")
     try:
