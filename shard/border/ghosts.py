@@ -74,8 +74,9 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
     table = state.table
     links = state.links
     known = (message.ghost_kind >= 1) & (message.ghost_kind <= len(state.registry.kinds))
-    finite = np.isfinite(message.ghost_pos).all(axis=1) & np.isfinite(message.ghost_vel).all(axis=1)
-    finite &= np.isfinite(message.ghost_yaw) & np.isfinite(message.ghost_spin)
+    with np.errstate(all="ignore"):  # a sum is finite only if all of its parts are
+        parts = message.ghost_pos.sum(axis=1), message.ghost_vel.sum(axis=1), message.ghost_yaw, message.ghost_spin
+        finite = np.isfinite(parts[0] + parts[1] + parts[2] + parts[3])
     told = np.flatnonzero(known & finite)
     ids, hops = message.ghost_id[told], message.ghost_hop[told]
     rows = table.find(ids)
@@ -91,7 +92,8 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
     fresh = np.flatnonzero(keep & (rows < 0))
     if len(fresh):
         once = fresh[np.unique(ids[fresh], return_index=True)[1]]
-        keep[np.setdiff1d(fresh, once)] = False
+        keep[fresh] = False
+        keep[once] = True
         fresh = once
         try:
             rows[fresh] = table.begin(message.ghost_kind[told][fresh], ids[fresh], ghost=True)
@@ -115,8 +117,9 @@ def _end_others(state: ShardState, region: int, rows: I64) -> None:
     """Ghosts of a region that are not among ``rows`` end, but for those that are on their way to it."""
     table = state.table
     ghosts = table.ghosts()
-    old = np.setdiff1d(ghosts[table.columns["g.from"][ghosts] == region], rows)
-    if len(old):
+    old = ghosts[table.columns["g.from"][ghosts] == region]
+    if len(old) > len(rows):  # ``rows`` are among them
+        old = np.setdiff1d(old, rows, assume_unique=True)
         on_their_way = np.intersect1d(old, departed(state))
         state.links.neighbours[region].holds |= len(on_their_way) > 0
         table.end(np.setdiff1d(old, on_their_way))

@@ -117,6 +117,8 @@ def _states(state: ShardState, delta: RegionDelta, rows: I64) -> None:
 
 
 def _kept(state: ShardState, delta: RegionDelta) -> None:
+    if not len(state.kept):
+        return
     table = state.table
     rows = np.intersect1d(state.kept, table.rows())  # some may have gone in this step
     delta.kept_row = rows.astype(np.uint32)
