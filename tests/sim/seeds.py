@@ -29,6 +29,8 @@ def of_whole(seed: int) -> Counter[str]:
 
 
 KINDS: dict[str, Callable[[int], Counter[str]]] = {"shards": of_shards, "whole": of_whole}
+FOUND: dict[str, tuple[int, ...]] = {"shards": (), "whole": ()}
+"""Seeds beyond the first hundreds that have found something once: they stay."""
 EXPECTED = (*WHOLE_FAULTS, *MESSAGES, *TRANSITIONS, *GATEWAYS)
 """What must occur in many seeds of both."""
 
@@ -55,7 +57,8 @@ def run(kinds: Sequence[str], seeds: Sequence[int], jobs: int) -> Seeds:
     found = Seeds()
     with ProcessPoolExecutor(jobs) as pool:
         for kind in kinds:
-            for seed, counts, problem in pool.map(_one, [kind] * len(seeds), seeds):
+            chosen = [*seeds, *(seed for seed in FOUND[kind] if seed not in seeds)]
+            for seed, counts, problem in pool.map(_one, [kind] * len(chosen), chosen):
                 found.run += 1
                 found.counts += counts
                 if problem is not None:

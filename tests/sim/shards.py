@@ -131,7 +131,7 @@ class Shards:
         self._make = make_shard
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
-        self._hash = hashlib.blake2b(digest_size=16)
+        self.hash = hashlib.blake2b(digest_size=16)
         for k in range(shards):
             self.begin_shard(f"s{k}")
         for k in range(2):
@@ -379,5 +379,5 @@ class Shards:
         for host in sorted(self.hosts.values(), key=lambda host: host.name):
             if host.shard is not None and not host.dead:
                 for region, core in host.shard.core.regions.items():
-                    self._hash.update(f"{host.name}/{region}/{core.state_hash()}".encode())
-        return self._hash.hexdigest()
+                    self.hash.update(f"{host.name}/{region}/{core.state_hash()}".encode())
+        return self.hash.hexdigest()

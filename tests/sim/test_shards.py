@@ -1,17 +1,16 @@
-"""Many shard processes under every fault at once: one writer, nobody doubled, nobody lost, and the same from a seed."""
+"""Many shard processes under every fault at once: one writer, nobody doubled, nobody lost, and the same from a seed.
 
-import pytest
+Many seeds: ``make seeds`` (``tests.sim.seeds``).
+"""
 
 from tests.sim.hosts import RATE_HZ
 from tests.sim.shards import LinkFaults, Shards
-from tests.sim.storms import FAULTS, Storm, move_something, totals
+from tests.sim.storms import Storm, move_something, totals
 
-SEEDS = 4
 STORM_S = 35
+CROSSINGS = 10
 CALM_S = 16
 """Longer than a lease, an election, its settling and the hand-overs that waited."""
-FOUND: tuple[int, ...] = ()
-"""Seeds that have found something once."""
 
 
 def run(seed: int, **how: object) -> Shards:
@@ -22,6 +21,7 @@ def run(seed: int, **how: object) -> Shards:
     world.run(CALM_S * RATE_HZ)
     assert set(world.stepping()) == set(world.layout.all()), "a region has no owner when the faults have stopped"
     world.check_nothing_lost()
+    assert world.counts["crossed"] >= CROSSINGS
     return world
 
 
@@ -43,14 +43,6 @@ def test_moves_of_regions_cost_nobody_anything() -> None:
     world.run(5 * RATE_HZ)
     world.check_nothing_lost()
     assert totals(world)["regions moved in"] == 12
-
-
-@pytest.mark.parametrize("seed", [*range(SEEDS), *FOUND])
-def test_storms(seed: int) -> None:
-    counts = totals(run(seed))
-    never = [what for what in FAULTS if not counts[what]]
-    assert not never, f"these never happened: {never}"
-    assert counts["crossed"] >= 50
 
 
 def test_bad_links_alone_lose_nobody_at_all() -> None:

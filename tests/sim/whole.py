@@ -124,6 +124,11 @@ class Whole(Shards):
         self.later(ENCODE_AT_S, lambda: door.encode(tick) if door.open and not host.asleep else None)
         return out
 
+    def digest(self) -> str:
+        """Also of all that clients got and noticed."""
+        self.hash.update(self.folk.digest.digest())
+        return super().digest()
+
     def check(self) -> None:
         super().check()
         levels = [host.ticker.level for host in self.hosts.values() if host.shard is not None and not host.dead]
