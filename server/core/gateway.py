@@ -50,6 +50,8 @@ LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
 SEEK_S = 0.5
 """A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions."""
+SHOW_S = 0.5
+"""A session waits so long at most until its body can be shown: less than its former gateway lets it look on."""
 FIND_S = 1.5
 """A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile."""
 Conns = npt.NDArray[np.int32]
@@ -181,6 +183,8 @@ class GatewayCore:
         self._unseen: set[int] = set()
         self._missing_s: dict[int, float] = {}
         self._sought: dict[int, tuple[AttachBody, float]] = {}
+        self._arriving: dict[int, tuple[int, list[Any], float]] = {}
+        """Sessions whose body a region has given, and which wait until it can be shown: region, entry, since when."""
         self._attaches = 0
         self._speaking = NOWHERE
         self._forged = np.zeros(capacity, np.int32)
@@ -365,7 +369,9 @@ class GatewayCore:
             self._learn_schema(delta.schema)
         self._speaking = delta.region
         for entry in delta.attached:
-            self._attached(delta, entry, now_s)
+            self._attached(delta.region, entry, now_s)
+        if self._arriving:
+            self._let_in(now_s)
         if len(delta.kept_row):
             self._kept_bodies(delta, now_s)
         for session, code, text in delta.refused:
@@ -393,7 +399,7 @@ class GatewayCore:
             self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
 
     # --------------------------------------------------------------------------------------------------------- bodies
-    def _attached(self, delta: RegionDelta, entry: list[Any], now_s: float) -> None:
+    def _attached(self, region: int, entry: list[Any], now_s: float) -> None:
         """A region says that a session's body is there: newly made, given again, or come over a border."""
         session, generation, entity, row, row_generation, gateway = entry
         conn = self._conn_of.get(session)
@@ -401,16 +407,35 @@ class GatewayCore:
             self._do(self.sessions.elsewhere(session, generation, gateway, now_s), now_s)
         elif self.sessions.disowns(session, entity):
             # It left before it got the body, or the body crossed a border before it heard of that.
-            self.regions.link(delta.region).detach.append([session, generation, True, entity])
+            self.regions.link(region).detach.append([session, generation, True, entity])
         elif conn is None or self._body_of.get(conn) != entity:
-            self.regions.want(delta.region, now_s)  # one that was only asked whether it has the body, perhaps
-            self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
-        elif self.mirror.home_of(entity) == delta.region:
+            self.regions.want(region, now_s)  # one that was only asked whether it has the body, perhaps
+            if self.mirror.home_of(entity) == region or not self.sessions.awaits(session, generation):
+                self._give(region, entry, now_s)
+            else:
+                since_s = self._arriving[session][2] if session in self._arriving else now_s
+                self._arriving[session] = region, entry, since_s
+        elif self.mirror.home_of(entity) == region:
             before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
-            if before != (delta.region, row, row_generation):
-                self._body_region[conn], self._body_row[conn] = delta.region, row
+            if before != (region, row, row_generation):
+                self._body_region[conn], self._body_row[conn] = region, row
                 self._body_generation[conn] = row_generation
                 self.commands.again(conn)
+
+    def _let_in(self, now_s: float) -> None:
+        """Those whose body can be shown now: until then their former gateway shows them the world, if they have one."""
+        for session, (region, entry, since_s) in list(self._arriving.items()):
+            awaited = self.sessions.awaits(session, entry[1])
+            if awaited and self.mirror.home_of(entry[2]) != region and now_s - since_s < SHOW_S:
+                continue
+            del self._arriving[session]
+            if awaited:
+                self._give(region, entry, now_s)
+
+    def _give(self, region: int, entry: list[Any], now_s: float) -> None:
+        session, generation, entity, row, row_generation, _ = entry
+        self._speaking = region
+        self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
 
     def _kept_bodies(self, delta: RegionDelta, now_s: float) -> None:
         """A region says that bodies are there still: looked at one by one are those that are not as they are known."""
@@ -428,7 +453,7 @@ class GatewayCore:
             delta.kept_gateway,
         )  # fmt: skip
         for index in np.flatnonzero(~(as_known | nobodys)).tolist():
-            self._attached(delta, [int(column[index]) for column in told], now_s)
+            self._attached(delta.region, [int(column[index]) for column in told], now_s)
 
     def _is_awaited(self, attach: list[Any]) -> bool:
         return self.sessions.awaits(attach[0], attach[1])
@@ -481,6 +506,7 @@ class GatewayCore:
         """Mirror what views see, and no more."""
         if self.facts_fixed.layout is None:
             return
+        self._let_in(now_s)
         self._seek_on(self.facts_fixed.layout, now_s)
         self.regions.silence(now_s)
         if not self.ready:
@@ -557,7 +583,7 @@ class GatewayCore:
         for session, (ask, until_s) in list(self._sought.items()):
             if not self.sessions.awaits(session, ask.generation):
                 del self._sought[session]
-            elif now_s < until_s:
+            elif now_s < until_s or session in self._arriving:
                 self._seek(ask, layout)
             else:
                 del self._sought[session]
