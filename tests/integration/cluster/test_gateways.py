@@ -3,26 +3,49 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
-from client import ChatHeard, Client, ClientConfig, Lost, Welcomed, guest_token
+from client import ChatHeard, Client, ClientConfig, ClientCore, Lost, Welcomed, guest_token
 from tests.integration.cluster import running
 from tests.integration.cluster.running import Running
+from tests.noticed import FrameWatch
 
 PEOPLE = 5
+GAP_TICKS = 3
+
+
+class WatchedCore(ClientCore):
+    """The core of a client whose frames are watched."""
+
+    def __init__(self, config: ClientConfig, watch: FrameWatch) -> None:
+        super().__init__(config, random.Random(watch.client).random)
+        self.watch = watch
+        self.losses = 0
+
+    def receive(self, link: int, data: bytes, now_ms: float) -> None:
+        super().receive(link, data, now_ms)
+        self.watch.received(self, self.losses)
+
+    def closed(self, link: int, code: int, text: str, now_ms: float) -> None:
+        before = self.connected
+        super().closed(link, code, text, now_ms)
+        self.losses += before and not self.connected
 
 
 class Person:
     """A client that notes what happened to it."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, config: ClientConfig, number: int) -> None:
+        self.watch = FrameWatch(number)
+        self.client = Client(config)
+        self.client.core = WatchedCore(config, self.watch)
         self.bodies: list[int | None] = []
         self.sessions: list[int] = []
-        self.losses = 0
+        self.losses: list[str] = []
         self.lines: list[str] = []
 
     async def live(self) -> None:
@@ -35,7 +58,7 @@ class Person:
                 case ChatHeard():
                     self.lines.append(event.text)
                 case Lost():
-                    self.losses += 1
+                    self.losses.append(f"{event.code} {event.text}")
 
     @property
     def gateway(self) -> str:
@@ -53,8 +76,8 @@ async def people(url: str) -> AsyncIterator[list[Person]]:
         for number in range(PEOPLE):
             async with aiohttp.ClientSession() as session:
                 token = await guest_token(session, ws_url, f"Person {number}")
-            client = await stack.enter_async_context(Client(ClientConfig(url=ws_url, name="", token=token)))
-            found.append(Person(client))
+            found.append(Person(ClientConfig(url=ws_url, name="", token=token), number))
+            await stack.enter_async_context(found[-1].client)
             tasks.append(asyncio.create_task(found[-1].live()))
         await until("everybody is in", lambda: all(person.bodies for person in found))
         yield found
@@ -90,8 +113,14 @@ async def _drain_and_kill(cluster: Running) -> None:
         assert None not in bodies
         await asyncio.to_thread(cluster.command, "drain", "world.toml", "gateway-0")
         await until("everybody is at the other gateway", lambda: all(p.gateway == second for p in everybody))
-        assert [person.losses for person in everybody] == [0] * PEOPLE, "no connection ended before the next one served"
+        lost = [person.losses for person in everybody if person.losses]
+        assert not lost, f"connections ended before the next ones served: {lost}"
         assert [person.bodies for person in everybody] == [[body, body] for body in bodies]
+        await until("they have settled", lambda: all(p.watch.settled(p.client.core) for p in everybody))
+        gaps = [switch.worst_ticks for person in everybody for switch in person.watch.switches]
+        assert len(gaps) == PEOPLE
+        usual_ticks = max(person.watch.usual_ticks for person in everybody)
+        assert max(gaps) <= GAP_TICKS, f"ticks between applied frames: {gaps}, usually {usual_ticks}"
 
         os.kill(cluster.pids()["gateway-1"], signal.SIGKILL)
         await until("everybody is back", lambda: all(len(p.bodies) == 3 and p.client.core.connected for p in everybody))
