@@ -70,7 +70,8 @@ class ShardProcess:
         self.counts: Counter[str] = Counter()
         """For metrics: regions begun, moved in, dropped; messages dropped by reason."""
         self.on_lost: Callable[[int], None] | None = None
-        """Called with a region that is about to be dropped because it was lost (not moved): for logs and tests."""
+        """Called with a region that is about to be dropped and was not moved away (perhaps a mere copy that was loaded
+        for a move): for logs and tests."""
         self._own_asks: Asking[moving.Action] = Asking()
         self._next_move = first_move
         self._wanted: deque[_Wanted] = deque()
@@ -266,13 +267,13 @@ class ShardProcess:
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
         self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
         if region in self.core.regions:
+            self.counts["regions lost"] += 1
             self._drop_lost(region)
 
     def _drop_lost(self, region: int) -> None:
         if self.on_lost is not None:
             self.on_lost(region)
         self.core.drop_region(region)
-        self.counts["regions lost"] += 1
 
     def _begin_wanted(self, now_s: float, out: ShardOut) -> None:
         """Blocks of ids for regions that wait to begin, or run low."""
@@ -329,7 +330,7 @@ class ShardProcess:
                     self._load(action, now_s, out)
                 case moving.Discard():
                     if action.region in self.core.frozen:
-                        self.core.drop_region(action.region)
+                        self._drop_lost(action.region)
                 case moving.Begin():
                     if self.member.took_over(action.region, action.epoch, action.lease, now_s):
                         self.core.thaw_region(action.region, action.epoch)

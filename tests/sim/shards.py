@@ -179,8 +179,11 @@ class Shards:
             return
         self.tally.region(core)
         table, links = core.state.table, core.state.links
-        self.known.allowed_losses |= set(table.id[table.rows()].tolist())
-        self.known.allowed_losses |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
+        held = set(table.id[table.rows()].tolist())
+        held |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
+        if region in shard.core.frozen:  # a copy, unless the one who sent it has let it go
+            held -= self.present()
+        self.known.allowed_losses |= held
 
     # ---------------------------------------------------------------------------------------------------- network
     def later(self, delay_s: float, do: Callable[[], None]) -> None:
