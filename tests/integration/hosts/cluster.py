@@ -105,6 +105,7 @@ class Cluster:
         }
         (self.folder / "people.json").write_text(json.dumps(people))
         self._launch("walkers", STREET, *self._python("walkers", self.folder))
+        self._until("people", lambda: bool(self.people()))
 
     def end(self) -> None:
         """Kill everything: what would be drained is gone anyway."""

@@ -18,8 +18,7 @@ from math import atan2, hypot
 from pathlib import Path
 from typing import Any
 
-from client import Client, ClientConfig
-from tests.integration.cluster.test_gateways import Person
+from client import Client, ClientConfig, Welcomed
 
 EVERY_S = 0.1
 RADIUS_M, APART_M = 3.0, 1.2
@@ -28,6 +27,43 @@ SEES_M = 2.5
 """Others are shown a moment ago, and everybody walks 3 m in a second."""
 ANSWERS_S = 1.0
 """A gateway that has not accepted a connection by then counts as gone."""
+
+
+class Walker:
+    """One of the people, in a circle of its own."""
+
+    def __init__(self, name: str, client: Client, radius_m: float) -> None:
+        self.name = name
+        self.client = client
+        self.radius_m = radius_m
+        self.bodies: list[int | None] = []
+        self.session: int | None = None
+
+    @property
+    def body(self) -> int | None:
+        """The one that it has now, or had last."""
+        return self.bodies[-1] if self.bodies else None
+
+    async def live(self) -> None:
+        """Note all bodies until the client ends."""
+        async for event in self.client.events():
+            if isinstance(event, Welcomed):
+                self.session = event.welcome.session
+                if event.welcome.body != self.body:
+                    self.bodies.append(event.welcome.body)
+
+    def walk(self) -> None:
+        """On along the circle."""
+        place = self.client.core.position
+        if place is None:
+            return
+        x, z = place[0], place[2]
+        out_m = max(hypot(x, z), 0.1)
+        inward = max(-1.0, min(1.0, (out_m - self.radius_m) / 2.0))
+        # Along the tangent, and towards the circle.
+        move_x, move_z = -z / out_m - inward * x / out_m, x / out_m - inward * z / out_m
+        length = hypot(move_x, move_z)
+        self.client.steer(move_x / length, move_z / length, atan2(-move_x, -move_z))
 
 
 class Door:
@@ -67,23 +103,9 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await writer.drain()
 
 
-def walk(person: Person, radius_m: float) -> None:
-    """On along the circle."""
-    place = person.client.core.position
-    if place is None:
-        return
-    x, z = place[0], place[2]
-    out_m = max(hypot(x, z), 0.1)
-    inward = max(-1.0, min(1.0, (out_m - radius_m) / 2.0))
-    # Along the tangent, and towards the circle.
-    move_x, move_z = -z / out_m - inward * x / out_m, x / out_m - inward * z / out_m
-    length = hypot(move_x, move_z)
-    person.client.steer(move_x / length, move_z / length, atan2(-move_x, -move_z))
-
-
-def seen(people: list[Person]) -> dict[str, Any]:
+def seen(people: list[Walker]) -> dict[str, Any]:
     """What there is to know of all of them, now."""
-    bodies = {_body(person): person for person in people}
+    bodies = {person.body: person for person in people}
     told = {}
     for person in people:
         core = person.client.core
@@ -95,10 +117,10 @@ def seen(people: list[Person]) -> dict[str, Any]:
             place = None if other is None else other.client.core.position
             is_there = place is not None and hypot(place[0] - x, place[2] - z) <= SEES_M
             (rightly if is_there else wrongly).append(body)
-        told[_name(person)] = {
-            "body": _body(person),
+        told[person.name] = {
+            "body": person.body,
             "bodies": person.bodies,
-            "session": person.sessions[-1] if person.sessions else None,
+            "session": person.session,
             "connected": core.connected,
             "applied": core.acknowledged_seq,
             "place": core.position,
@@ -110,29 +132,19 @@ def seen(people: list[Person]) -> dict[str, Any]:
     return {"at_s": time.monotonic(), "people": told}
 
 
-def _name(person: Person) -> str:
-    name = person.client.core.config.name
-    assert name is not None
-    return name
-
-
-def _body(person: Person) -> int | None:
-    return person.bodies[-1] if person.bodies else None
-
-
 async def main(folder: Path) -> None:
     """Until it is killed."""
     wanted = json.loads((folder / "people.json").read_text())
-    people: list[Person] = []
+    people: list[Walker] = []
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         for name, of in wanted.items():
             url = await Door([(host, port) for host, port in of["gateways"]]).open()
             client = await stack.enter_async_context(Client(ClientConfig(url=url, name=name, token=of["token"])))
-            people.append(Person(client))
+            people.append(Walker(name, client, RADIUS_M + len(people) * APART_M))
             tasks.create_task(people[-1].live())
         while True:
-            for number, person in enumerate(people):
-                walk(person, RADIUS_M + number * APART_M)
+            for person in people:
+                person.walk()
             (folder / "seen.new").write_text(json.dumps(seen(people)))
             os.replace(folder / "seen.new", folder / "seen.json")
             await asyncio.sleep(EVERY_S)
