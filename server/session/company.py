@@ -32,7 +32,7 @@ class Company:
     """``gateway``: the number of this one among several; None if it is the only one, and then nothing is told."""
 
     def __init__(self, gateway: int | None, limits: SessionLimits, random_bytes: Callable[[int], bytes]) -> None:
-        self.roster = None if gateway is None else Roster(gateway)
+        self.roster = None if gateway is None else Roster(gateway, limits.resume_grace_s)
         self._names = NameBook(limits.name_chars_max, limits.names_reserved, random_bytes)
         self._presence = PresenceBook(
             limits.presence_joined_max, limits.presence_left_max, limits.presence_newcomer_max

@@ -2,8 +2,8 @@
 
 Theory. Each gateway tells the others its own sessions: changes once a tick, in numbered rolls. Who misses one asks for
 all of them. A session is where its generation is highest; so a session that changes its gateway is never away in
-between, in whichever order its two gateways tell. A gateway that says nothing for FORGET_S is gone, and those of its
-people whom no other gateway has told of are, too.
+between, in whichever order its two gateways tell. A gateway that says nothing for ``forget_s`` is gone, and those of
+its people whom no other gateway has told of are, too.
 
 Invariants: a session is never listed here and among the own ones at once (``adopted``); what is listed is bounded by
 what the others may have. Not responsible for: what is done about it (``sessions``), links.
@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from protocol.mesh import KEY_BYTES, Again, Line, Person, Roll, Word
 from server.session.record import Session
 
-FORGET_S = 35.0
-"""A little longer than a body waits for its person (``SessionLimits.resume_grace_s``)."""
+FORGET_AFTER_S = 5.0
+"""A gateway that is silent is gone with its people so long after their bodies have stopped waiting for them
+(``SessionLimits.resume_grace_s``)."""
 BEAT_S = 1.0
 HANDED_S = 2.0
 
@@ -55,10 +56,12 @@ class _Other:
 
 
 class Roster:
-    """``gateway``: the own number. Words to send are taken by ``take``: to one gateway, or to all (None)."""
+    """``gateway``: the own number. ``grace_s``: how long bodies wait for their people. Words to send are taken by
+    ``take``: to one gateway, or to all (None)."""
 
-    def __init__(self, gateway: int) -> None:
+    def __init__(self, gateway: int, grace_s: float) -> None:
         self.gateway = gateway
+        self.forget_s = grace_s + FORGET_AFTER_S
         self._others: dict[int, _Other] = {}
         self._listed: dict[int, Listed] = {}
         self._by_key: dict[bytes, int] = {}
@@ -176,7 +179,7 @@ class Roster:
         """Time passed: gateways that have been silent for too long are gone."""
         changes = Changes()
         for gateway, other in list(self._others.items()):
-            if now_s - other.heard_s > FORGET_S:
+            if now_s - other.heard_s > self.forget_s:
                 del self._others[gateway]
                 self._leave((s for s, listed in self._listed.items() if listed.gateway == gateway), changes)
         return changes

@@ -10,7 +10,7 @@ from protocol.mesh import Again, Line, Roll
 from protocol.messages import SCOPE_DIRECT, SCOPE_NEAR, SCOPE_WORLD, Bye, Chat, Move, Notice, Presence, Say, Welcome
 from server.session.actions import Action, AttachBody, ReleaseBody
 from server.session.limits import SessionLimits
-from server.session.roster import FORGET_S
+from server.session.roster import FORGET_AFTER_S
 from tests.unit.server.session.rig import Rig, closed, messages, of
 
 
@@ -190,7 +190,7 @@ def test_a_gateway_that_is_silent_for_long_is_gone_with_its_people() -> None:
     world.join(1, 0)
     world.pass_time(ticks=3)
     world.cut = {(1, 2)}
-    world.pass_time(1.0, ticks=int(FORGET_S) - 2)
+    world.pass_time(1.0, ticks=int(SessionLimits().resume_grace_s + FORGET_AFTER_S) - 2)
     assert len(world.present(2)) == 1
     world.pass_time(1.0, ticks=5)
     assert world.present(2) == {}
