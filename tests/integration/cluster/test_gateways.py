@@ -57,7 +57,7 @@ class Person:
                     self.sessions.append(event.welcome.session)
                 case ChatHeard():
                     self.lines.append(event.text)
-                case Lost():
+                case Lost() if self.bodies:  # a gateway that has just begun refuses people, and they come again
                     self.losses.append(f"{event.code} {event.text}")
 
     @property
