@@ -28,6 +28,8 @@ PATIENCE_S = 1.0
 """Silence of the target after which the owner goes on itself: people stand still meanwhile."""
 KEEP_S = 10.0
 """How long a target keeps a dump whose record does not come: longer than a source waits for its own write."""
+HEAR_S = 0.1
+"""Two ticks: so long a new owner waits for the old one's word after the store's; it is dead, or cut off."""
 DEPARTURES_MAX = 4
 """Regions that may be under way from one shard at once."""
 ARRIVALS_MAX = 4
@@ -61,9 +63,10 @@ class Thaw:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The region is another shard's now: forget it."""
+    """The region is another shard's now: forget it. ``to``: who has it by this move, if that is known."""
 
     region: int
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ class _Arrival:
     epoch: int
     since_s: float
     loaded: bool = False
+    assigned_s: float = 0.0
+    """When the store said so."""
     owned_epoch: int = 0
     """The epoch under which the region is ours, once that is known; ``lease``: the life of ours that it is for."""
     lease: int = 0
@@ -243,7 +248,8 @@ class Moving:
     def _gone(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)
         self.counts["gone"] += 1
-        return [Drop(region), Tell(leaving.to, Yours(leaving.move, region, leaving.epoch + 1, leaving.lease))]
+        yours = Yours(leaving.move, region, leaving.epoch + 1, leaving.lease)
+        return [Drop(region, leaving.to), Tell(leaving.to, yours)]
 
     def _withdraw(self, region: int) -> list[Action]:
         leaving = self.departures.pop(region)
@@ -262,17 +268,19 @@ class Moving:
         coming.loaded = True
         return [Tell(coming.source, Loaded(move, region)), *self._begin(region, coming)]
 
-    def assigned(self, region: int, epoch: int, lease: int, move: int) -> list[Action] | None:
+    def assigned(self, region: int, epoch: int, lease: int, move: int, now_s: float) -> list[Action] | None:
         """The store says that the region is ours under ``epoch``, in the life of ``lease``. None: not by a move that is
-        under way here, so it begins without what it held."""
+        under way here, so it begins without what it held. Otherwise it begins with the source's word, which comes
+        behind what was said to the region meanwhile; or HEAR_S later."""
         coming = self.arrivals.get(region)
         if coming is None:
             return None
         if coming.move != move or epoch != coming.epoch + 1:
             del self.arrivals[region]
             return None
-        coming.owned_epoch, coming.lease = epoch, lease
-        return self._begin(region, coming)
+        if not coming.owned_epoch:
+            coming.owned_epoch, coming.lease, coming.assigned_s = epoch, lease, now_s
+        return []
 
     def _begin(self, region: int, coming: _Arrival) -> list[Action]:
         if not coming.loaded or not coming.owned_epoch:
@@ -352,7 +360,9 @@ class Moving:
                 leaving.since_s = now_s
                 actions.append(Read(region))
         for region, coming in list(self.arrivals.items()):
-            if now_s - coming.since_s >= KEEP_S and not coming.owned_epoch:
+            if coming.owned_epoch and now_s - coming.assigned_s >= HEAR_S:
+                actions += self._begin(region, coming)
+            elif now_s - coming.since_s >= KEEP_S and not coming.owned_epoch:
                 del self.arrivals[region]
                 if coming.loaded:
                     actions.append(Discard(region))

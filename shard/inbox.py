@@ -35,9 +35,15 @@ class Inbox(list[M]):
             self._counts[sender] += 1
         self.append(message)
 
-    def take(self) -> list[M]:
-        """All that wait; nothing waits then."""
-        taken = list(self)
+    def take(self, ready: Callable[[M], bool] = lambda message: True) -> list[M]:
+        """All that are ready; the others go on waiting."""
+        waiting, taken = list(self), []
         self.clear()
         self._counts.clear()
+        for message in waiting:
+            if ready(message):
+                taken.append(message)
+            else:
+                self._counts[self._sender_of(message)] += 1
+                self.append(message)
         return taken

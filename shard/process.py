@@ -18,7 +18,7 @@ from cluster.failsafe import Tell as FailsafeTell
 from cluster.member import Ids, Lose, MemberCore, Own
 from cluster.moving import Moving, Outcome
 from cluster.out import Out
-from cluster.records import MemberRecord, RecordError, RegionRecord, read, region_key, write
+from cluster.records import SHARD, MemberRecord, RecordError, RegionRecord, read, region_key, write
 from cluster.regions import Layout
 from cluster.store.contract import Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
 from protocol import failsafe as failsafe_words
@@ -83,6 +83,8 @@ class ShardProcess:
         """Members by the numbers that their gateways go by now."""
         self._upward: Inbox[Upward] = Inbox(WINDOW, lambda said: (said.gateway, said.region))
         self._border: Inbox[Border] = Inbox(BORDERS_MAX, lambda said: (said.source, said.target))
+        self._went: dict[int, str] = {}
+        """Regions that were moved away, and to whom."""
         self._told: Counter[int] = Counter()
         """Steps of each region that gateways were told of in this turn."""
 
@@ -114,10 +116,14 @@ class ShardProcess:
         match kind:
             case Kind.UPWARD:
                 upward = Upward.decode(data)
-                self._learn_gateway(upward.gateway, member)
+                sender = self.member.book.members.get(member)
+                if sender is None or sender.record.kind != SHARD:  # else it is passed on
+                    self._learn_gateway(upward.gateway, member)
                 self._saw(upward.region, upward.epoch, now_s, out)
                 if upward.region in self.core.regions:
                     self._upward.put(upward)
+                elif upward.region in self._went:
+                    self._pass_on(upward, self._went[upward.region], out)
                 else:
                     self.counts["upward for another's region"] += 1
             case Kind.BORDER:
@@ -152,6 +158,17 @@ class ShardProcess:
             # Each life of a gateway has a number of its own: the one before is over.
             self._gateways = {other: name for other, name in self._gateways.items() if name != member}
             self._gateways[number] = member
+
+    def _hand_on(self, region: int, to: str, out: ShardOut) -> None:
+        self._went[region] = to
+        for said in self._upward.take(lambda said: said.region == region):
+            self._pass_on(said, to, out)
+
+    def _pass_on(self, upward: Upward, to: str, out: ShardOut) -> None:
+        """What a gateway said to the owner before goes to the next one: no command is lost by a move."""
+        self.counts["upward passed on"] += 1
+        key = upward.region << 96 ^ upward.gateway << 32 ^ upward.seq  # none takes another's place
+        out.sends.append(Send(to, Kind.UPWARD, key, upward.encode()))
 
     def _saw(self, region: int, epoch: int, now_s: float, out: ShardOut) -> None:
         self._follow(self.member.saw_epoch(region, epoch), now_s, out)
@@ -193,7 +210,8 @@ class ShardProcess:
         return out
 
     def _step(self, tick: int, out: ShardOut) -> None:
-        result = self.core.step(tick, self._upward.take(), self._border.take())
+        said = self._upward.take(lambda said: said.region not in self.core.frozen)  # what is frozen hears it later
+        result = self.core.step(tick, said, self._border.take())
         out.faults += result.faults
         for published in result.published:
             delta = published.delta
@@ -254,7 +272,7 @@ class ShardProcess:
                 self.core.thaw_region(own.region, own.epoch)
             return
         assert self.member.lease is not None  # a region is owned by the lease that its record names
-        actions = self.moving.assigned(own.region, own.epoch, self.member.lease.id, own.move)
+        actions = self.moving.assigned(own.region, own.epoch, self.member.lease.id, own.move, now_s)
         if actions is not None:
             self._move(actions, now_s, out)
             return
@@ -290,6 +308,7 @@ class ShardProcess:
             square, neighbours = self._geometry(wanted.region)
             # The scripts' ``start`` runs once in a world: where its origin is, under the first epoch.
             start = wanted.epoch == 1 and wanted.region == int(self.layout.region_at(0.0, 0.0))
+            self._went.pop(wanted.region, None)
             self.core.add_region(
                 wanted.region, wanted.epoch, square, neighbours, first_id=ids.first, id_count=ids.count, start=start
             )
@@ -319,6 +338,8 @@ class ShardProcess:
                         self.core.thaw_region(action.region)
                 case moving.Drop():
                     self.member.gave_away(action.region)
+                    if action.to:
+                        self._hand_on(action.region, action.to, out)
                     if action.region in self.core.regions:
                         self.core.drop_region(action.region)
                         self.counts["regions moved out"] += 1
@@ -343,6 +364,7 @@ class ShardProcess:
         problem = None
         try:
             self.core.take_region(load.region, load.dump, load.epoch + 1, square, neighbours)
+            self._went.pop(load.region, None)
         except ValueError as error:
             problem = str(error)
         self._move(self.moving.loaded(load.region, load.move, problem), now_s, out)

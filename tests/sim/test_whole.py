@@ -10,7 +10,7 @@ import sys
 
 from tests.sim.checkers import check_components, check_one_body_each, check_visible
 from tests.sim.hosts import RATE_HZ
-from tests.sim.storms import Storm
+from tests.sim.storms import Storm, move_something, totals
 from tests.sim.whole import Whole, live
 
 COME_S = 5
@@ -66,6 +66,20 @@ def test_people_walk_over_borders_and_notice_nothing() -> None:
     assert world.counts["crossed"] > 200
     assert sum(person.core.stats.corrections for person in world.folk.all) - before < 30
     assert not [reason for reason in world.counts if reason in ("closed 4000", "closed 4101", "closed 4300")]
+
+
+def test_moves_of_regions_cost_people_nothing() -> None:
+    world = Whole(5)
+    live(world, 8 * RATE_HZ)
+    before = sum(person.core.stats.corrections for person in world.folk.all)
+    for _ in range(8):
+        move_something(world, world.rng)
+        live(world, 2 * RATE_HZ)
+    assert totals(world)["regions moved in"] >= 8
+    left_out = sum(int(core.state.counted[4]) for core in world.cores)
+    assert left_out == 0, f"{left_out} commands never came to their body's owner"
+    assert sum(person.core.stats.corrections for person in world.folk.all) - before < 16
+    assert not [reason for reason in world.counts if reason.startswith("closed")]
 
 
 def test_people_keep_their_bodies_whatever_happens_to_gateways() -> None:

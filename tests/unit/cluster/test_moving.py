@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cluster.links.frames import MESSAGE_BYTES_MAX
 from cluster.moving import (
     DUMPS_BYTES_MAX,
+    HEAR_S,
     PATIENCE_S,
     Action,
     Begin,
@@ -154,7 +155,7 @@ class Rig:
                 self.do(host, host.moving.heard(source, decode(data), host.stepping, self.now_s))
         b, r = self.hosts["b"], self.record
         if r.owner == "b" and not b.stepping and self.rng.random() < 0.5 and not self.target_dies:
-            told = b.moving.assigned(REGION, r.epoch, 9, r.move)
+            told = b.moving.assigned(REGION, r.epoch, 9, r.move, self.now_s)
             assert told is not None, "the record names a move that the target has forgotten"
             self.do(b, told)
         for host in self.hosts.values():
@@ -238,8 +239,19 @@ def test_a_dump_serves_its_own_move_alone() -> None:
     assert target.heard("a", Offer(1, REGION, 3, b"old"), False, 0.0)
     target.loaded(REGION, 1, None)
     # The source went on and died; the placer gave the region away under the next epoch, without a move.
-    assert target.assigned(REGION, 4, 9, 0) is None
+    assert target.assigned(REGION, 4, 9, 0, 0.0) is None
     assert not target.arrivals
+
+
+def test_the_sources_word_is_waited_for_but_not_for_long() -> None:
+    for hears in (True, False):
+        target = Moving()
+        target.heard("a", Offer(1, REGION, 3, b""), False, 0.0)
+        target.loaded(REGION, 1, None)
+        assert target.assigned(REGION, 4, 9, 1, 0.1) == []
+        assert target.tick(0.1 + HEAR_S - 0.01) == []
+        began = target.heard("a", Yours(1, REGION, 4, 9), False, 0.15) if hears else target.tick(0.1 + HEAR_S)
+        assert began == [Begin(REGION, 4, 9)]
 
 
 def test_words_of_others_change_nothing() -> None:
