@@ -28,6 +28,7 @@ from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.core import ShardCore
 from shard.process import ShardOut, ShardProcess
+from shard.region import RegionCore
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
@@ -323,21 +324,25 @@ class Shards:
         return found
 
     def entities(self) -> dict[int, tuple[int, int]]:
-        """id → (region, hop) of all that is simulated, and of what is frozen on its way to another owner."""
-        found: dict[int, tuple[int, int]] = {}
+        """id → (region, hop) of all that is simulated, and of what is frozen on its way to another owner: of such a
+        region both owners may have a copy, and the newer one counts."""
+        frozen: dict[int, RegionCore] = {}
         stepping = self.stepping()
         for host in self.hosts.values():
             if host.shard is None or host.dead:
                 continue
             owned = host.shard.member.owned(host.now_s(self.now_s))
-            for region, core in host.shard.core.regions.items():
-                if region not in owned or (region in host.shard.core.frozen and region in stepping):
-                    continue
-                table = core.state.table
-                rows = table.rows()
-                for id_, hop in zip(table.id[rows].tolist(), table.hop[rows].tolist(), strict=True):
-                    assert id_ not in found, f"tick {self.tick}: {id_} is in {found[id_]} and in region {region}"
-                    found[id_] = region, hop
+            for region in host.shard.core.frozen & owned.keys() - stepping.keys():
+                core = host.shard.core.regions[region]
+                if region not in frozen or core.epoch > frozen[region].epoch:
+                    frozen[region] = core
+        found: dict[int, tuple[int, int]] = {}
+        for region, core in [*frozen.items(), *((r, _core(hosts[0], r)) for r, hosts in stepping.items())]:
+            table = core.state.table
+            rows = table.rows()
+            for id_, hop in zip(table.id[rows].tolist(), table.hop[rows].tolist(), strict=True):
+                assert id_ not in found, f"tick {self.tick}: {id_} is in {found[id_]} and in region {region}"
+                found[id_] = region, hop
         return found
 
     def check(self) -> None:
@@ -349,9 +354,7 @@ class Shards:
         for region, hosts in self.stepping().items():
             names = [host.name for host in hosts]
             assert len(names) == 1, f"tick {self.tick}: region {region} is stepped by {names}"
-            shard = hosts[0].shard
-            assert shard is not None
-            epoch = shard.core.regions[region].epoch
+            epoch = _core(hosts[0], region).epoch
             assert epoch >= self.known.epochs[region], f"region {region} went back to epoch {epoch}"
             self.known.epochs[region] = epoch
         for id_, (_, hop) in self.entities().items():
@@ -384,3 +387,8 @@ class Shards:
                 for region, core in host.shard.core.regions.items():
                     self.hash.update(f"{host.name}/{region}/{core.state_hash()}".encode())
         return self.hash.hexdigest()
+
+
+def _core(host: Host, region: int) -> RegionCore:
+    assert host.shard is not None
+    return host.shard.core.regions[region]
