@@ -23,18 +23,19 @@ def cluster(tmp_path: Path) -> Iterator[Running]:
     line = [sys.executable, "-m", "isthmus", "cluster", str(world), "--shards", "2", "--gateways", "2"]
     line += ["--gateway-port", "0", "--cluster-region-level", "1"]
     with (tmp_path / "errors").open("w") as errors:
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, text=True)
+        # Unbuffered: of two lines that come at once the second would be out of select's sight.
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
     assert process.stdout is not None
     urls: list[str] = []
     try:
         while len(urls) < 2:
             ready, _, _ = select.select([process.stdout], [], [], 2 * READY_S)
-            told = process.stdout.readline() if ready else ""
+            told = process.stdout.readline().decode() if ready else ""
             assert told, f"no gateway after {2 * READY_S:g} s: {(tmp_path / 'errors').read_text()[-2000:]}"
             found = re.search(r"(https?://\S+)/$", told.strip())
             if found:
                 urls.append(found[1])
-        yield Running(process, urls, tmp_path, process.stdout.readline().split()[-1])
+        yield Running(process, urls, tmp_path, process.stdout.readline().decode().split()[-1])
     finally:
         process.terminate()
         process.stdout.close()

@@ -17,7 +17,7 @@ PATIENCE_S = 40.0
 class Running:
     """``urls``: one for each gateway, without a slash at the end."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     urls: list[str]
     folder: Path
     etcd: str = ""
