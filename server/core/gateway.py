@@ -238,6 +238,10 @@ class GatewayCore:
         view = self.views.state.views[conn]
         return int(view["x"]) / GRID_PER_M, int(view["z"]) / GRID_PER_M
 
+    def window_bytes(self, conn: int) -> int:
+        """What the way to a client holds, as its view has found out."""
+        return int(self.views.state.views["window_bytes"][conn])
+
     def near(self, place_m: tuple[float, float], radius_m: float) -> Conns:
         """Connections whose bodies are within ``radius_m`` of a place."""
         views = self.views.state.views
@@ -606,7 +610,7 @@ class GatewayCore:
     def _open(self, action: OpenView) -> None:
         conn = action.conn
         centre = self._place_of(action.body)
-        self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000))
+        self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes)
         self.commands.begin(conn)
         self._session_of[conn], self._conn_of[action.session] = action.session, conn
         self._session_at[conn] = action.session

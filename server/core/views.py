@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kernels.encode import MESSAGE_ROOM_BYTES, encode_views
 from kernels.interest import scratch
 from kernels.layout import FRAME_RING, SLOT, VIEW, ViewState
-from kernels.pace import RTT_FIRST_MS, WINDOW_FIRST_BYTES, choose
+from kernels.pace import RTT_FIRST_MS, WINDOW_FIRST_BYTES, WINDOW_MOST_BYTES, choose
 from protocol.layouts import GRID_PER_M
 from protocol.limits import FRAME_BYTES_MAX
 from server.core.mirror import Mirror
@@ -92,8 +92,11 @@ class Views:
         self._out_bytes = np.zeros(capacity, np.int64)
         self._counts = np.zeros(9, np.int64)
 
-    def open(self, conn: int, stream: int, centre: tuple[int, int, int], now_ms: int) -> None:
-        """A fresh view for ``conn`` at ``centre`` (grid units), without a body yet."""
+    def open(
+        self, conn: int, stream: int, centre: tuple[int, int, int], now_ms: int, window_bytes: int = WINDOW_FIRST_BYTES
+    ) -> None:
+        """A fresh view for ``conn`` at ``centre`` (grid units), without a body yet. ``window_bytes``: what the way to
+        the client is known to hold."""
         rules = self.rules
         self.state.slot[conn] = np.zeros(1, SLOT)
         self.state.views[conn] = np.zeros(1, VIEW)[0]
@@ -108,7 +111,7 @@ class Views:
         view["near_leave_radius"] = round(rules.near_radius_m * rules.hysteresis * GRID_PER_M)
         view["cap"] = rules.cap
         view["rtt_ms"] = RTT_FIRST_MS
-        view["window_bytes"] = WINDOW_FIRST_BYTES
+        view["window_bytes"] = min(max(window_bytes, WINDOW_FIRST_BYTES), WINDOW_MOST_BYTES)
         view["heard_ms"] = now_ms
         view["sent_ms"] = now_ms
         self.high = max(self.high, conn + 1)

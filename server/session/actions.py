@@ -58,7 +58,8 @@ class DetachBody:
 
 @dataclass(frozen=True, slots=True)
 class OpenView:
-    """Start the stream of ``conn``. ``body`` is None and ``row`` −1 for an observer."""
+    """Start the stream of ``conn``. ``body`` is None and ``row`` −1 for an observer; ``window_bytes``: what the way to
+    the client holds, 0 if nobody knows."""
 
     conn: int
     session: int
@@ -67,6 +68,7 @@ class OpenView:
     row: int
     row_generation: int
     profile: str
+    window_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

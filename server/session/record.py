@@ -42,6 +42,8 @@ class Session:
     """The body ended with its region: the next one is a new one."""
     moved_s: float = -1.0e9
     """When it came from another gateway, or was last told to go to one."""
+    window_bytes: int = 0
+    """What the way to its client holds, if another gateway has told (``tickets``)."""
     present: bool = False
     ticket_hash: bytes = b""
     came: str = "new"

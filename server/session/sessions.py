@@ -111,7 +111,7 @@ class Sessions:
             close=self._close,
             drop=lambda conn, reason, text, now_s: self._violated(conn, reason, Close.GOING_AWAY, text, now_s),
             tell=self._tell,
-            seal=self._seal,
+            seal=lambda session, conn: self._seal(session, self._world.window_bytes(conn)),
         )
         self.switching = Switching(capacity, limits.joins_per_tick, self._register, self._company, hands)
 
@@ -444,6 +444,7 @@ class Sessions:
             return
         session = self._begin(ticket.session, ticket.identity, name, conn, hello, now_s)
         session.came, session.generation, session.present, session.moved_s = "moved", generation, present, now_s
+        session.window_bytes = ticket.window_bytes
         if body is not None:
             self._register.embody(session, body)
         self._attach(session, Stimulus.PACED, now_s)
@@ -510,12 +511,15 @@ class Sessions:
         self._register.give_ticket(session, ticket)
         facts = self._world.facts(conn, session.profile)
         self._tell(session, welcome(facts, VERSIONS[1], session, ticket))
-        self._out.append(OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile))
+        window_bytes, session.window_bytes = session.window_bytes, 0  # the next connection may be another way
+        self._out.append(
+            OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile, window_bytes)
+        )
         self._tell(session, self._company.newcomer)
 
-    def _seal(self, session: Session) -> bytes:
+    def _seal(self, session: Session, window_bytes: int = 0) -> bytes:
         s = session
-        return self._tickets.seal(Ticket(s.id, s.generation, s.identity, s.name, s.profile, s.body))
+        return self._tickets.seal(Ticket(s.id, s.generation, s.identity, s.name, s.profile, s.body, window_bytes))
 
     def _own_body(self, session: Session, body: int) -> None:
         if session.body is not None and session.body != body:

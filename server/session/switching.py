@@ -44,7 +44,8 @@ class Hands:
     drop: Callable[[int, str, str, float], None]
     """As close with 4000 (come back at once), and its session waits for it."""
     tell: Callable[[Session, Move], None]
-    seal: Callable[[Session], bytes]
+    seal: Callable[[Session, int], bytes]
+    """The ticket of a session that is live on a connection."""
 
 
 class Switching:
@@ -122,7 +123,7 @@ class Switching:
         session.moved_s = self._moved_s[conn] = now_s
         self._told_until_s[conn] = until_s
         within_ms = max(0, round((until_s - now_s) * 1000))
-        self._hands.tell(session, Move(url, self._hands.seal(session), within_ms))
+        self._hands.tell(session, Move(url, self._hands.seal(session, conn), within_ms))
 
     # -------------------------------------------------------------------------------------------------------- leaving
     def body_given(self, session: Session, elsewhere: Elsewhere) -> None:

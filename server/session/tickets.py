@@ -35,7 +35,8 @@ _CONTEXT = b"isthmus resume ticket 1"
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a gateway must know to go on with a session; ``body`` is None for observers and if there is none yet."""
+    """What a gateway must know to go on with a session; ``body`` is None for observers and if there is none yet.
+    ``window_bytes``: what the way to its client holds, as the gateway before has found it; 0 if that is not known."""
 
     session: int
     generation: int
@@ -43,6 +44,7 @@ class Ticket:
     name: str
     profile: str
     body: int | None
+    window_bytes: int = 0
 
 
 class _Content(msgspec.Struct, array_like=True, frozen=True):
@@ -57,6 +59,7 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     name: str
     profile: str
     body: int | None
+    window_bytes: int = 0
 
 
 def after_other_gateway(generation: int) -> int:
@@ -113,6 +116,7 @@ class Tickets:
             ticket.name,
             ticket.profile,
             ticket.body,
+            ticket.window_bytes,
         )
         nonce = self._random_bytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, msgspec.msgpack.encode(content), _CONTEXT)
@@ -129,4 +133,5 @@ class Tickets:
         if content.life == self._life or content.until_unix_s <= self._unix_s():
             return None
         identity = Identity(content.issuer, content.subject, None, frozenset(content.roles), content.guest)
-        return Ticket(content.session, content.generation, identity, content.name, content.profile, content.body)
+        c = content
+        return Ticket(c.session, c.generation, identity, c.name, c.profile, c.body, c.window_bytes)

@@ -44,6 +44,9 @@ class World(Protocol):
     def place(self, conn: int) -> tuple[float, float]:
         """Where the view of ``conn`` is (x, z; metres)."""
 
+    def window_bytes(self, conn: int) -> int:
+        """How many bytes the way to the client of ``conn`` holds, as its view has found out."""
+
     def near(self, place_m: tuple[float, float], radius_m: float) -> Conns:
         """int32[n]: connections with bodies within ``radius_m`` of a place."""
 

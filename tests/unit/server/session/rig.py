@@ -66,6 +66,9 @@ class PlainWorld:
     def place(self, conn: int) -> tuple[float, float]:
         return 0.0, 0.0
 
+    def window_bytes(self, conn: int) -> int:
+        return 5000 + conn
+
     def near(self, place_m: tuple[float, float], radius_m: float) -> Conns:
         return self.near_conns
 

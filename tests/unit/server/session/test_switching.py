@@ -4,11 +4,13 @@ import numpy as np
 
 from protocol.codes import Close
 from protocol.messages import Move, Welcome
-from server.session.actions import AttachBody, ReleaseBody
+from server.session.actions import AttachBody, OpenView, ReleaseBody
 from tests.unit.server.session.rig import closed, messages, of
 from tests.unit.server.session.test_company import Gateways
 
 WITHIN_MS = 10_000
+WINDOW_BYTES = 5000
+"""As the rig's world has it for connection 0."""
 
 
 def pair() -> tuple[Gateways, Welcome]:
@@ -30,7 +32,9 @@ def go(world: Gateways, move: Move) -> Welcome:
     there = world.rigs[2]
     there.connect(4)
     [ask] = of(there.hello(4, None, resume=move.ticket), AttachBody)
-    [welcome] = messages(there.attach(ask), Welcome)
+    did = there.attach(ask)
+    assert [view.window_bytes for view in of(did, OpenView)] == [WINDOW_BYTES], "it need not be found out again"
+    [welcome] = messages(did, Welcome)
     return welcome
 
 
