@@ -144,6 +144,7 @@ class DetachBody(msgspec.Struct, array_like=True, tag=13, frozen=True):
     generation: int
     remove: bool
     body: int
+    gateway: int
 
 
 Item = (

@@ -61,6 +61,7 @@ from server.session.switching import Hands, Switching
 from server.session.tickets import Ticket, Tickets, after_other_gateway
 from server.session.world import World, welcome
 
+PAST_MAX = 4096
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
 """Oldest and newest version served."""
 
@@ -105,6 +106,8 @@ class Sessions:
         self._company = Company(gateway, limits, random_bytes)
         self._gateway = gateway or 0
         self._floor = Floor(limits)
+        self._past: dict[int, int] = {}
+        """Generations of sessions that have ended here: an old ticket must not begin below what was said of them."""
         hands = Hands(
             do=lambda action: self._out.append(action),
             end=lambda session: self._end(session, Stimulus.DISMISSED),
@@ -425,7 +428,7 @@ class Sessions:
         listed = self._company.of_session(ticket.session)
         if listed is not None and listed.person.generation > newest:  # the ticket is not the last that was given
             body, newest = listed.person.body or None, listed.person.generation
-        generation = after_other_gateway(newest)
+        generation = after_other_gateway(max(newest, self._past.get(ticket.session, 0)), self._gateway)
         held = self._register.by_id.get(ticket.session)
         held = held or self._register.of_key(key_of(ticket.identity, hello.profile))
         if held is not None:
@@ -561,6 +564,9 @@ class Sessions:
         self._register.remove(session)
         self._company.ended(session, elsewhere)
         if elsewhere is None and session.generation and session.profile != OBSERVER:
+            self._past[session.id] = session.generation
+            if len(self._past) > PAST_MAX:
+                del self._past[next(iter(self._past))]
             self._out.append(DetachBody(session.id, session.generation, remove=True))
 
     def _leave_conn(self, session: Session) -> None:

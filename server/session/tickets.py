@@ -62,10 +62,11 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     window_bytes: int = 0
 
 
-def after_other_gateway(generation: int) -> int:
+def after_other_gateway(generation: int, gateway: int) -> int:
     """From where a session's generations go on at the next gateway: its attaches at the one before, of which the ticket
-    may not tell the last, all have lower ones. The upper 16 bits count gateways."""
-    return min((generation >> 16) + 1, 0xFFFF) << 16
+    may not tell the last, all have lower ones. The upper 16 bits count gateways; of two gateways that go on from one
+    ticket, ``gateway`` keeps the generations apart."""
+    return min((generation >> 16) + 1, 0xFFFF) << 16 | gateway % 256 << 8
 
 
 class Tickets:

@@ -37,7 +37,8 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
     for message in upward:
         acts.forward_inputs(state, message)
         for entry in message.detach:
-            _detach(state, *entry[:4])
+            session, generation, remove, body = entry[:4]
+            _detach(state, session, generation, remove, body, message.gateway)
         for entry in message.attach:
             session, generation, name, kind, profile, body = entry[:6]
             _attach(state, session, generation, name, kind, profile, body, message.gateway)
@@ -154,21 +155,25 @@ def take(state: ShardState, item: Item) -> bool:
                 state, item.session, item.generation, item.name or "", item.kind, item.profile, item.body, item.gateway
             )
         case DetachBody():
-            _detach(state, item.session, item.generation, item.remove, item.body)
+            _detach(state, item.session, item.generation, item.remove, item.body, item.gateway)
         case _:
             return False
     return True
 
 
-def _detach(state: ShardState, session: int, generation: int, remove: bool, body: int = 0) -> None:
+def _detach(state: ShardState, session: int, generation: int, remove: bool, body: int, gateway: int) -> None:
+    """A session left its body. Two gateways may come to one generation, if both go on from one ticket: then only the
+    one that has the body counts."""
     columns = state.table.columns
     row = state.table.row(body) if body else -1
     if row < 0 or state.table.ghost[row] or int(columns["o.session"][row]) != session:
         row = state.row_of_session.get(session, -1)  # perhaps another body than the one that its gateway knows of
     if row < 0 and (away := _elsewhere(state, session, body)):
-        acts.send(state, away[1], DetachBody(session, generation, remove, away[0]))
+        acts.send(state, away[1], DetachBody(session, generation, remove, away[0], gateway))
         return
     if row < 0 or columns["o.generation"][row] > generation:
+        return
+    if columns["o.generation"][row] == generation and columns["o.gateway"][row] != gateway:
         return
     columns["o.attached"][row] = 0
     columns["q.queued"][row] = 0

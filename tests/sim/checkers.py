@@ -27,6 +27,8 @@ FAR_ERROR_M = 0.085
 EDGE_M = 1.5
 """Entities move at most 0.3 m in a tick; a view is told with the next frame, and looks from where its body was then."""
 HISTORY_TICKS = 200
+WAITING_MAX = 20
+"""Commands of a second at 20 Hz: many more than are under way on a good network."""
 F64 = npt.NDArray[np.float64]
 
 
@@ -220,3 +222,10 @@ def check_one_body_each(cluster: Seen) -> None:
         held += table.id[rows[table.columns["o.session"][rows] != 0]].tolist()
     held += [body for body in bodies if cluster.truth.is_on_way(cluster.tick, body)]
     assert sorted(held) == sorted(bodies), f"bodies of sessions {sorted(held)}, of people {sorted(bodies)}"
+
+
+def check_steers(person: "Person") -> None:
+    """What a person wishes reaches the body: commands do not wait for long."""
+    predictor = person.core._predictor
+    waiting = 0 if predictor is None else len(predictor.pending())
+    assert waiting <= WAITING_MAX, f"{waiting} commands of person {person.number} wait to be applied"

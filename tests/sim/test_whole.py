@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from tests.sim.checkers import check_components, check_one_body_each, check_visible
+from tests.sim.checkers import check_components, check_one_body_each, check_steers, check_visible
 from tests.sim.hosts import RATE_HZ
 from tests.sim.storms import Storm, move_something, totals
 from tests.sim.whole import Whole, live
@@ -33,6 +33,7 @@ def check(world: Whole) -> None:
     world.run((8 - world.tick) % 15)  # ducks change their mood each 15 ticks: all has arrived
     for person in world.folk.all:
         check_components(world, person)
+        check_steers(person)
     check_one_body_each(world)
     for door in world.doors.values():
         online = door.core.sessions.online

@@ -4,6 +4,7 @@ What ``shards`` has, and the gateways' processes between it and ``people``. Not 
 (``checkers``, and ``shards`` for what shards owe each other).
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from cluster.out import Out
@@ -49,6 +50,7 @@ class Whole(Shards):
 
     def __init__(self, seed: int, shards: int = 3, gateways: int = 2, people: int = 20, level: int = 1) -> None:
         self.seed = seed
+        self.slacks: deque[float] = deque(maxlen=RATE_HZ)
         self.doors: dict[int, Door] = {}
         super().__init__(seed, shards, level, ground=place(), scripts=script)
         self.carriers = Faults(delay_ms=20.0, jitter_ms=5.0)
@@ -132,7 +134,10 @@ class Whole(Shards):
     def check(self) -> None:
         super().check()
         levels = [host.ticker.level for host in self.hosts.values() if host.shard is not None and not host.dead]
-        self.truth.far_slack = max((FAR_SLACK[level] for level in levels), default=1.0)
+        slack = max((FAR_SLACK[level] for level in levels), default=1.0)
+        # A level ends with the step that was made under it, and what clients are shown is some ticks old.
+        self.slacks.append(slack)
+        self.truth.far_slack = max(self.slacks)
         self.truth.stepped(self.tick, len(self.layout.all()))
 
 

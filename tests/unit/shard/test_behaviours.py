@@ -133,7 +133,7 @@ def test_enter_and_leave_are_told_once() -> None:
     core = RegionCore(CONFIG, None, [script])
     core.step(1, [attach(1, 5, 6)])
     message = attach(3)
-    message.detach = [[5, 1, True]]
+    message.detach = [[5, 1, True, 0]]
     core.step(2)
     core.step(3, [message])
     core.step(4)

@@ -278,7 +278,7 @@ def test_words_to_a_body_that_left_go_after_it() -> None:
     seam.run(3)
     core, row = seam.row(body.entity)
     assert core.state.table.columns["o.generation"][row] == 2
-    seam.say(4, Upward(0, 0, 0, detach=[[7, 2, True]]))
+    seam.say(4, Upward(0, 0, 0, detach=[[7, 2, True, 0]]))
     seam.run(3)
     assert not seam.own(4) | seam.own(5)
 

@@ -26,7 +26,7 @@ def scripted(tick: int, given: list[list[int]]) -> list[Upward]:
     if tick in (2, 30, 61):
         said.append(attach(tick, tick))
     if tick == 150:
-        said.append(Upward(1, tick * 64, tick, detach=[[30, 1, True]]))
+        said.append(Upward(1, tick * 64, tick, detach=[[30, 1, True, 0]]))
     for k, body in enumerate(given):
         turn = (tick // 20 + k) % 4
         move = command((127, -127, 0, 0)[turn], (0, 0, 127, -127)[turn], buttons=1 + (tick % 17 == 0) * 2)
@@ -175,16 +175,25 @@ def test_a_walker_that_is_no_longer_steered_comes_to_rest_and_says_so() -> None:
     assert len(core.step(40).delta.own_row) == 0
 
 
+def test_of_two_gateways_that_came_to_one_generation_the_one_that_has_the_body_lets_it_go() -> None:
+    core = RegionCore(CONFIG)
+    row = core.step(1, [attach(1, 9)]).delta.attached[0][3]
+    core.step(2, [Upward(2, 1, 2, detach=[[9, 1, False, 0]])])
+    assert core.state.table.columns["o.attached"][row] == 1
+    core.step(3, [Upward(1, 192, 3, detach=[[9, 1, False, 0]])])
+    assert core.state.table.columns["o.attached"][row] == 0
+
+
 def test_a_body_returns_to_its_session_and_only_to_the_newest() -> None:
     core = RegionCore(CONFIG)
     first = core.step(1, [attach(1, 9)]).delta.attached[0]
-    core.step(2, [Upward(1, 128, 2, detach=[[9, 1, False]])])
+    core.step(2, [Upward(1, 128, 2, detach=[[9, 1, False, 0]])])
     again = core.step(3, [attach(3, 12, generation=2, body=first[2])]).delta.attached[0]
     assert again[1:] == [2, *first[2:]]
-    late = core.step(4, [Upward(1, 256, 4, detach=[[12, 1, True]], attach=[[12, 1, "x", "person", "tv", first[2]]])])
+    late = core.step(4, [Upward(1, 256, 4, detach=[[12, 1, True, 0]], attach=[[12, 1, "x", "person", "tv", first[2]]])])
     assert late.delta.attached == []
     assert core.state.table.count == 1
-    gone = core.step(5, [Upward(1, 320, 5, detach=[[12, 2, True]])]).delta
+    gone = core.step(5, [Upward(1, 320, 5, detach=[[12, 2, True, 0]])]).delta
     assert gone.leave_row.tolist() == [first[3]]
     assert broken(core.state) == []
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.codes import Close
 from protocol.limits import RESUME_BYTES_MAX
 from protocol.messages import Move, Welcome
-from server.session.actions import AttachBody, ReleaseBody
+from server.session.actions import AttachBody, DetachBody, ReleaseBody
 from server.session.identity import Identity
 from server.session.states import State
 from server.session.tickets import LIFETIME_S, Ticket, Tickets, after_other_gateway
@@ -80,7 +80,30 @@ def test_who_resumed_meanwhile_still_has_a_lower_generation_than_the_next_gatewa
     b.connect(0)
     [ask] = of(b.hello(0, None, resume=first.resume), AttachBody)
     assert ask.generation > newest.generation
-    assert after_other_gateway(ask.generation) > ask.generation
+    assert after_other_gateway(ask.generation, 0) > ask.generation
+
+
+def test_an_old_ticket_does_not_begin_below_what_was_said_of_a_session_that_has_ended() -> None:
+    a, b = pair()
+    [first] = messages(a.join(0, "guest:ann"), Welcome)
+    b.connect(0)
+    [ask] = of(b.hello(0, None, resume=first.resume), AttachBody)
+    [there] = messages(b.attach(ask), Welcome)
+    b.sessions.lost(0, b.now_s)
+    b.connect(1)
+    [again] = of(b.hello(1, None, resume=there.resume), AttachBody)
+    b.attach(again)
+    b.sessions.lost(1, b.now_s)
+    [gone] = of(b.tick(30.0), DetachBody)
+    assert gone.remove
+    b.connect(2)
+    [last] = of(b.hello(2, None, resume=first.resume), AttachBody)
+    assert last.session == gone.session
+    assert last.generation > gone.generation
+
+
+def test_two_gateways_that_go_on_from_one_ticket_do_not_come_to_one_generation() -> None:
+    assert after_other_gateway(7, 1) != after_other_gateway(7, 2)
 
 
 def test_a_ticket_comes_back_to_a_gateway_that_still_has_the_session() -> None:
@@ -115,7 +138,7 @@ def test_who_lost_the_body_to_a_gateway_that_does_not_have_the_session_gets_it_b
     a, _ = pair()
     [welcome] = messages(a.join(0, "guest:ann"), Welcome)
     assert a.sessions.elsewhere(welcome.session, 1, 2, a.now_s) == [], "an older ask"
-    given = after_other_gateway(1) + 5
+    given = after_other_gateway(1, 1) + 5
     assert closed(a.sessions.elsewhere(welcome.session, given, 2, a.now_s)) == {}
     a.heard_s[:] = a.now_s + 2
     assert closed(a.tick(0.5)) == {}
