@@ -21,6 +21,8 @@ class Kind(IntEnum):
     MOVE = 6
     FAILSAFE = 7
     CLOCK = 8
+    PASSED = 9
+    """An UPWARD that a region's owner before got and passes on."""
 
 
 DROPPABLE = frozenset({Kind.DELTA, Kind.UPWARD, Kind.BORDER, Kind.CLOCK})

@@ -75,7 +75,8 @@ class RegionDelta(_Columns):
     renewed published states (version counts up per row; record tick is tick − age); ``state_*`` changed components
     (``changed`` blob and ``full`` blob, msgpack maps; ``state_version`` counts up per row); ``own_*`` for bodies of
     sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's published state of each row in
-    ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all).
+    ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all). ``born``: the epoch at which the region
+    began anew, with other rows and numbers; a planned move keeps it.
     """
 
     region: int
@@ -83,6 +84,7 @@ class RegionDelta(_Columns):
     seq: int
     tick: int
     snapshot: bool = False
+    born: int = 0
     leave_row: Array = _column("<u4")
     moved_row: Array = _column("<u4")
     moved_to: Array = _column("<i8")

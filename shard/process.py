@@ -18,7 +18,7 @@ from cluster.failsafe import Tell as FailsafeTell
 from cluster.member import Ids, Lose, MemberCore, Own
 from cluster.moving import Moving, Outcome
 from cluster.out import Out
-from cluster.records import SHARD, MemberRecord, RecordError, RegionRecord, read, region_key, write
+from cluster.records import MemberRecord, RecordError, RegionRecord, read, region_key, write
 from cluster.regions import Layout
 from cluster.store.contract import Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
 from protocol import failsafe as failsafe_words
@@ -114,10 +114,9 @@ class ShardProcess:
         """A message of another member. Raises ProtocolViolation: the link must then be reset."""
         out = ShardOut()
         match kind:
-            case Kind.UPWARD:
+            case Kind.UPWARD | Kind.PASSED:
                 upward = Upward.decode(data)
-                sender = self.member.book.members.get(member)
-                if sender is None or sender.record.kind != SHARD:  # else it is passed on
+                if kind is Kind.UPWARD:
                     self._learn_gateway(upward.gateway, member)
                 self._saw(upward.region, upward.epoch, now_s, out)
                 if upward.region in self.core.regions:
@@ -167,8 +166,7 @@ class ShardProcess:
     def _pass_on(self, upward: Upward, to: str, out: ShardOut) -> None:
         """What a gateway said to the owner before goes to the next one: no command is lost by a move."""
         self.counts["upward passed on"] += 1
-        key = upward.region << 96 ^ upward.gateway << 32 ^ upward.seq  # none takes another's place
-        out.sends.append(Send(to, Kind.UPWARD, key, upward.encode()))
+        out.sends.append(Send(to, Kind.PASSED, upward.region, upward.encode()))
 
     def _saw(self, region: int, epoch: int, now_s: float, out: ShardOut) -> None:
         self._follow(self.member.saw_epoch(region, epoch), now_s, out)

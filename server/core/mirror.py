@@ -35,6 +35,7 @@ class _Region:
 
     epoch: int
     seq: int
+    born: int
     row: npt.NDArray[np.int32] = field(default_factory=lambda: np.full(ROWS_FIRST, -1, np.int32))
     generation: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(ROWS_FIRST, np.uint32))
 
@@ -111,7 +112,7 @@ class Mirror:
             delta.seq <= region.seq and (delta.epoch == region.epoch or not delta.snapshot)
         ):
             return delta.epoch <= region.epoch
-        elif not delta.snapshot and delta.seq > region.seq + 1:
+        elif not delta.snapshot and (delta.seq > region.seq + 1 or delta.born != region.born):
             return False
         if delta.snapshot:
             region = self._begin_anew(region, delta)
@@ -139,7 +140,7 @@ class Mirror:
     def _begin_anew(self, region: _Region | None, delta: RegionDelta) -> _Region:
         """A region as its snapshot has it: rows whose entities are still there wait for their ``enter``; others leave,
         or may have gone to another region meanwhile."""
-        begun = _Region(delta.epoch, delta.seq)
+        begun = _Region(delta.epoch, delta.seq, delta.born)
         if region is not None:
             rows = region.row[region.row >= 0].astype(np.int64)
             stay = np.isin(self.cold["id"][rows], delta.enter_id)

@@ -30,7 +30,7 @@ def run(state: ShardState, schema: bool) -> RegionDelta:
         columns["w.state_version"][came] += np.uint32(1)
         new |= np.isin(live, came)
     entering = live[new]
-    delta = RegionDelta(region=config.region, epoch=config.epoch, seq=state.seq, tick=state.tick)
+    delta = RegionDelta(config.region, config.epoch, state.seq, state.tick, born=state.links.born)
     delta.leave_row = np.array(state.leave_row, np.uint32)
     delta.moved_row, delta.moved_to = np.array(state.moved_row, np.uint32), np.array(state.moved_to, np.int64)
     standing = live[~new]
@@ -57,7 +57,8 @@ def snapshot(state: ShardState, seq: int) -> RegionDelta:
     columns = table.columns
     live = table.rows()
     live = live[columns["w.version"][live] != 0]
-    delta = RegionDelta(region=state.config.region, epoch=state.config.epoch, seq=seq, tick=state.tick, snapshot=True)
+    config = state.config
+    delta = RegionDelta(config.region, config.epoch, seq, state.tick, snapshot=True, born=state.links.born)
     _enters(state, delta, live)
     published = state.published()
     delta.row = live.astype(np.uint32)

@@ -102,6 +102,13 @@ def test_a_moved_region_goes_on_and_an_older_owner_is_not_heard(mirror: Mirror) 
     assert mirror.home_of(77) == A
 
 
+def test_a_region_that_began_anew_does_not_follow_although_its_numbers_do(mirror: Mirror) -> None:
+    anew = entering(delta(A, 2, 2, epoch=2), 0, 78)
+    anew.born = 2
+    assert not mirror.apply(anew)
+    assert mirror.row_of(78) == -1
+
+
 def test_a_region_that_is_forgotten_takes_its_own_along(mirror: Mirror) -> None:
     assert mirror.apply(entering(delta(B, 2, 2), 9, 78))
     mirror.forget(A)
