@@ -62,7 +62,7 @@ sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, 
 SEEDS ?= 200
 
 # Not with the unit tests: it takes both cores for some minutes, and fails as well if something was never tried.
-seeds: .venv/.dev warmup ## SEEDS seeds of the simulators of shards and of the whole cluster
+seeds: .venv/.dev warmup ## SEEDS seeds of the whole cluster in storms, half as many of shards alone
 	$(BIN)/python -m tests.sim --count $(SEEDS)
 
 soak: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)

@@ -140,9 +140,13 @@ class Space:
         if self._order is None:
             ids = batch.Buffer()
             batch.get_space_bodies(self._space, batch.BodyFields.BODY_ID, ids)
-            row_of = self._row_of
-            held = np.frombuffer(ids.int_buf(), np.uintp).tolist()
-            self._order = np.array([row_of.get(id_, -1) for id_ in held], np.int64)
+            held = np.frombuffer(ids.int_buf(), np.uintp)
+            known = np.fromiter(self._row_of, np.uintp, len(self._row_of))
+            rows = np.fromiter(self._row_of.values(), np.int64, len(self._row_of))
+            by_id = np.argsort(known)
+            known, rows = np.append(known[by_id], 0), np.append(rows[by_id], -1)
+            at = np.searchsorted(known[:-1], held)
+            self._order = np.where(known[at] == held, rows[at], -1)
         return self._order
 
     def contacts(self) -> I64:

@@ -30,6 +30,8 @@ def of_whole(seed: int) -> Counter[str]:
 
 
 KINDS: dict[str, Callable[[int], Counter[str]]] = {"shards": of_shards, "whole": of_whole}
+PARTS = {"shards": 0.5, "whole": 1.0}
+"""Of the seeds asked for."""
 FOUND: dict[str, tuple[int, ...]] = {"shards": (), "whole": ()}
 """Seeds beyond the first hundreds that have found something once: they stay."""
 EXPECTED = (*WHOLE_FAULTS, *MESSAGES, *TRANSITIONS, *GATEWAYS)
@@ -58,7 +60,8 @@ def run(kinds: Sequence[str], seeds: Sequence[int], jobs: int) -> Seeds:
     found = Seeds()
     with ProcessPoolExecutor(jobs) as pool:
         for kind in kinds:
-            chosen = [*seeds, *(seed for seed in FOUND[kind] if seed not in seeds)]
+            first = seeds[: max(1, round(len(seeds) * PARTS[kind]))]
+            chosen = [*first, *(seed for seed in FOUND[kind] if seed not in first)]
             for seed, counts, problem in pool.map(_one, [kind] * len(chosen), chosen, chunksize=4):
                 found.run += 1
                 found.counts += counts
