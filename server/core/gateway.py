@@ -481,10 +481,10 @@ class GatewayCore:
             self._unseen.add(conn)
         for conn in list(self._unseen):
             self._show_body(conn)
-        for conn in self._unseen:
-            if now_s - self._missing_s.setdefault(conn, now_s) >= SEEK_S:
+        lost = [conn for conn in self._unseen if now_s - self._missing_s.setdefault(conn, now_s) >= SEEK_S]
+        for conn in lost:
+            if conn in self._unseen:  # else it has ended with another one
                 self._do(self.sessions.body_lost(self._session_of[conn], now_s), now_s)
-                break  # one at a time: what is iterated over has changed
 
     def _learn_schema(self, schema: dict[str, Any]) -> None:
         learned = schema_hash(schema)

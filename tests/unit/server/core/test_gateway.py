@@ -8,6 +8,7 @@ from protocol.link import RegionDelta, Upward
 from protocol.messages import Ack, Hello, Say, Welcome, decode_server, encode_client
 from server.core.gateway import Deliver, GatewayCore, GatewayFacts
 from server.core.views import ViewRules
+from server.session.actions import CloseConn
 from server.session.identity import Identity
 from server.session.limits import SessionLimits
 from shard.config import ShardConfig
@@ -93,3 +94,20 @@ def test_what_was_said_to_a_lost_connection_is_not_for_the_next_one_in_its_place
     found = rig.show(tick + 1)
     assert any(b"to everybody" in data for data in found[0]), "who is there hears it"
     assert 1 not in found, "who has just come is told nothing before WELCOME"
+
+
+def test_all_whose_bodies_were_lost_with_a_region_are_told_at_once() -> None:
+    rig = Rig()
+    rig.step(1)
+    tick = 1
+    for conn in range(4):
+        tick = rig.enter(conn, tick)
+    rig.shard = RegionCore(ShardConfig(seed=1, epoch=2, first_id=1 << 20), place(), [script()], tick=tick)
+    closed: list[int] = []
+    for now in range(tick + 1, tick + 61):
+        rig.step(now)
+        rig.core.tick(now, now / 20)
+        closed += [output.conn for output in rig.core.take() if isinstance(output, CloseConn)]
+        if closed:
+            break
+    assert sorted(closed) == [0, 1, 2, 3]
