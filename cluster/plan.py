@@ -1,6 +1,6 @@
 """Who should own what: pure functions from what is known to what should be.
 
-Measure: a shard's load is the part of a tick that it works; a region's weight its part of that. Neighbouring regions
+Measure: a shard's load is the part of a core that it uses; a region's weight its part of that. Neighbouring regions
 belong together, because what crosses between two shards costs both. Invariants: same arguments, same plan; a plan never
 names a draining shard as a target; nothing moves unless it gains HYSTERESIS. Not responsible for: carrying it out,
 which gateway serves whom (``affinity``).
@@ -14,9 +14,9 @@ from cluster.regions import Layout
 HYSTERESIS = 0.15
 """Part of a tick that a move must take off the busiest shard: less is within what measurements swing by."""
 BUSY = 0.35
-"""A shard below this part of a tick is nobody's worry: everything stays where it is."""
+"""A shard below this part of a core is nobody's worry: everything stays where it is."""
 AFFINITY = 0.05
-"""What a neighbour on the same shard is worth, as part of a tick."""
+"""What a neighbour on the same shard is worth, as part of a core."""
 WEIGHT_LEAST = 0.01
 """Weight of a region that nobody has measured."""
 

@@ -39,7 +39,7 @@ class WorldRecord(msgspec.Struct, frozen=True):
 
 class MemberRecord(msgspec.Struct, frozen=True):
     """A living process. ``kind``: SHARD, GATEWAY or KIND_PLACER; ``link``: where its links listen; ``url``: a gateway's
-    address for clients; ``load``: part of a tick that it works; ``regions``: that part by region."""
+    address for clients; ``load``: part of a core that it uses; ``regions``: that part by region."""
 
     kind: str
     link: str

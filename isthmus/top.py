@@ -109,7 +109,7 @@ def _table(*headings: str) -> Table:
 
 
 def _percent(load: Any) -> str:
-    """A part of a tick."""
+    """A part of a core."""
     if load is None:
         return NONE
     return f"{100 * load:.0f} %" if load >= 0.1 else f"{100 * load:.1f} %"

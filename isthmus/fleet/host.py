@@ -79,7 +79,7 @@ class Turn:
     before: Callable[[float], None] = lambda far_slack: None
     """Told how far off far levels may be (``shard.ticker``) before each tick."""
     after: Callable[[float], None] = lambda load: None
-    """Told the mean part of a tick that this process works, after each tick."""
+    """Told the mean part of a core that this process uses, after each tick."""
     on_out: Callable[[Out], None] = lambda out: None
     """Told everything that the core wants done, before it is done."""
     drained: Callable[[], bool] = lambda: True
