@@ -52,14 +52,17 @@ def measure(tools: Tools, form: Form, clients: int, window_s: float, settle_s: f
         fleet = Fleet(stack, form, WORLD, folder, "--gateway-affinity", "false")
         probes, swarms = [], []
         part = clients // form.gateways
+        # As many in all in each form: they share a core with the other clients.
+        watching = [PROBES // form.gateways + (k < PROBES % form.gateways) for k in range(form.gateways)]
         for k, port in enumerate(fleet.ports):
-            command: list[str | Path] = [sys.executable, "-m", "bench.probe", "--clients", str(PROBES)]
+            command: list[str | Path] = [sys.executable, "-m", "bench.probe", "--clients", str(watching[k])]
             probes.append(fleet.child(f"probe-{k}", [*command, "--port", str(port)], CLIENT_CORE))
             probes[-1].wait("ready", 60)
         for k, port in enumerate(fleet.ports):
             (folder / str(k)).mkdir()
-            command = [tools.swarm, "--port", str(port), "--clients", str(part - PROBES), "--first", str(PROBES)]
-            command += our_swarm(folder / str(k), port, PROBES, part - PROBES)
+            first, rest = watching[k], part - watching[k]
+            command = [tools.swarm, "--port", str(port), "--clients", str(rest), "--first", str(first)]
+            command += our_swarm(folder / str(k), port, first, rest)
             swarms.append(fleet.child(f"swarm-{k}", command, CLIENT_CORE))
         for swarm in swarms:
             swarm.wait("ready", 120)
