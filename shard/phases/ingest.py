@@ -162,8 +162,8 @@ def take(state: ShardState, item: Item) -> bool:
 
 
 def _detach(state: ShardState, session: int, generation: int, remove: bool, body: int, gateway: int) -> None:
-    """A session left its body. Two gateways may come to one generation, if both go on from one ticket: then only the
-    one that has the body counts."""
+    """A session left its body. Only the gateway that has the body may say so: another one may have gone on from an old
+    ticket, and given up before it got the body."""
     columns = state.table.columns
     row = state.table.row(body) if body else -1
     if row < 0 or state.table.ghost[row] or int(columns["o.session"][row]) != session:
@@ -171,9 +171,7 @@ def _detach(state: ShardState, session: int, generation: int, remove: bool, body
     if row < 0 and (away := _elsewhere(state, session, body)):
         acts.send(state, away[1], DetachBody(session, generation, remove, away[0], gateway))
         return
-    if row < 0 or columns["o.generation"][row] > generation:
-        return
-    if columns["o.generation"][row] == generation and columns["o.gateway"][row] != gateway:
+    if row < 0 or columns["o.generation"][row] > generation or columns["o.gateway"][row] != gateway:
         return
     columns["o.attached"][row] = 0
     columns["q.queued"][row] = 0

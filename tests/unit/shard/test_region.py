@@ -175,10 +175,10 @@ def test_a_walker_that_is_no_longer_steered_comes_to_rest_and_says_so() -> None:
     assert len(core.step(40).delta.own_row) == 0
 
 
-def test_of_two_gateways_that_came_to_one_generation_the_one_that_has_the_body_lets_it_go() -> None:
+def test_the_gateway_that_has_a_body_and_no_other_lets_it_go() -> None:
     core = RegionCore(CONFIG)
     row = core.step(1, [attach(1, 9)]).delta.attached[0][3]
-    core.step(2, [Upward(2, 1, 2, detach=[[9, 1, False, 0]])])
+    core.step(2, [Upward(2, 1, 2, detach=[[9, 7, False, 0]])])
     assert core.state.table.columns["o.attached"][row] == 1
     core.step(3, [Upward(1, 192, 3, detach=[[9, 1, False, 0]])])
     assert core.state.table.columns["o.attached"][row] == 0
