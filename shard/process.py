@@ -178,9 +178,8 @@ class ShardProcess:
                 self._move(self.ask_move(word.region, word.to, now_s), now_s, out)
             return
         if isinstance(word, moving_words.Offer):
-            for number, name in word.gateways.items():
-                if name not in self._gateways.values():  # else it has spoken to this shard itself
-                    self._learn_gateway(number, name)
+            # A gateway may be known here by its former life's number: that one goes when it speaks itself.
+            self._gateways = {**word.gateways, **self._gateways}
         self._move(self.moving.heard(member, word, word.region in owned, now_s), now_s, out)
 
     def ask_move(self, region: int, to: str, now_s: float) -> list[moving.Action]:

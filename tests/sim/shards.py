@@ -35,7 +35,7 @@ from tests.sim.tally import Epochs, Tally, check_bounds
 
 HALF_M = 64.0
 LATE_S = (0.1, 2.5)
-LATE_COPIES = 0.3
+LATE_COPIES = 1.0
 """Where messages come late at all: part of the second copies that do."""
 LOAD_OF_ONE = 0.03
 """Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
