@@ -17,6 +17,8 @@ COME_S = 5
 STORM_S = 36
 SETTLE_S = 16
 """Longer than a lease, an election, a session's grace and a client's longest wait."""
+WAIT_S = 12
+"""Who came while his part of the world was starting is told to come again so much later."""
 CALM_S = 3
 CROSSINGS = 50
 
@@ -47,6 +49,10 @@ def run(seed: int) -> Whole:
     live(world, COME_S * RATE_HZ)
     Storm(world).run(STORM_S * RATE_HZ, lambda ticks: live(world, ticks))
     live(world, SETTLE_S * RATE_HZ)
+    for _ in range(WAIT_S * RATE_HZ):
+        if all(person.core.connected for person in world.folk.all):
+            break
+        live(world, 1)
     assert set(world.stepping()) == set(world.layout.all()), "a region has no owner when the faults have stopped"
     check(world)
     never = [what for what in ("killed", "cut from a shard", "cut from the store") if not world.counts[what]]
