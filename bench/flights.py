@@ -33,16 +33,18 @@ class Flights:
     crossings: int = 0
     delays: list[int] = field(default_factory=lambda: [0] * (DELAYS_MAX + 1))
     calls: list[int] = field(default_factory=list)
+    known: list[int] = field(default_factory=list)
+    """Drones that the client has seen until then: some may be bred meanwhile."""
 
     @property
     def lost(self) -> int:
         """Drones missing in the worst roll call."""
-        return max(0, DRONES - min(self.calls, default=0))
+        return max((known - count for known, count in zip(self.known, self.calls, strict=True)), default=DRONES)
 
     @property
     def doubled(self) -> int:
         """Drones too many in the worst roll call."""
-        return max(0, max(self.calls, default=0) - DRONES)
+        return max((count - known for known, count in zip(self.known, self.calls, strict=True)), default=DRONES)
 
     @property
     def p99_ticks(self) -> int:
@@ -62,6 +64,7 @@ class Watcher:
         self._crossed: dict[int, int] = {}
         self._missed: dict[int, int] = {}
         self._calls: Counter[int] = Counter()
+        self._known = 0
 
     def entered(self, entity: int, components: dict[str, object]) -> None:
         """A drone came into view, with what it did so far."""
@@ -81,6 +84,8 @@ class Watcher:
         self._calls[call] += drones
         for over in [number for number in self._calls if number < call]:
             self.found.calls.append(self._calls.pop(over))
+            self.found.known.append(self._known)
+        self._known = len(self._crossed)
 
 
 async def _watch(url: str, crossings: int) -> Flights:
