@@ -164,11 +164,11 @@ class Shards:
     def kill(self, name: str, again_s: float = 0.0) -> None:
         """As kill -9: what only this process held may be lost. It starts again ``again_s`` later."""
         host = self.hosts[name]
+        host.dead = True  # so that what it has does not count as being somewhere
         if host.shard is not None:
             for region in host.shard.core.regions:
                 self._gives_up(host.shard, region)
         self.tally.host(host)
-        host.dead = True
         begin = self.begin_placer if isinstance(host.process, PlacerProcess) else self.begin_shard
         self.later(again_s, lambda: begin(name))
 
