@@ -20,6 +20,7 @@ from rich.console import Console
 
 from bench.report import Target, record, show_targets
 from bench.worlds import flight
+from shard.process import ShardProcess
 from tests.sim.hosts import RATE_HZ
 from tests.sim.shards import LinkFaults, Shards
 
@@ -61,9 +62,13 @@ class Flight(Shards):
             seed, half_m=flight.EXTENT_M / 2, scripts=lambda: flight.script, options={"inhabitants_count": DRONES}
         )
 
+    def lapsed(self, shard: ShardProcess, region: int) -> None:
+        """No lease ends here but a killed process's: who is lost so is lost."""
+
     def check(self) -> None:
         """Who is where, compared with the tick before."""
         ids, hops, flown = self._present()
+        self.known.allowed_losses.difference_update(ids.tolist())
         order = np.argsort(ids)
         ids, hops, flown = ids[order], hops[order], flown[order]
         if len(ids) > 1:

@@ -197,7 +197,7 @@ class Moving:
             self.counts["too large"] += 1
             return self._withdraw(region)
         leaving.dump_bytes = len(dump)
-        return [Tell(leaving.to, Offer(leaving.move, region, leaving.epoch, dump, gateways))]
+        return [Tell(leaving.to, Offer(leaving.move, region, leaving.epoch, leaving.lease, dump, gateways))]
 
     def wrote(self, region: int, outcome: Outcome, now_s: float) -> list[Action]:
         """What came of the last WriteOwner or TakeBack of ``region``."""
@@ -290,10 +290,14 @@ class Moving:
         return [Begin(region, coming.owned_epoch, coming.lease)]
 
     # ---------------------------------------------------------------------------------------------------- both
-    def heard(self, member: str, word: Word, owns: bool, now_s: float) -> list[Action]:
-        """A member said something about a region; ``owns``: whether this shard owns that region now."""
+    def heard(self, member: str, word: Word, owns: bool, lease: int | None, now_s: float) -> list[Action]:
+        """A member said something about a region; ``owns``: whether this shard owns that region now, ``lease``: the
+        life of this shard, None while it has none."""
         match word:
             case Offer():
+                if word.lease != lease:  # a former life: the record would name that one, and nobody would have it
+                    self.counts["declined"] += 1
+                    return [Tell(member, Declined(word.move, word.region, "it is for another life of this shard"))]
                 return self._offered(member, word, owns, now_s)
             case Loaded():
                 leaving = self._departure(member, word)

@@ -11,12 +11,14 @@ from protocol.link import LINK_BYTES_MAX
 
 
 class Offer(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """The owner of ``epoch`` has frozen ``region`` and gives all of it. ``move`` names this attempt and no other.
-    ``gateways``: which members its subscribers are, by their numbers, so that none of them misses the first delta."""
+    """The owner of ``epoch`` has frozen ``region`` and gives all of it to the life of the target that ``lease`` names.
+    ``move`` names this attempt and no other. ``gateways``: which members its subscribers are, by their numbers, so that
+    none of them misses the first delta."""
 
     move: int
     region: int
     epoch: int
+    lease: int
     dump: bytes
     gateways: dict[int, str] = {}
 

@@ -180,7 +180,8 @@ class ShardProcess:
         if isinstance(word, moving_words.Offer):
             # A gateway may be known here by its former life's number: that one goes when it speaks itself.
             self._gateways = {**word.gateways, **self._gateways}
-        self._move(self.moving.heard(member, word, word.region in owned, now_s), now_s, out)
+        lease = None if self.member.lease is None else self.member.lease.id
+        self._move(self.moving.heard(member, word, word.region in owned, lease, now_s), now_s, out)
 
     def ask_move(self, region: int, to: str, now_s: float) -> list[moving.Action]:
         """Begin to move an owned region; nothing if the target is not there, or the region has not begun."""
@@ -329,7 +330,9 @@ class ShardProcess:
             match action:
                 case moving.Freeze():
                     dump = self.core.freeze_region(action.region)
-                    self._move(self.moving.frozen(action.region, dump, self._gateways), now_s, out)
+                    subscribed = self.core.regions[action.region].state.gateways.subscribed
+                    gateways = {number: self._gateways[number] for number in subscribed if number in self._gateways}
+                    self._move(self.moving.frozen(action.region, dump, gateways), now_s, out)
                 case moving.Thaw():
                     if action.region in self.core.regions:
                         self.core.thaw_region(action.region)

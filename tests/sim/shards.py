@@ -100,6 +100,7 @@ class Known:
     epochs: Counter[int] = field(default_factory=Counter)
     ids: set[int] = field(default_factory=set)
     allowed_losses: set[int] = field(default_factory=set)
+    """Whom a killed process, or one whose lease ended, may have taken: nobody who was stepped anywhere since."""
 
 
 class Shards:
@@ -145,7 +146,7 @@ class Shards:
         core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
-        shard.on_lost = lambda region: self._gives_up(shard, region)
+        shard.on_lost = lambda region: self.lapsed(shard, region)
         self.begin(shard, late_s=float(self.rng.uniform(0, TICK_S / 2)))
 
     def begin_placer(self, name: str) -> None:
@@ -167,14 +168,19 @@ class Shards:
         host.dead = True  # so that what it has does not count as being somewhere
         if host.shard is not None:
             for region in host.shard.core.regions:
-                self._gives_up(host.shard, region)
+                self._takes(host.shard, region)
         self.tally.host(host)
         begin = self.begin_placer if isinstance(host.process, PlacerProcess) else self.begin_shard
         self.later(again_s, lambda: begin(name))
 
-    def _gives_up(self, shard: ShardProcess, region: int) -> None:
-        """A process dies, or its lease ends and the region goes to another: what it alone held goes with it, until
-        state is durable. Those whom it had sent on their way are among them as long as nobody has acknowledged them."""
+    def lapsed(self, shard: ShardProcess, region: int) -> None:
+        """A living process drops a region that it has not moved away: its lease has ended."""
+        self._takes(shard, region)
+
+    def _takes(self, shard: ShardProcess, region: int) -> None:
+        """What a process alone held goes with it, until state is durable. Those whom it had sent on their way are among
+        them as long as nobody has acknowledged them, and those of whom it has a frozen copy: who sent that may let it
+        go in the same moment."""
         core = shard.core.regions.get(region)
         if core is None:
             return
@@ -182,8 +188,6 @@ class Shards:
         table, links = core.state.table, core.state.links
         held = set(table.id[table.rows()].tolist())
         held |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
-        if region in shard.core.frozen:  # a copy, unless the one who sent it has let it go
-            held -= self.present()
         self.known.allowed_losses |= held
 
     # ---------------------------------------------------------------------------------------------------- network
@@ -351,13 +355,16 @@ class Shards:
             check_bounds(host)
             for core in host.shard.core.regions.values() if host.shard is not None else ():
                 self.tally.region(core)
-        for region, hosts in self.stepping().items():
+        stepping = self.stepping()
+        for region, hosts in stepping.items():
             names = [host.name for host in hosts]
             assert len(names) == 1, f"tick {self.tick}: region {region} is stepped by {names}"
             epoch = _core(hosts[0], region).epoch
             assert epoch >= self.known.epochs[region], f"region {region} went back to epoch {epoch}"
             self.known.epochs[region] = epoch
-        for id_, (_, hop) in self.entities().items():
+        for id_, (region, hop) in self.entities().items():
+            if region in stepping:
+                self.known.allowed_losses.discard(id_)
             before = self.known.hops.get(id_, 0)
             assert hop >= before, f"tick {self.tick}: hop of {id_} went back from {before} to {hop}"
             self.counts["crossed"] += hop - before

@@ -3,6 +3,7 @@
 Many seeds: ``make seeds`` (``tests.sim.seeds``).
 """
 
+from shard.process import ShardOut
 from tests.sim.hosts import RATE_HZ
 from tests.sim.shards import LinkFaults, Shards
 from tests.sim.storms import Storm, move_something, totals
@@ -43,6 +44,26 @@ def test_moves_of_regions_cost_nobody_anything() -> None:
     world.run(5 * RATE_HZ)
     world.check_nothing_lost()
     assert totals(world)["regions moved in"] == 12
+
+
+def test_a_region_meant_for_a_targets_former_life_is_not_lost() -> None:
+    """Started anew under its old name, a shard has another lease than the member that the others still see."""
+    world = Shards(5)
+    world.run(5 * RATE_HZ)
+    owners = {region: hosts[0] for region, hosts in world.stepping().items()}
+    target = owners[next(iter(owners))]
+    region, owner = next((region, host) for region, host in owners.items() if host is not target)
+    before = {id_ for id_, (there, _) in world.entities().items() if owners[there] is not target}
+    world.kill(target.name, again_s=0.1)
+    world.run(4)
+    assert owner.shard is not None
+    assert target.name in owner.shard.member.book.members
+    out, now_s = ShardOut(), owner.now_s(world.now_s)
+    owner.shard._move(owner.shard.ask_move(region, target.name, now_s), now_s, out)
+    assert out.sends
+    world.do(owner, out)
+    world.run(8 * RATE_HZ)
+    assert before <= world.present()
 
 
 def test_bad_links_alone_lose_nobody_at_all() -> None:

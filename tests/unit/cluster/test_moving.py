@@ -32,6 +32,8 @@ from protocol.moving import Loaded, Offer, Withdrawn, Yours, decode, encode
 
 REGION = 5
 STEP_S = 0.05
+LIFE = 9
+"""Lease by which the target lives."""
 
 
 @dataclass
@@ -152,10 +154,10 @@ class Rig:
             _, source, to, data = message
             host = self.hosts[to]
             if not (self.target_dies and to == "b"):
-                self.do(host, host.moving.heard(source, decode(data), host.stepping, self.now_s))
+                self.do(host, host.moving.heard(source, decode(data), host.stepping, LIFE, self.now_s))
         b, r = self.hosts["b"], self.record
         if r.owner == "b" and not b.stepping and self.rng.random() < 0.5 and not self.target_dies:
-            told = b.moving.assigned(REGION, r.epoch, 9, r.move, self.now_s)
+            told = b.moving.assigned(REGION, r.epoch, LIFE, r.move, self.now_s)
             assert told is not None, "the record names a move that the target has forgotten"
             self.do(b, told)
         for host in self.hosts.values():
@@ -183,7 +185,7 @@ def test_one_owner_at_each_moment_and_the_world_goes_on(
     for number in range(1, 4):
         a = rig.hosts["a"]
         if a.stepping and not a.frozen and rig.record.owner == "a":
-            rig.do(a, a.moving.ask(REGION, a.epoch, "b", 9, number, rig.now_s))
+            rig.do(a, a.moving.ask(REGION, a.epoch, "b", LIFE, number, rig.now_s))
         for _ in range(round(4 / STEP_S)):
             rig.step()
     rig.loss = rig.unknown = 0.0
@@ -206,7 +208,7 @@ def test_every_way_of_ending_is_walked() -> None:
     for seed in range(60):
         rig = Rig(seed, 0.1, 0.5, False)
         a = rig.hosts["a"]
-        rig.do(a, a.moving.ask(REGION, 3, "b", 9, 1, 0.0))
+        rig.do(a, a.moving.ask(REGION, 3, "b", LIFE, 1, 0.0))
         for _ in range(round(25 / STEP_S)):
             rig.step()
         counts += rig.counts
@@ -227,7 +229,7 @@ def test_the_checks_find_an_owner_that_goes_on_too_early() -> None:
         rig = Rig(seed, 0.1, 0.5, False)
         a = rig.hosts["a"]
         a.moving = Hasty()
-        rig.do(a, a.moving.ask(REGION, 3, "b", 9, 1, 0.0))
+        rig.do(a, a.moving.ask(REGION, 3, "b", LIFE, 1, 0.0))
         try:
             for _ in range(round(15 / STEP_S)):
                 rig.step()
@@ -238,40 +240,53 @@ def test_the_checks_find_an_owner_that_goes_on_too_early() -> None:
 
 def test_a_dump_serves_its_own_move_alone() -> None:
     target = Moving()
-    assert target.heard("a", Offer(1, REGION, 3, b"old"), False, 0.0)
+    assert target.heard("a", Offer(1, REGION, 3, LIFE, b"old"), False, LIFE, 0.0)
     target.loaded(REGION, 1, None)
     # The source went on and died; the placer gave the region away under the next epoch, without a move.
-    assert target.assigned(REGION, 4, 9, 0, 0.0) is None
+    assert target.assigned(REGION, 4, LIFE, 0, 0.0) is None
     assert not target.arrivals
 
 
 def test_the_sources_word_is_waited_for_but_not_for_long() -> None:
     for hears in (True, False):
         target = Moving()
-        target.heard("a", Offer(1, REGION, 3, b""), False, 0.0)
+        target.heard("a", Offer(1, REGION, 3, LIFE, b""), False, LIFE, 0.0)
         target.loaded(REGION, 1, None)
-        assert target.assigned(REGION, 4, 9, 1, 0.1) == []
+        assert target.assigned(REGION, 4, LIFE, 1, 0.1) == []
         assert target.tick(0.1 + HEAR_S - 0.01) == []
-        began = target.heard("a", Yours(1, REGION, 4, 9), False, 0.15) if hears else target.tick(0.1 + HEAR_S)
-        assert began == [Begin(REGION, 4, 9)]
+        began = target.heard("a", Yours(1, REGION, 4, LIFE), False, LIFE, 0.15) if hears else target.tick(0.1 + HEAR_S)
+        assert began == [Begin(REGION, 4, LIFE)]
 
 
 def test_words_of_others_change_nothing() -> None:
     source = Moving()
-    source.ask(REGION, 3, "b", 9, 1, 0.0)
+    source.ask(REGION, 3, "b", LIFE, 1, 0.0)
     source.frozen(REGION, b"", {})
-    assert source.heard("c", Loaded(1, REGION), True, 0.1) == []
-    assert source.heard("b", Loaded(2, REGION), True, 0.1) == []
+    assert source.heard("c", Loaded(1, REGION), True, LIFE, 0.1) == []
+    assert source.heard("b", Loaded(2, REGION), True, LIFE, 0.1) == []
     target = Moving()
-    target.heard("a", Offer(1, REGION, 3, b""), False, 0.0)
-    assert target.heard("c", Yours(1, REGION, 4, 9), False, 0.1) == []
-    assert target.heard("a", Withdrawn(9, REGION), False, 0.1) == []
+    target.heard("a", Offer(1, REGION, 3, LIFE, b""), False, LIFE, 0.0)
+    assert target.heard("c", Yours(1, REGION, 4, LIFE), False, LIFE, 0.1) == []
+    assert target.heard("a", Withdrawn(9, REGION), False, LIFE, 0.1) == []
     assert REGION in target.arrivals
+
+
+@pytest.mark.parametrize("lease", [None, LIFE + 1])
+def test_a_target_takes_nothing_that_is_for_another_life_of_it(lease: int | None) -> None:
+    # Started anew under its name while the former life's lease still runs: the record would name that one.
+    target, source = Moving(), Moving()
+    source.ask(REGION, 3, "b", LIFE, 1, 0.0)
+    (told,) = source.frozen(REGION, b"", {})
+    assert isinstance(told, Tell)
+    (answer,) = target.heard("a", told.word, False, lease, 0.1)
+    assert isinstance(answer, Tell)
+    assert not target.arrivals
+    assert Thaw(REGION) in source.heard("b", answer.word, True, LIFE, 0.2)
 
 
 def test_a_silent_target_costs_the_source_its_patience_and_no_more() -> None:
     source = Moving()
-    source.ask(REGION, 3, "b", 9, 1, 0.0)
+    source.ask(REGION, 3, "b", LIFE, 1, 0.0)
     source.frozen(REGION, b"", {})
     assert source.tick(PATIENCE_S - 0.01) == []
     assert Thaw(REGION) in source.tick(PATIENCE_S)
@@ -286,8 +301,8 @@ def test_bytes_from_anywhere_raise_one_error(data: bytes) -> None:
 
 
 def test_a_truncated_word_is_refused() -> None:
-    whole = encode(Offer(1, REGION, 3, b"dump", {5: "gateway-0"}))
-    assert decode(whole) == Offer(1, REGION, 3, b"dump", {5: "gateway-0"})
+    whole = encode(Offer(1, REGION, 3, LIFE, b"dump", {5: "gateway-0"}))
+    assert decode(whole) == Offer(1, REGION, 3, LIFE, b"dump", {5: "gateway-0"})
     for cut in range(len(whole)):
         with pytest.raises(ProtocolViolation):
             decode(whole[:cut])
@@ -301,7 +316,7 @@ def test_dumps_that_a_link_cannot_take_at_once_are_not_offered_and_their_regions
         assert isinstance(moving.frozen(region, half, {})[0], Tell)
     assert moving.frozen(6, half, {}) == [Thaw(6), Tell("b", Withdrawn(6, 6))]
     assert moving.departures.keys() == {4, 5}
-    moving.heard("b", Loaded(4, 4), owns=True, now_s=0.0)  # what has arrived makes room
+    moving.heard("b", Loaded(4, 4), owns=True, lease=LIFE, now_s=0.0)  # what has arrived makes room
     assert moving.ask(6, 1, "b", 7, 66, 0.0) == [Freeze(6)]
     assert isinstance(moving.frozen(6, half, {})[0], Tell)
 
