@@ -10,6 +10,12 @@ from kernels.jit import jit
 from kernels.layout import F64, I64, U8
 
 BODY_FLOATS = 6
+STATIC = -1
+"""In the place of a row: the static body, which stays at the origin."""
+SPARE = -2
+"""A body that no row has: it rests far outside of every world, apart from the others."""
+_AWAY_M = 1e6
+_APART_M = 32.0
 
 
 @jit
@@ -26,7 +32,7 @@ def gather(
     dt: float,
     out: F64,
 ) -> None:
-    """Write bodies into ``out`` float64[b, 6] in the space's order (``order`` int64[b]: rows; -1: the static body).
+    """Write bodies into ``out`` float64[b, 6] in the space's order (``order`` int64[b]: rows, STATIC or SPARE).
 
     Walkers (``walker`` uint8[n]) start from ``before`` float64[n, 3], where they were, with the velocity that takes
     them to ``pos`` in ``dt`` seconds. Others are slowed first: ``keep`` float64[n] is the factor of this step,
@@ -36,6 +42,8 @@ def gather(
         row = order[k]
         if row < 0:
             out[k, :] = 0.0
+            if row == SPARE:
+                out[k, 0], out[k, 1] = _AWAY_M + _APART_M * k, _AWAY_M
         elif walker[row] != 0:
             out[k, 0] = before[row, 0]
             out[k, 1] = before[row, 2]

@@ -38,31 +38,44 @@ class _Columns:
     def encode(self) -> bytes:
         """Msgpack array of all fields in the order of their declaration."""
         out: list[Any] = []
-        for f in fields(cast(Any, self)):  # every subclass is a dataclass
-            value = getattr(self, f.name)
-            if "dtype" in f.metadata:
-                value = np.ascontiguousarray(value, f.metadata["dtype"]).tobytes()
-            out.append(value)
+        for name, dtype, _ in _declared(type(self)):
+            value = getattr(self, name)
+            out.append(value if dtype is None else np.asarray(value, dtype).tobytes())
         return pack(out)
 
     @classmethod
     def decode(cls, data: bytes | memoryview) -> Self:
         """Inverse of :meth:`encode`; columns are views of ``data``. Raises ProtocolViolation."""
         items = unpack(data, LINK_BYTES_MAX)
-        declared = fields(cast(Any, cls))
+        declared = _declared(cls)
         if type(items) is not list or len(items) != len(declared):
             raise ProtocolViolation("link", f"{cls.__name__}: {len(declared)} items were expected")
         values: dict[str, Any] = {}
-        for f, value in zip(declared, items, strict=True):
-            if "dtype" in f.metadata:
+        for (name, dtype, width), value in zip(declared, items, strict=True):
+            if dtype is not None:
                 try:
-                    value = np.frombuffer(value, f.metadata["dtype"])
-                    if f.metadata["width"]:
-                        value = value.reshape(-1, f.metadata["width"])
+                    value = np.frombuffer(value, dtype)
+                    if width:
+                        value = value.reshape(-1, width)
                 except (ValueError, TypeError) as error:
-                    raise ProtocolViolation("link", f"{cls.__name__}.{f.name}: {error}") from None
-            values[f.name] = value
+                    raise ProtocolViolation("link", f"{cls.__name__}.{name}: {error}") from None
+            values[name] = value
         return cls(**values)
+
+
+_Declared = tuple[tuple[str, np.dtype[Any] | None, int], ...]
+_known: dict[type, _Declared] = {}
+
+
+def _declared(cls: type) -> _Declared:
+    """Name, dtype (None: no column) and row width of each field of a dataclass, in order; looked up once."""
+    found = _known.get(cls)
+    if found is None:
+        found = _known[cls] = tuple(
+            (f.name, np.dtype(f.metadata["dtype"]), f.metadata["width"]) if "dtype" in f.metadata else (f.name, None, 0)
+            for f in fields(cast(Any, cls))
+        )
+    return found
 
 
 @dataclass(slots=True)

@@ -36,8 +36,9 @@ ANSWERS_MAX = ITEMS_MAX - 2 * HANDOVERS_MAX
 
 
 # ------------------------------------------------------------------------------------------------------- at the source
-def run(state: ShardState) -> None:
-    """At the end of a step: commits, prepares that nobody answered, and new prepares."""
+def run(state: ShardState, near: I64) -> None:
+    """At the end of a step: commits, prepares that nobody answered, and new prepares. ``near``: own rows among which
+    all are that are outside."""
     rate = state.config.rate_hz
     for neighbour in state.links.neighbours.values():
         for number, outgoing in list(neighbour.outgoing.items()):
@@ -51,7 +52,7 @@ def run(state: ShardState) -> None:
                 _step(state, neighbour, number, Event.STEP_END, Groups(state))  # each commit changes rows
             elif state.tick - outgoing.since > SILENCE_S * rate:
                 _step(state, neighbour, number, Event.SILENCE)
-    due = _due(state)
+    due = _due(state, near)
     if len(due):
         groups = Groups(state)
         for row in due.tolist():
@@ -67,15 +68,12 @@ def _leader(state: ShardState, number: int, outgoing: Outgoing) -> int:
     return row
 
 
-def _due(state: ShardState) -> I64:
-    """Own rows that should begin to cross, farthest outside first."""
-    square = state.config.square_m
-    if square is None:
-        return np.zeros(0, np.int64)
+def _due(state: ShardState, near: I64) -> I64:
+    """Those of ``near`` that should begin to cross, farthest outside first."""
     table = state.table
     columns = table.columns
-    rows = table.rows()
-    outside = outside_m(table.pos[rows], square)
+    rows = near[table.live[near] & ~table.ghost[near]]  # some may have gone with the commits
+    outside = outside_m(table.pos[rows], _square(state))
     at = np.flatnonzero(outside >= CROSS_M)
     rows, outside = rows[at], outside[at]
     due = (

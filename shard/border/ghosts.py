@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.border import Border
-from shard.border.links import GHOSTS_KEPT_S, MARGIN_M, Neighbour, Square
+from shard.border.links import GHOSTS_KEPT_S, MARGIN_M, Held, Neighbour, Square
 from shard.state import ShardState
 from shard.world.table import TableFullError
 
@@ -53,6 +53,8 @@ def tell(state: ShardState, neighbour: Neighbour, rows: I64, gone: I64, message:
     gone = gone[table.columns["g.from"][gone] != neighbour.region]
     both = np.concatenate([rows, gone])
     both = both[outside_m(table.pos[both], neighbour.square_m) <= MARGIN_M]
+    if not len(both):
+        return
     message.ghost_id = table.id[both]
     # As long as the new owner has not told of it, the copy that was left here counts less than what that will tell.
     message.ghost_hop = table.hop[both] - table.ghost[both].astype(np.uint32)
@@ -60,10 +62,9 @@ def tell(state: ShardState, neighbour: Neighbour, rows: I64, gone: I64, message:
     message.ghost_pos, message.ghost_vel = table.pos[both], table.vel[both]
     message.ghost_yaw, message.ghost_spin = table.yaw[both], table.spin[both]
     message.ghost_flags = table.flags[both]
-    if len(both):
-        for component in state.registry.of_kinds(np.unique(table.kind[both]).tolist()):
-            column = table.columns[f"c.{component.name}"]
-            message.components.append([component.name, column.dtype.str, column[both].tobytes()])
+    for component in state.registry.of_kinds(np.flatnonzero(np.bincount(message.ghost_kind)).tolist()):
+        column = table.columns[f"c.{component.name}"]
+        message.components.append([component.name, column.dtype.str, column[both].tobytes()])
 
 
 def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
@@ -72,12 +73,45 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
         return
     neighbour.holds = len(message.ghost_id) > 0
     table = state.table
-    links = state.links
+    columns = table.columns
     known = (message.ghost_kind >= 1) & (message.ghost_kind <= len(state.registry.kinds))
     with np.errstate(all="ignore"):  # a sum is finite only if all of its parts are
         parts = message.ghost_pos.sum(axis=1), message.ghost_vel.sum(axis=1), message.ghost_yaw, message.ghost_spin
-        finite = np.isfinite(parts[0] + parts[1] + parts[2] + parts[3])
-    told = np.flatnonzero(known & finite)
+        known &= np.isfinite(parts[0] + parts[1] + parts[2] + parts[3])
+    at: I64 | slice = slice(None)
+    if known.all() and _are_held(state, neighbour, message):
+        rows = neighbour.held.rows
+    else:
+        told = np.flatnonzero(known)
+        keep, found = _find(state, message, told)
+        at, rows = told[keep], found[keep]
+        columns["g.from"][rows] = neighbour.region
+        neighbour.held = Held(message.ghost_id[at], rows, table.generation[rows])
+    table.hop[rows] = message.ghost_hop[at]
+    for name in MOTION:
+        columns[name][rows] = getattr(message, f"ghost_{name}")[at]
+    for name, dtype, data in message.components:
+        column = columns.get(f"c.{name}")
+        if column is not None and column.dtype.str == dtype and len(data) == column.itemsize * len(message.ghost_id):
+            column[rows] = np.frombuffer(data, column.dtype)[at]
+    _end_others(state, neighbour.region, rows)
+
+
+def _are_held(state: ShardState, neighbour: Neighbour, message: Border) -> bool:
+    """Whether the ghosts of a message are those of the last one, each still as it was left, and none is older."""
+    table, held = state.table, neighbour.held
+    rows = held.rows
+    return (
+        len(held.ids) == len(message.ghost_id)
+        and bool((held.ids == message.ghost_id).all())
+        and bool((table.live[rows] & table.ghost[rows] & (table.generation[rows] == held.generations)).all())
+        and bool(((table.columns["g.from"][rows] == neighbour.region) & (table.hop[rows] <= message.ghost_hop)).all())
+    )
+
+
+def _find(state: ShardState, message: Border, told: I64) -> tuple[npt.NDArray[np.bool_], I64]:
+    """Which of the ghosts ``told`` are to be kept, bool[k], and their rows, int64[k]: new ones begin."""
+    table, links = state.table, state.links
     ids, hops = message.ghost_id[told], message.ghost_hop[told]
     rows = table.find(ids)
     own = (rows >= 0) & ~table.ghost[rows]
@@ -100,17 +134,7 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
         except TableFullError:
             links.counts["ghosts without room"] += len(fresh)
             keep[fresh] = False
-    at, rows = told[keep], rows[keep]
-    columns = table.columns
-    columns["g.from"][rows] = neighbour.region
-    table.hop[rows] = hops[keep]
-    for name in MOTION:
-        columns[name][rows] = getattr(message, f"ghost_{name}")[at]
-    for name, dtype, data in message.components:
-        column = columns.get(f"c.{name}")
-        if column is not None and column.dtype.str == dtype and len(data) == column.itemsize * len(message.ghost_id):
-            column[rows] = np.frombuffer(data, column.dtype)[at]
-    _end_others(state, neighbour.region, rows)
+    return keep, rows
 
 
 def _end_others(state: ShardState, region: int, rows: I64) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from protocol.border import Channel
 from shard.border.handover import Source
 
@@ -32,6 +35,9 @@ HANDOVERS_MAX = 64
 GROUP_MAX = 64
 """Entities that cross together. A pile that is larger crosses one by one."""
 
+I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 Square = tuple[float, float, float, float]
 """min_x, min_z, max_x, max_z in metres."""
 
@@ -63,6 +69,15 @@ class Tombstone:
 
 
 @dataclass(slots=True)
+class Held:
+    """Ghosts as they were told last, in the order of the message: ids, rows, and the rows' generations."""
+
+    ids: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    rows: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    generations: U32 = field(default_factory=lambda: np.zeros(0, np.uint32))
+
+
+@dataclass(slots=True)
 class Neighbour:
     """One region across the border."""
 
@@ -76,6 +91,7 @@ class Neighbour:
     heard_tick: int = -1
     holds: bool = True
     """Whether there may be ghosts of it here."""
+    held: Held = field(default_factory=Held)
     outgoing: dict[int, Outgoing] = field(default_factory=dict)
     reserved: dict[int, int] = field(default_factory=dict)
     """Hand-over: rows kept for it."""
@@ -148,6 +164,7 @@ class Links:
             neighbour.channel = Channel.load(channel)
             neighbour.epoch = epoch
             neighbour.values_tick = neighbour.heard_tick = -1
+            neighbour.held = Held()
             neighbour.outgoing = {k: Outgoing(Source[name], *rest) for k, name, *rest in outgoing}
             neighbour.reserved = dict(reserved)
         self.tombstones, self.gone_rows = {}, {}

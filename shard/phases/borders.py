@@ -73,8 +73,11 @@ def hand_out(state: ShardState) -> list[Border]:
     if not links.neighbours:
         return []
     assert state.config.square_m is not None
-    crossing.run(state)
     near = ghosts.near_border(state, state.config.square_m)
+    changes = state.table.changes
+    crossing.run(state, near)
+    if state.table.changes != changes:  # some have gone
+        near = ghosts.near_border(state, state.config.square_m)
     gone = ghosts.departed(state) if links.tombstones else np.zeros(0, np.int64)
     out: list[Border] = []
     for neighbour in links.neighbours.values():

@@ -81,8 +81,7 @@ class Exchange:
             columns["p.turns"][row] = body.turns
             columns["p.keep"][row] = (1.0 - body.drag_per_s) ** (1.0 / self._rate_hz)
             columns["p.speed_max"][row] = 0.9 * body.radius_m * self._rate_hz
-            position = (float(table.pos[row, 0]), float(table.pos[row, 2]))
-            self._space.add(row, body, kind.walker, band, position, -float(table.yaw[row]))
+            self._space.add(row, body, kind.walker, band)
 
     def contacts(self) -> I64:
         """Pairs of rows of things (not of people) that touched in the last step, int64[k, 2]."""

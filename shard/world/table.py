@@ -111,6 +111,8 @@ class Table:
         self._defaults: dict[str, Any] = {}
         self._row_of: dict[int, int] = {}
         self._rows: dict[int, tuple[int, Rows]] = {}
+        self._layout = (0, b"")
+        """Of so many columns."""
         self._by_id: tuple[int, U64, Rows] = (-1, np.zeros(0, np.uint64), np.zeros(0, np.int64))
         for name, dtype, width in (
             ("live", "?", 0),
@@ -263,9 +265,11 @@ class Table:
     @property
     def layout(self) -> bytes:
         """8 bytes that are equal for tables whose rows can be exchanged."""
-        names = [(name, column.dtype.str, column.shape[1:]) for name, column in self.columns.items()]
-        kinds = [(kind.name, [component.name for component in kind.components]) for kind in self.registry.kinds]
-        return hashlib.sha256(repr((sorted(names), kinds)).encode()).digest()[:8]
+        if self._layout[0] != len(self.columns):
+            names = [(name, column.dtype.str, column.shape[1:]) for name, column in self.columns.items()]
+            kinds = [(kind.name, [component.name for component in kind.components]) for kind in self.registry.kinds]
+            self._layout = (len(names), hashlib.sha256(repr((sorted(names), kinds)).encode()).digest()[:8])
+        return self._layout[1]
 
     def state(self) -> dict[str, Any]:
         """For a dump: everything but ghosts, as plain values and bytes."""

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol.layouts import OWN_MOVED
 from shard.behaviours.api import Body, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
+from shard.physics.space import Space
 from shard.region import RegionCore
 from shard.world.checks import broken
 from tests.unit.shard.worlds import attach, boxes, command, inputs, place
@@ -163,3 +164,25 @@ def test_a_crowd_in_one_place_comes_apart() -> None:
     gap = np.hypot(*(pos[:, None] - pos[None]).transpose(2, 0, 1)) + np.eye(len(pos))
     assert gap.min() > 0.5
     assert np.abs(pos).max() < 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 200), st.booleans(), st.sampled_from([0.3, 0.4]))))
+@example([(row, False, 0.3) for row in (*range(180), *range(180), 7, 8)])
+def test_each_row_keeps_its_own_body(changes: list[tuple[int, bool, float]]) -> None:
+    """Bodies come and go, and serve one row after the other: the order is Chipmunk's own."""
+    space, held = Space(boxes((3, -5, 4, 5, 0, 5))), set[int]()
+    for row, walker, radius_m in changes:
+        if row in held:
+            space.remove(row)
+        else:
+            space.add(row, Body(radius_m=radius_m), walker, 0)
+        held ^= {row}
+    order = space.order
+    assert order.tolist() == space.held()
+    assert sorted(order[order >= 0].tolist()) == sorted(held)
+    states = np.zeros((len(order), 6))
+    states[:, 0] = 10.0 * np.arange(len(order))
+    states[:, 1] = 100.0
+    states[-1] = 0.0
+    assert np.array_equal(space.step(states, 0.05, 1), states), "they touch nobody"
