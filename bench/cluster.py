@@ -1,8 +1,9 @@
 """``python -m bench.cluster``: what a world over several processes costs, and what crossings in it cost.
 
-The crowd in three forms (one process; one shard and one gateway; two and two over four regions), the mirror factor with
-clients at random gateways and at those of their surroundings, and crossings between real processes. A million crossings
-on virtual time are ``bench.crossings``. Not responsible for: the single process against others (``bench``).
+The crowd in four forms (one process; one shard and one gateway, over one region and over four; two and two over four),
+the mirror factor with clients at random gateways and at those of their surroundings, and crossings between real
+processes. A million crossings on virtual time are ``bench.crossings``. Not responsible for: the single process against
+others (``bench``).
 
 Exit status: 0 when every target is met, 1 when one is missed, 2 when a run is invalid or a process failed.
 """
@@ -24,8 +25,10 @@ from bench.report import Target, record, show_targets
 
 SINGLE = Form("one process", 0, 1)
 APART = Form("1 shard + 1 gateway", 1, 1)
+CUT = Form("1 + 1, four regions", 1, 1, 1)
+"""What of ``SHARED`` over ``APART`` comes from the regions, and what from the processes."""
 SHARED = Form("2 shards + 2 gateways", 2, 2, 1)
-FORMS = (SINGLE, APART, SHARED)
+FORMS = (SINGLE, APART, CUT, SHARED)
 
 
 def _ratio(over: Sequence[FormFigures], under: Sequence[FormFigures]) -> float:
@@ -55,7 +58,9 @@ def main() -> int:
         return 2
     costs = {ticks: count for ticks, count in enumerate(flown.delays) if count}
     console.print(f"{flown.crossings:,} crossings between two shards; of these cost ticks: {costs or 'none'}")
-    single, apart, shared = (runs[k :: len(FORMS)] for k in range(len(FORMS)))
+    single, apart, cut, shared = (runs[k :: len(FORMS)] for k in range(len(FORMS)))
+    console.print(f"CPU of 1 + 1 over four regions / over one: {_ratio(cut, apart):.2f}")
+    console.print(f"CPU of 2 + 2 / 1 + 1, both over four regions: {_ratio(shared, cut):.2f}")
     targets = [
         Target("CPU, 1 shard + 1 gateway / one process", _ratio(apart, single), 1.30),
         Target("CPU, 2 shards + 2 gateways / 1 + 1", _ratio(shared, apart), 1.15),

@@ -170,6 +170,7 @@ class Shards:
             for region in host.shard.core.regions:
                 self._takes(host.shard, region)
         self.tally.host(host)
+        self.epochs.over(host)
         begin = self.begin_placer if isinstance(host.process, PlacerProcess) else self.begin_shard
         self.later(again_s, lambda: begin(name))
 

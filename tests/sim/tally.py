@@ -73,7 +73,7 @@ class Epochs:
     """Nobody accepts anything of an older epoch of a region after something of a newer one."""
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[Host, int], int] = {}
+        self._newest: dict[Host, Counter[int]] = {}
 
     def heard(self, host: Host) -> None:
         """A process took something in."""
@@ -84,10 +84,14 @@ class Epochs:
             for region in host.gateway.core.mirror.regions:
                 self._took(host, region, host.gateway.core.mirror.heard(region)[0])
 
+    def over(self, host: Host) -> None:
+        """A process is over, and with it what it knew."""
+        self._newest.pop(host, None)
+
     def _took(self, host: Host, region: int, epoch: int) -> None:
-        newest = self._newest.get((host, region), 0)
-        assert epoch >= newest, f"{host.name} took epoch {epoch} of region {region} after {newest}"
-        self._newest[host, region] = epoch
+        newest = self._newest.setdefault(host, Counter())
+        assert epoch >= newest[region], f"{host.name} took epoch {epoch} of region {region} after {newest[region]}"
+        newest[region] = epoch
 
 
 def check_bounds(host: Host) -> None:

@@ -96,6 +96,7 @@ class Whole(Shards):
     def _end_gateway(self, number: int, again_s: float) -> None:
         host = self.hosts[f"g{number}"]
         self.tally.host(host)
+        self.epochs.over(host)
         host.dead = True
         self.doors[number].kill()
         self.later(again_s, lambda: self.begin_gateway(number))
