@@ -8,7 +8,7 @@ the signed number of the same bits, because that is what both engines have. Not 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from struct import Struct
 from typing import Any, TypeAlias
@@ -33,6 +33,26 @@ def unsigned(number: int) -> int:
     return number + (1 << 64) if number < 0 else number
 
 
+def _summing(name: str, numbers_count: int, blob: bool) -> Callable[[Sequence[Any]], int]:
+    """A function over a row's values without the checksum."""
+    numbers = Struct(f"<{numbers_count}q")
+    empty = blake2b(digest_size=8, person=name.encode())
+    as_int = Struct("<q")
+
+    def of_blob(values: Sequence[Any]) -> int:
+        state = empty.copy()
+        state.update(numbers.pack(*values[:-1]))
+        state.update(values[-1])
+        return int(as_int.unpack(state.digest())[0])
+
+    def of_numbers(values: Sequence[Any]) -> int:
+        state = empty.copy()
+        state.update(numbers.pack(*values))
+        return int(as_int.unpack(state.digest())[0])
+
+    return of_blob if blob else of_numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table. ``columns`` without the checksum ``sum``; ``key``: how many of them, from the first, make the key."""
@@ -44,6 +64,11 @@ class Table:
     """Whether the last column is bytes; all others are integers."""
     title: str
     """Names a row in words; takes the key's columns."""
+    sum_of: Callable[[Sequence[Any]], int] = field(init=False, repr=False, compare=False)
+    """The checksum of a row without it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sum_of", _summing(self.name, len(self.columns) - self.blob, self.blob))
 
     @property
     def all_columns(self) -> tuple[str, ...]:
@@ -57,7 +82,7 @@ class Table:
 
     def sealed(self, *values: Any) -> Row:
         """The row with its checksum."""
-        return (*values, _SUMS[self.name](values))
+        return (*values, self.sum_of(values))
 
     def problem(self, row: Sequence[Any]) -> str | None:
         """Why this is not what was written, or None."""
@@ -66,7 +91,7 @@ class Table:
             kinds[-2] = bytes
         if len(row) != len(kinds) or any(type(value) is not kind for value, kind in zip(row, kinds, strict=True)):
             return "a column holds another type than was written"
-        if _SUMS[self.name](row[:-1]) != row[-1]:
+        if self.sum_of(row[:-1]) != row[-1]:
             return "the checksum does not fit"
         return None
 
@@ -86,29 +111,6 @@ SESSION = Table(
 ACTION = Table("action", ("session", "number", "tick", "answer"), 2, True, "action {1} of session {0}")
 REGION = Table("region", ("region", "epoch", "tick", "first_leaf", "last_leaf"), 1, False, "epoch of region {0}")
 TABLES = {table.name: table for table in (ENTITY, POSE, SESSION, ACTION, REGION)}
-
-
-def _summing(table: Table) -> Callable[[Sequence[Any]], int]:
-    """A function over a row's values without the checksum."""
-    numbers = Struct(f"<{len(table.columns) - table.blob}q")
-    empty = blake2b(digest_size=8, person=table.name.encode())
-    as_int = Struct("<q")
-
-    def of_blob(values: Sequence[Any]) -> int:
-        state = empty.copy()
-        state.update(numbers.pack(*values[:-1]))
-        state.update(values[-1])
-        return int(as_int.unpack(state.digest())[0])
-
-    def of_numbers(values: Sequence[Any]) -> int:
-        state = empty.copy()
-        state.update(numbers.pack(*values))
-        return int(as_int.unpack(state.digest())[0])
-
-    return of_blob if table.blob else of_numbers
-
-
-_SUMS = {table.name: _summing(table) for table in TABLES.values()}
 
 
 # ------------------------------------------------------------------------------------------- from and to the contract
