@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PATIENCE_S = 30
 
@@ -87,7 +88,9 @@ class Server:
         self._run("pg_ctl", "-D", str(self._data), *words)
 
     def _run(self, name: str, *words: str) -> str:
-        user = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []} if self._owner else {}
+        user: dict[str, Any] = {}
+        if self._owner:
+            user = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
         with tempfile.TemporaryFile() as output:
             # Into a file: the server inherits what it is told to write to, and a pipe would stay open with it.
             done = subprocess.run(
