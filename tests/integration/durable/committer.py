@@ -24,7 +24,7 @@ def check(loaded: Loaded, acknowledged: int) -> None:
     assert last >= acknowledged
     assert loaded.entities == [entity(n, data=b"%d" % n * 20) for n in range(1, last + 1)]
     assert (loaded.tick, loaded.damage) == (last, [])
-    assert loaded.poses == [PoseRow(WHOLE.first, last, b"%d" % last)]
+    assert loaded.poses == [PoseRow(WHOLE.first, n, b"%d" % n) for n in range(max(1, last), last + 1)]
     assert loaded.actions == [ActionRow(7, n, n, b"%d" % n) for n in range(max(1, last - 63), last + 1)]
 
 

@@ -112,10 +112,11 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server with an empty database; gone afterwards, with its data."""
+def running(disk: Path | None = None) -> Iterator[Server]:
+    """A server with an empty database; gone afterwards, with its data. In memory, unless a disk is named."""
     owner = _unprivileged()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=disk or (memory if memory.is_dir() else None)) as name:
         folder = Path(name)
         if owner:
             os.chown(folder, owner.pw_uid, owner.pw_gid)
