@@ -60,6 +60,24 @@ async def test_a_server_that_became_a_standby(own_server: Server) -> None:
     await store.close()
 
 
+async def test_connections_that_may_only_read_are_not_kept(place: PostgresPlace) -> None:
+    """As those to a standby behind an address that leads to the new primary by now."""
+    store = await place.open()
+    await put(store, entity(1))
+    administrator = await asyncpg.connect(place.url, server_settings={"default_transaction_read_only": "off"})
+    try:
+        await administrator.execute("ALTER ROLE isthmus SET default_transaction_read_only = on")
+        assert isinstance(store, PostgresDurable)
+        await store._pool.expire_connections()
+        for _ in range(3):
+            with pytest.raises(Away, match="read-only"):
+                await store.commit(Batch(1, 1, 11, [entity(2)]))
+    finally:
+        await administrator.execute("ALTER ROLE isthmus RESET default_transaction_read_only")
+        await administrator.close()
+    assert await store.commit(Batch(1, 1, 11, [entity(2)])) == Committed([])
+
+
 async def test_connections_that_an_administrator_ends(place: PostgresPlace, server: Server) -> None:
     store = await place.open()
     await put(store, entity(1))
