@@ -145,10 +145,19 @@ async def test_tables_that_were_dropped(place: PostgresPlace) -> None:
         await whole(store)
 
 
-@pytest.mark.parametrize("url", ["postgresql://isthmus@127.0.0.1:{port}/postgres"])
-async def test_nobody_listens(url: str) -> None:
+async def test_a_mistake_of_ours_is_not_trouble(place: PostgresPlace) -> None:
+    """Who is told Away tries again for ever."""
+    store = await place.open()
+    assert isinstance(store, PostgresDurable)
+    with pytest.raises(asyncpg.PostgresError, match="syntax error"):
+        async with store._connected() as connection:
+            await connection.execute("SELEKT")
+    await put(store, entity(1))
+
+
+async def test_nobody_listens() -> None:
     with pytest.raises(Away, match="PostgreSQL"):
-        await open_durable(url.format(port=free_port()), WORLD)
+        await open_durable(f"postgresql://isthmus@127.0.0.1:{free_port()}/postgres", WORLD)
 
 
 async def test_a_database_or_user_that_does_not_exist(server: Server) -> None:
@@ -180,8 +189,3 @@ async def test_a_url_that_means_nothing() -> None:
     for url in ("harbour.db", "sqlite:", "mysql://x", "postgresql://[", "postgresql://h:port/x"):
         with pytest.raises(Incompatible, match=r"URL|names no durable store"):
             await open_durable(url, WORLD)
-
-
-def test_asyncpg_is_what_the_stub_says() -> None:
-    assert issubclass(asyncpg.PostgresError, Exception)
-    assert not issubclass(asyncpg.InterfaceError, asyncpg.PostgresError)

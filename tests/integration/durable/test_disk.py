@@ -151,6 +151,8 @@ async def test_a_file_made_anew_meanwhile_is_not_taken(store: SqliteDurable) -> 
     for name in ("world.db", "world.db-wal", "world.db-shm"):
         with suppress(FileNotFoundError):
             store._path.with_name(name).unlink()
+    with pytest.raises(Away, match="unable to open"):
+        await store.commit(Batch(1, 1, 11, [entity(2)]))
     write(store._path, 0)
     with pytest.raises(Away, match="empty file and no store"):
         await store.commit(Batch(1, 1, 11, [entity(2)]))
