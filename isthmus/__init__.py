@@ -59,8 +59,8 @@ __all__ = [
 ]
 
 _BY_HOME = {
-    "client": "ActLostError ActRefusedError ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left Lost "
-    "Told Welcomed guest_token",
+    "client": "ActLostError ActRefusedError ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left "
+    "Lost Told Welcomed guest_token",
     "isthmus.config": "Config ConfigProblems load",
     "shard.behaviours.api": "Body Component DeclarationError Kind Refused Script",
     "shard.behaviours.world": "Rows World",

@@ -1,9 +1,9 @@
 """What a region remembers of its sessions' acts: the answers, which of them are committed, and who waits for that.
 
-Theory of operation. A body takes the acts of its session in order of number; column ``o.acted`` is the newest one taken.
-Its answers are kept here by session, the newest ANSWERS_KEPT, and go wherever the body goes, as its column does. So an
-act that is said again is known by its number, and gets the answer that it got before. The answers of one step get one
-number of the journal; the shell is told of them, stores them with what the step changed, and says ``commit``. Only
+Theory of operation. A body takes the acts of its session in order of number; column ``o.acted`` is the newest one
+taken. Its answers are kept here by session, the newest ANSWERS_KEPT, and go wherever the body goes, as its column does.
+So an act that is said again is known by its number, and gets the answer that it got before. The answers of one step get
+one number of the journal; the shell is told of them, stores them with what the step changed, and says ``commit``. Only
 then may a client be told.
 
 Invariants
@@ -182,7 +182,9 @@ class Acting:
         self.journal, kept, waiting, put_off = state
         self._committed = self.journal
         self._kept = {
-            session: deque((Kept(number, encoded, None if done else 0) for number, encoded, done in answers), ANSWERS_KEPT)
+            session: deque(
+                (Kept(number, encoded, None if done else 0) for number, encoded, done in answers), ANSWERS_KEPT
+            )
             for session, answers in kept
         }
         by_number = {(session, k.number): k for session, answers in self._kept.items() for k in answers}

@@ -47,7 +47,7 @@ class StepResult:
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     answered: list[tuple[int, Answered]] = field(default_factory=list)
-    """Answers for the journal, with their region: where the world is durable, store them, and then say ``committed``."""
+    """Answers for the journal, with their region: where the world is durable, store them, and say ``committed``."""
 
 
 class ShardCore:

@@ -43,8 +43,8 @@ class RegionStep:
     borders: list[Border] = field(default_factory=list)
     lost: bool = False
     answered: list[Answered] = field(default_factory=list)
-    """Answers for the journal, all under one number: where the world is durable, store them with what this step changed,
-    and then say ``RegionCore.committed``."""
+    """Answers for the journal, all under one number: where the world is durable, store them with what this step
+    changed, and then say ``RegionCore.committed``."""
 
 
 class RegionCore:

@@ -257,7 +257,8 @@ class Limits:
         Meta(gt=0, le=100, description="Acts of one client per second, on average. 10: faster than anybody means it."),
     ] = 10.0
     acts_burst: Annotated[
-        int, Meta(ge=1, le=100, description="Acts at once after silence. 20: all that may wait for an answer, and more.")
+        int,
+        Meta(ge=1, le=100, description="Acts at once after silence. 20: all that may wait for an answer, and more."),
     ] = 20
     name_length_max: Annotated[
         int,

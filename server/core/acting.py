@@ -1,10 +1,10 @@
 """Acts on their way from clients to their bodies, and answers on their way back.
 
-Decides what is said to a body's owner now: what is new, at the pace that the session may act with; and again what is not
-answered, when the body came to another owner, a message got lost, or AGAIN_S passed. Invariants: the acts of one
-connection go out and are answered in the order of their numbers, each answer once; at most ACTS_UNANSWERED_MAX wait for
-each connection. Nothing is kept beyond a connection: a client says again what was not answered. Not responsible for:
-which region has a body (``gateway``), doing anything once (the shard).
+Decides what is said to a body's owner now: what is new, at the pace that the session may act with; and again what is
+not answered, when the body came to another owner, a message got lost, or AGAIN_S passed. Invariants: the acts of one
+connection go out and are answered in the order of their numbers, each answer once; at most ACTS_UNANSWERED_MAX wait
+for each connection. Nothing is kept beyond a connection: a client says again what was not answered. Not responsible
+for: which region has a body (``gateway``), doing anything once (the shard).
 """
 
 from collections import deque

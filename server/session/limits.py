@@ -41,8 +41,8 @@ class SessionLimits:
     """World-wide lines of all sessions together: each goes to everybody, so this bounds the amplification."""
     world_chat_burst: float = 40.0
     acts_per_s: float = 10.0
-    """Sustained acts of one session; with ``acts_burst`` a token bucket. Who is faster waits, and at the wire's bound of
-    acts that are not answered it may not say more."""
+    """Sustained acts of one session; with ``acts_burst`` a token bucket. Who is faster waits, and at the wire's bound
+    of acts that are not answered it may not say more."""
     acts_burst: float = 20.0
     chat_near_radius_m: float = 20.0
     """A voice across a street."""

@@ -187,7 +187,8 @@ class Sessions:
         return self._take()
 
     def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
-        """A client's HELLO, CHAT, ACT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are violations."""
+        """A client's HELLO, CHAT, ACT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are
+        violations."""
         session = self._register.by_conn.get(conn)
         if conn in self._greeting:
             if isinstance(message, Hello) and conn not in self._waiting:

@@ -43,7 +43,7 @@ TIMER = "timer"
 ACTION = "action"
 
 
-class Refused(Exception):  # noqa: N818  # an answer, not an error
+class Refused(Exception):
     """Raised by an action: the person is told ``why``, and nothing of this call has happened."""
 
     def __init__(self, why: str) -> None:
