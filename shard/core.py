@@ -46,8 +46,8 @@ class StepResult:
     borders: list[Border] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
-    answered: list[tuple[int, Answered]] = field(default_factory=list)
-    """Answers for the journal, with their region: where the world is durable, store them, and say ``committed``."""
+    answered: list[tuple[int, int, Answered]] = field(default_factory=list)
+    """(region, born, answer) for the journal: where the world is durable, store them, and say ``committed``."""
 
 
 class ShardCore:
@@ -194,16 +194,18 @@ class ShardCore:
             snapshot = partial(core.snapshot_delta, step.delta.seq)
             result.published.append(Published(step.delta, gateways, subscribe, snapshot))
             result.faults += [(number, fault) for fault in step.faults]
-            result.answered += [(number, answered) for answered in step.answered]
+            result.answered += [(number, core.state.links.born, answered) for answered in step.answered]
             if step.lost:
                 result.lost.append(number)
             for message in step.borders:
                 (self._inbox if message.target in self.regions else result.borders).append(message)
 
-    def committed(self, region: int, upto: int) -> None:
-        """The journal of a region has stored all answers up to this number for good; nothing if it is not here."""
-        if region in self.regions:
-            self.regions[region].committed(upto)
+    def committed(self, region: int, born: int, upto: int) -> None:
+        """The journal of a region that began at epoch ``born`` has stored all answers up to this number for good.
+        Nothing if the region is not here, or is another one by now: that one counts anew."""
+        core = self.regions.get(region)
+        if core is not None and core.state.links.born == born:
+            core.committed(upto)
 
     def shed(self, far_slack: float) -> None:
         """Let far levels be off by ``far_slack`` times their tolerance, to save work when overloaded."""

@@ -46,7 +46,7 @@ class ShardOut(Out):
     """Also ``faults`` to log, and ``answered`` to store where the world is durable (``ShardCore.committed``)."""
 
     faults: list[tuple[int, Fault]] = field(default_factory=list)
-    answered: list[tuple[int, Answered]] = field(default_factory=list)
+    answered: list[tuple[int, int, Answered]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def _prepare(state: ShardState, groups: Groups, leader: int) -> None:
     if target is None or (columns["h.handover"][rows] != 0).any() or not _arrival_is_known(state, rows):
         return
     if _is_held(state, rows):
+        state.links.counts["crossings that wait for a commit"] += 1
         return
     if len(target.outgoing) >= HANDOVERS_MAX or len(target.channel.queue) >= ACTS_MAX:
         state.links.counts["crossings that wait"] += 1

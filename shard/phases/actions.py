@@ -24,6 +24,7 @@ def hear(state: ShardState, entry: Sequence[Any]) -> None:
     row = state.row_of_session.get(session, -1)
     if row < 0:
         if away := acts.elsewhere(state, session, body):
+            state.links.counts["acts forwarded"] += 1
             acts.send(state, away[1], Acted(session, generation, number, name, payload, away[0], first))
         return
     columns = state.table.columns
@@ -31,7 +32,9 @@ def hear(state: ShardState, entry: Sequence[Any]) -> None:
         return
     if number > columns["o.acted"][row]:
         state.acting.heard.setdefault(session, {})[number] = Heard(number, name, payload, first)
-    elif not state.acting.again(session, number):
+        return
+    state.links.counts["acts said again"] += 1
+    if not state.acting.again(session, number):
         text = "it was done and answered before, and the answer is not kept any more"
         state.acting.told.append((session, number, pack([int(AnswerCode.FORGOTTEN), text])))
 
@@ -61,6 +64,7 @@ def run(state: ShardState, apply: Callable[[Asked, set[str]], None]) -> None:
             state.table.columns["o.acted"][row] = number  # looked up anew: spawning may have grown the table
             state.acting.answer(session, number, code, value)
             number += 1
+        state.links.counts["acts left"] += any(late >= number for late in heard)
 
 
 def _may_take(state: ShardState, session: int, row: int) -> bool:

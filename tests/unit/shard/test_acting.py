@@ -205,11 +205,13 @@ def test_a_process_tells_the_journal_by_region() -> None:
     core.add_region(4, 1)
     core.step(1, [Upward(9, 1, 1, 4, attach=[[7, 1, "A", "person", "desktop", 0]])])
     result = core.step(2, [Upward(9, 2, 2, 4, acts=[[7, 1, 1, "pay", 1, 0, 1]])])
-    ((region, answered),) = result.answered
-    assert (region, answered.number) == (4, 1)
-    core.committed(4, answered.journal)
-    core.committed(5, answered.journal)
-    (published,) = core.step(3).published
+    ((region, born, answered),) = result.answered
+    assert (region, born, answered.number) == (4, 1, 1)
+    core.committed(4, 2, answered.journal)
+    core.committed(5, 1, answered.journal)
+    assert core.step(3).published[0].delta.answers == [], "what was said is for other lives and other regions"
+    core.committed(4, 1, answered.journal)
+    (published,) = core.step(4).published
     assert published.delta.answers == [[7, 1, 0, 9, 9]]
     assert published.snapshot().answers == published.delta.answers
     assert published.gateways == [9]
