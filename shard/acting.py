@@ -126,11 +126,15 @@ class Acting:
         answered = [Answered(self.journal, session, kept.number, tick, kept.encoded) for session, kept in new]
         if not self.durable:
             self._committed = self.journal
-        while self._waiting and (self._waiting[0][1].journal or 0) <= self._committed:
+        self.release()
+        return answered
+
+    def release(self) -> None:
+        """What is committed by now may be told, and makes room."""
+        while self._waiting and 0 < (self._waiting[0][1].journal or 0) <= self._committed:
             session, kept = self._waiting.popleft()
             kept.journal = None
             self.told.append((session, kept.number, kept.encoded))
-        return answered
 
     # --------------------------------------------------------------------------------------------------------- bodies
     def holds(self, sessions: Iterable[int], tick: int) -> bool:

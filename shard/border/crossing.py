@@ -204,7 +204,8 @@ def _rest(state: ShardState, neighbour: Neighbour, number: int) -> None:
 
 def _prepared(state: ShardState, number: int) -> I64:
     own = state.table.rows()
-    return own[state.table.columns["h.handover"][own] == number]
+    prepared: I64 = own[state.table.columns["h.handover"][own] == number]
+    return prepared
 
 
 def _crossing(state: ShardState, number: int, groups: Groups) -> I64:

@@ -50,6 +50,7 @@ def take(state: ShardState, item: Item) -> bool:
 def run(state: ShardState, apply: Callable[[Asked, set[str]], None]) -> None:
     """Carry out what is next for each session, in the order in which they were heard. A loop over the acts of one
     tick: people do not act often."""
+    state.acting.release()
     for session, heard in state.acting.heard.items():
         row = state.row_of_session.get(session, -1)
         if row < 0:

@@ -1,4 +1,5 @@
-"""What people ask to be done once, and the account of it: by their bodies (``world.script``), and by what they were told.
+"""What people ask to be done once, and the account of it: by their bodies (``world.script``), and by what they were
+told.
 
 Decides what must hold of acts: no body has done anything twice; what was answered is in the body that was there all
 along; in a durable world nothing is told before it is stored. Not responsible for: when people act (``people``).

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocol import frames, messages
+from protocol.acting import Act, Answer
 from protocol.layouts import OWN
 from protocol.messages import pack
 
@@ -141,8 +142,8 @@ def message_vectors() -> list[dict[str, Any]]:
         m.Input(2**32 - 1, 70_000, 12, bytes(range(8))),
         m.Ack(3, 2**31),
         m.Say(2, "hi", 2**63 + 1),
-        m.Act(1, "ring", None),
-        m.Act(2**32 - 1, "kåpa", {"what": ["apple", 3, -1.5, True, None], "seal": b"\x00\xff"}),
+        Act(1, "ring", None),
+        Act(2**32 - 1, "kåpa", {"what": ["apple", 3, -1.5, True, None], "seal": b"\x00\xff"}),
         m.Bye(),
     ]
     heard: list[m.ServerMessage] = [
@@ -154,8 +155,8 @@ def message_vectors() -> list[dict[str, Any]]:
         m.Schema({"kinds": [[0, "person"]], "components": [[1, "name", "str", "", None]]}, b"87654321", 7),
         m.Closing(4100, 5000, "full"),
         m.Event(None, "bell", {"times": 3}, 8),
-        m.Answer(1, 0, {"rung": 3}, 9),
-        m.Answer(2**32 - 1, 1, "not enough money", 10),
+        Answer(1, 0, {"rung": 3}, 9),
+        Answer(2**32 - 1, 1, "not enough money", 10),
     ]
     out = [{"from": "client", "kind": type(x).__name__, "hex": m.encode_client(x).hex()} for x in said]
     return out + [{"from": "server", "kind": type(x).__name__, "hex": m.encode_server(x).hex()} for x in heard]

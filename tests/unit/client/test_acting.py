@@ -212,21 +212,20 @@ class Shop(Door):
         self.ignored = asyncio.Event()
         take = self.body.take
 
-        def answer(data: bytes, at_ms: float) -> list[bytes]:
+        def answer(data: bytes, now_ms: float) -> list[bytes]:
             message = decode_client(data)
             if not isinstance(message, Act):
-                return take(data, at_ms)
+                return take(data, now_ms)
             if message.number in self.deaf:
                 self.deaf.discard(message.number)
                 self.ignored.set()
                 return []
             sells = message.name == "buy"
-            self.sseq += 1
-            return [encode_server(Answer(message.number, not sells, message.payload if sells else "no", self.sseq))]
+            self.body.sseq += 1
+            value = message.payload if sells else "no"
+            return [encode_server(Answer(message.number, int(not sells), value, self.body.sseq))]
 
-        self.sseq = 0
         self.body.take = answer  # type: ignore[method-assign]
-        self.body.step = lambda at_ms: b""  # type: ignore[method-assign]  # frames of this server know no structure
 
 
 async def test_a_program_waits_for_its_answers() -> None:

@@ -86,7 +86,6 @@ def test_it_is_said_again_until_it_is_answered() -> None:
     again = int(AGAIN_S * 20)
     assert len(rig.asked(again)) == 1
     assert len(rig.asked(again)) == 1
-    assert rig.core.regions.links[B].waits is False, "no attach or detach waits because of it"
     rig.answer([4, 0, None])
     assert rig.asked(2 * again) == []
 
@@ -96,9 +95,8 @@ def test_it_is_said_to_the_next_region_when_the_body_has_crossed() -> None:
     rig.act(4)
     rig.act(5)
     assert len(rig.asked()) == 2
-    came = delta(A, 2, 42)
-    entering(came, 9, BODY)
-    came.enter_hop[:] = 1
+    rig.core.regions.want(A, rig.now_s)
+    came = entering(delta(A, 3, 42, snapshot=True), 9, BODY, hop=1, version=2)
     came.attached = [[SESSION, rig.entry[1], BODY, 9, 1, 1, 4]]
     rig.receive(came)
     assert [(region, entry[2], entry[6]) for region, entry in rig.asked()] == [(A, 4, 4), (A, 5, 4)]
