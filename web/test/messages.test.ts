@@ -2,7 +2,16 @@ import { encode as pack } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
 
 import { adviceOf, meaningOf, ProtocolError } from "../src/protocol/codes";
-import { decode, encodeAck, encodeAct, encodeBye, encodeHello, encodeInput, encodeSay, toWire } from "../src/protocol/messages";
+import {
+  decode,
+  encodeAck,
+  encodeAct,
+  encodeBye,
+  encodeHello,
+  encodeInput,
+  encodeSay,
+  toWire,
+} from "../src/protocol/messages";
 import { hex, unhex, vectors, type FrameVectors } from "./vectors";
 
 const { messages } = vectors("frames.json") as FrameVectors;
