@@ -28,19 +28,18 @@ class ActLostError(Exception):
 class Awaited:
     """The acts of one client that its program waits for."""
 
-    def __init__(self, core: ClientCore) -> None:
-        self._core = core
+    def __init__(self) -> None:
         self._futures: dict[int, asyncio.Future[Any]] = {}
         self._room = asyncio.Semaphore(ACTS_UNANSWERED_MAX)
 
-    async def act(self, name: str, payload: Any, wake: asyncio.Event) -> Any:
-        """Say it when there is room, and wait for the answer's value. Raises ActRefusedError, ActLostError, ValueError
-        for what cannot be said."""
+    async def act(self, core: ClientCore, name: str, payload: Any, wake: asyncio.Event) -> Any:
+        """Say it when there is room, and wait for the answer's value; ``wake`` is set when there is something to send.
+        Raises ActRefusedError, ActLostError, ValueError for what cannot be said."""
         await self._room.acquire()
         try:
-            if self._core.done:
+            if core.done:
                 raise ActLostError("the session is over")
-            key = self._core.act(name, payload)
+            key = core.act(name, payload)
         except BaseException:
             self._room.release()
             raise

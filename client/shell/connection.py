@@ -167,7 +167,7 @@ class Client:
         self.map_problem: str | None = None
         """Why the map is not there at present; the body is then shown where the server says."""
         self._wake = asyncio.Event()
-        self._acts = Awaited(self.core)
+        self._acts = Awaited()
         self._heard: asyncio.Queue[ClientEvent] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
@@ -190,7 +190,7 @@ class Client:
         """Ask for an action of the world and wait for what it answers; it is done once, whatever happens to the
         connection. Raises ActRefusedError with the reason, ActLostError if nobody can know what came of it, ValueError
         for a payload that cannot be said. At most 16 wait at a time, the others for their turn."""
-        return await self._acts.act(name, payload, self._wake)
+        return await self._acts.act(self.core, name, payload, self._wake)
 
     def others(self) -> "tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]":
         """Ids and positions (metres, [n, 3]) of all others, now."""

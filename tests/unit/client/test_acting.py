@@ -258,10 +258,10 @@ async def test_a_program_is_told_when_nobody_can_know() -> None:
 
 async def test_who_waits_no_longer_has_acted_all_the_same() -> None:
     core = ClientCore(ClientConfig(url="ws://a/ws"), lambda: 0.5)
-    awaited, wake = Awaited(core), asyncio.Event()
+    awaited, wake = Awaited(), asyncio.Event()
     for number in range(1, 3 * ACTS_UNANSWERED_MAX):
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(awaited.act("buy", None, wake))
+            task = tasks.create_task(awaited.act(core, "buy", None, wake))
             await asyncio.sleep(0)
             task.cancel()
         assert task.cancelled()
