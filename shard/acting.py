@@ -18,6 +18,7 @@ Not responsible for: carrying acts out (``phases.actions``), storing anything.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from protocol.limits import ACTS_UNANSWERED_MAX, ANSWERS_KEPT
@@ -118,7 +119,7 @@ class Acting:
     def close_step(self, tick: int) -> list[Answered]:
         """At the end of a step's behaviours: number its answers, and free those that are committed. Returns what the
         journal has not been told of."""
-        new = [(session, kept) for session, kept in self._waiting if kept.journal == 0]
+        new = list(takewhile(lambda entry: entry[1].journal == 0, reversed(self._waiting)))[::-1]
         if new:
             self.journal += 1
             for _, kept in new:

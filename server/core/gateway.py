@@ -552,6 +552,10 @@ class GatewayCore:
         self.regions.silence(now_s)
         if not self.ready:
             self.regions.want(self.facts_fixed.spawn_regions[0], now_s)
+        # A body may be far outside of the region that has it: it waits there until what it did is stored.
+        homes = np.unique(self._body_region[self.sessions.live_conns])
+        for region in homes[homes != NOWHERE].tolist():
+            self.regions.want(region, now_s)
         views = self.views.state.views[self.sessions.live_conns]
         for region in self.regions.look(views["x"], views["z"], self.rules.radius_m * self.rules.hysteresis, now_s):
             self.mirror.forget(region)

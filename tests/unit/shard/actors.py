@@ -34,6 +34,8 @@ def shop() -> Script:
         bells = world.all("bell")
         bells.rung += 1
         world.tell("ring", entity=int(bells.id[0]))
+        if payloads[0] == "broken":
+            raise Refused("it has no clapper")
 
     @script.action("break")
     def break_(world: World, rows: Rows, payloads: list[Any]) -> None:

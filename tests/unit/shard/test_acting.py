@@ -79,6 +79,16 @@ def test_who_is_refused_has_changed_nothing() -> None:
     assert room.answers(act((1, "pay", 11), (2, "pay", 10))) == [[1, 1, "only 10 coins"], [2, 0, 0]]
 
 
+def test_a_refused_act_has_changed_nobody_else_either() -> None:
+    room = Room()
+    rung = room.core.state.table.columns["c.rung"]
+    assert room.answers(act((1, "ring", "broken"))) == [[1, 1, "it has no clapper"]]
+    assert (rung.max(), room.result.delta.events) == (0, [])
+    assert room.answers(act((2, "ring", None))) == [[2, 0, None]]
+    assert rung.max() == 1
+    assert [event[2] for event in room.result.delta.events] == ["ring"]
+
+
 def test_an_action_with_a_mistake_is_switched_off_and_the_world_goes_on() -> None:
     room = Room()
     ((number, code, _text),) = room.answers(act((1, "break", None)))

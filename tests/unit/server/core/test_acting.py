@@ -6,11 +6,14 @@ import pytest
 
 from protocol.acting import Act, Answer
 from protocol.codes import Close, ProtocolViolation
+from protocol.layouts import GRID_PER_M
 from protocol.limits import ACTS_UNANSWERED_MAX
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Bye, Hello, Welcome, decode_server, encode_client
 from server.core.acting import AGAIN_S, Acts
 from server.core.gateway import Deliver, Output
+from server.core.mirror import NOWHERE
+from server.core.regions import LINGER_S
 from server.session.actions import CloseConn
 from server.session.limits import SessionLimits
 from tests.unit.server.core.test_arriving import BODY, ROW
@@ -112,6 +115,22 @@ def test_it_is_said_again_when_its_message_got_lost() -> None:
     told.heard = [[1, sent + 3, 0b111]]
     rig.receive(told)
     assert [entry[2] for _, entry in rig.asked()] == [4]
+
+
+def test_the_region_of_a_body_stays_mirrored_however_far_away_that_is() -> None:
+    """It waits there for the store, and walks on."""
+    rig = Rig()
+    view = rig.core.views.state.views
+    view["x"][0], view["z"][0] = -60 * GRID_PER_M, 60 * GRID_PER_M
+    for _ in range(round((LINGER_S + 1) * 20)):
+        rig.core._heard_s[0] = rig.now_s
+        rig.pass_time()
+    assert rig.core.regions.is_wanted(B)
+    rig.core._body_region[0] = NOWHERE
+    for _ in range(round((LINGER_S + 1) * 20)):
+        rig.core._heard_s[0] = rig.now_s
+        rig.pass_time()
+    assert not rig.core.regions.is_wanted(B), "the test can fail"
 
 
 def test_answers_are_told_in_order() -> None:
