@@ -50,7 +50,7 @@ def run(state: ShardState, near: I64) -> None:
                 _step(state, neighbour, number, Event.LEADER_LOST)
             elif outgoing.state is Source.ACCEPTED:
                 groups = Groups(state)  # each commit changes rows
-                if not _is_held(state, _crossing(state, number, groups)):
+                if not _is_held(state, groups.crossing(number)):
                     _step(state, neighbour, number, Event.STEP_END, groups)
             elif state.tick - outgoing.since > SILENCE_S * rate:
                 _step(state, neighbour, number, Event.SILENCE)
@@ -202,27 +202,13 @@ def _rest(state: ShardState, neighbour: Neighbour, number: int) -> None:
     del neighbour.outgoing[number]
 
 
-def _prepared(state: ShardState, number: int) -> I64:
-    own = state.table.rows()
-    prepared: I64 = own[state.table.columns["h.handover"][own] == number]
-    return prepared
-
-
-def _crossing(state: ShardState, number: int, groups: Groups) -> I64:
-    """The rows that a hand-over would take now. What was attached meanwhile comes along; a unit that hangs together
-    with another crossing goes with that one."""
-    handover = state.table.columns["h.handover"]
-    roots = sorted({groups.root(row) for row in _prepared(state, number).tolist()})
-    return groups.rows([root for root in roots if np.isin(handover[groups.unit(root)], (0, number)).all()])
-
-
 def _commit(state: ShardState, neighbour: Neighbour, number: int, groups: Groups) -> int:
     """The rows of the group leave; returns the number of the item that carries them."""
     table = state.table
     columns = table.columns
     handover = columns["h.handover"]
-    rows = _crossing(state, number, groups)
-    handover[np.setdiff1d(_prepared(state, number), rows)] = 0
+    rows = groups.crossing(number)
+    handover[np.setdiff1d(groups.prepared(number), rows)] = 0
     ids = table.id[rows]
     pending, timers = state.runner.pending, state.runner.timers
     wanted = set(ids.tolist())

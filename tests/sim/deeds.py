@@ -13,8 +13,8 @@ import numpy as np
 from client import ActAnswered, ActLost, ClientCore, ClientEvent, Welcomed
 from protocol.limits import ACTS_UNANSWERED_MAX
 from shard.acting import Answered
-from shard.process import ShardProcess
 from shard.region import RegionCore
+from tests.sim.hosts import Host
 
 
 @dataclass(slots=True)
@@ -57,13 +57,21 @@ class Journal:
         self.stored: set[tuple[int, int]] = set()
         """(session, number)."""
         self.counted = 0
+        self._due_s: dict[Host, float] = {}
 
-    def store(self, shard: ShardProcess, answered: Sequence[tuple[int, int, Answered]]) -> None:
-        """A step's answers are stored, and their shard hears of it."""
+    def due_s(self, host: Host, wished_s: float) -> float:
+        """When it has stored what a shard answers now: in order, however long it takes over one entry."""
+        due_s = self._due_s[host] = max(wished_s, self._due_s.get(host, 0.0))
+        return due_s
+
+    def store(self, host: Host, answered: Sequence[tuple[int, int, Answered]]) -> None:
+        """A step's answers are stored for good, and their shard hears of it; not if its process has died before."""
+        if host.shard is None or host.dead:
+            return
         for region, born, answer in answered:
             self.stored.add((answer.session, answer.number))
             self.counted += 1
-            shard.core.committed(region, born, answer.journal)
+            host.shard.core.committed(region, born, answer.journal)
 
     def check(self, session: int, number: int) -> None:
         """A client is told."""

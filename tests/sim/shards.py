@@ -122,7 +122,6 @@ class Shards:
         durable: bool = False,
     ) -> None:
         self.durable, self.journal = durable, Journal()
-        self._stored_s: dict[Host, float] = {}
         self.ground, self.scripts, self.half_m, self.options = ground, scripts, half_m, options
         self.rng = np.random.default_rng(seed)
         self.now_s = 0.0
@@ -227,15 +226,8 @@ class Shards:
         if isinstance(out, ShardOut):
             assert not out.faults, out
             if out.answered and self.durable:
-                # A journal stores in order, however long it takes over one entry.
-                stored_s = self.now_s + float(self.rng.exponential(STORE_S))
-                stored_s = self._stored_s[host] = max(stored_s, self._stored_s.get(host, 0.0))
-                self.at(stored_s, lambda: self._store(host, out))
-
-    def _store(self, host: Host, out: ShardOut) -> None:
-        """What a step answered is stored for good; not if its process has died before."""
-        if host.shard is not None and not host.dead:
-            self.journal.store(host.shard, out.answered)
+                stored_s = self.journal.due_s(host, self.now_s + float(self.rng.exponential(STORE_S)))
+                self.at(stored_s, lambda: self.journal.store(host, out.answered))
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
         return lambda answer: self.do(host, host.process.answered(whose, number, answer, host.now_s(self.now_s)))
