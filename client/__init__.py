@@ -10,9 +10,12 @@
 Decides nothing: ``core`` does. Not responsible for: what a program wants to do in a world.
 """
 
+from client.acting import TooManyActsError
 from client.config import ClientConfig, ClientStats
 from client.core import ClientCore
 from client.events import (
+    ActAnswered,
+    ActLost,
     Changed,
     ChatHeard,
     ClientEvent,
@@ -31,10 +34,15 @@ from client.events import (
     Told,
     Welcomed,
 )
+from client.shell.acting import ActLostError, ActRefusedError
 from client.shell.connection import Client, guest_token
 from client.walk import Ground, Walker, walk_step
 
 __all__ = [
+    "ActAnswered",
+    "ActLost",
+    "ActLostError",
+    "ActRefusedError",
     "Changed",
     "ChatHeard",
     "Client",
@@ -56,6 +64,7 @@ __all__ = [
     "Send",
     "ShellAction",
     "Told",
+    "TooManyActsError",
     "Walker",
     "Welcomed",
     "guest_token",

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from client.acting import Acts
 from client.clock import ServerClock
 from client.config import ClientConfig, ClientStats
 from client.events import (
@@ -50,6 +51,7 @@ from client.retry import Retry
 from client.schema import KnownSchema
 from client.smoothing import Smoothing
 from client.walk import Ground
+from protocol.acting import Answer
 from protocol.codes import Advice, Close, ProtocolViolation, advice_of
 from protocol.frames import Frame, Records, Structure, decode
 from protocol.layouts import (
@@ -122,6 +124,7 @@ class ClientCore:
         self._moved_url = config.url
         self._ticket: bytes | None = None
         self._schema = KnownSchema()
+        self._acts = Acts()
         self._wish = (0, 0, 0, 0, 0)
         self._resting = False
         self._repeat = False
@@ -193,6 +196,18 @@ class ClientCore:
             return False
         self._send(self._active, Say(scope, text, to))
         return True
+
+    def act(self, name: str, payload: Any = None) -> int:
+        """Ask for the action ``name``, now or as soon as there is a connection: it is said until it is answered, and
+        done once. Returns the number that ActAnswered or ActLost will name. Raises TooManyActsError and ValueError."""
+        key = self._acts.add(name, payload)
+        self._say_acts()
+        return key
+
+    def _say_acts(self) -> None:
+        if self._active is not None:
+            for act in self._acts.say():
+                self._send(self._active, act)
 
     def leave(self) -> None:
         """Leave for good: the body is removed at once."""
@@ -368,6 +383,7 @@ class ClientCore:
                 self._actions.append(Disconnect(link.number))
         self._active = self._coming = self._connect_at_ms = None
         self.done = True
+        self._events.extend(self._acts.end())
         self._events.append(Closed(code, text, advice))
 
     # --------------------------------------------------------------------------------------------------------- messages
@@ -395,6 +411,8 @@ class ClientCore:
                 self._events.append(Noticed(message.code, message.text))
             case Event():
                 self._events.append(Told(message.entity, message.name, message.payload))
+            case Answer():
+                self._events.append(self._acts.answered(message))
             case Schema():
                 self.records.clear()
                 self._schema.learn(message.schema, message.schema_hash)
@@ -427,6 +445,10 @@ class ClientCore:
         self._said_ms = self._steps_from_ms = self._command_at_ms = now_ms
         self._resting = False
         self._events.append(Welcomed(welcome, resumed))
+        again, lost = self._acts.welcomed(welcome)
+        self._events.extend(lost)
+        for act in again:
+            self._send(link, act)
 
     def _ground_now(self) -> Ground | None:
         if not self.config.predict or self.welcome is None:
@@ -527,7 +549,7 @@ class ClientCore:
 
 def _check_welcome(w: Welcome) -> None:
     """What a client calculates with must be in the bounds that the standard gives."""
-    whole = (w.version, w.session, w.generation, w.tick, w.rate_hz, w.steps_per_tick, w.stream, w.idle_ack_ms)
+    whole = (w.version, w.session, w.generation, w.tick, w.rate_hz, w.steps_per_tick, w.stream, w.idle_ack_ms, w.acted)
     if any(type(value) is not int or value < 0 for value in whole) or not (1 <= w.rate_hz <= 1000):
         raise ProtocolViolation("wrong_type", "WELCOME: a number is missing or out of bounds")
     if w.version != PROTOCOL_VERSION:

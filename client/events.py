@@ -83,6 +83,22 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class ActAnswered:
+    """What came of an act (``ClientCore.act``): ``value`` is the action's own if ``code`` is 0, else a text."""
+
+    act: int
+    code: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ActLost:
+    """Nobody knows whether this act was done: its body is gone, or the session is over."""
+
+    act: int
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaChanged:
     """The world's components changed: forget all entities, they enter again."""
 
@@ -128,6 +144,8 @@ ClientEvent = (
     | PresenceChanged
     | Noticed
     | Told
+    | ActAnswered
+    | ActLost
     | SchemaChanged
     | Corrected
     | Lost

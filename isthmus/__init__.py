@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client import (
+        ActLostError,
+        ActRefusedError,
         ChatHeard,
         Client,
         ClientConfig,
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
         guest_token,
     )
     from isthmus.config import Config, ConfigProblems, load
-    from shard.behaviours.api import Body, Component, DeclarationError, Kind, Script
+    from shard.behaviours.api import Body, Component, DeclarationError, Kind, Refused, Script
     from shard.behaviours.world import Rows, World
 
 __all__ = [
+    "ActLostError",
+    "ActRefusedError",
     "Body",
     "ChatHeard",
     "Client",
@@ -44,6 +48,7 @@ __all__ = [
     "Kind",
     "Left",
     "Lost",
+    "Refused",
     "Rows",
     "Script",
     "Told",
@@ -54,9 +59,10 @@ __all__ = [
 ]
 
 _BY_HOME = {
-    "client": "ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left Lost Told Welcomed guest_token",
+    "client": "ActLostError ActRefusedError ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left "
+    "Lost Told Welcomed guest_token",
     "isthmus.config": "Config ConfigProblems load",
-    "shard.behaviours.api": "Body Component DeclarationError Kind Script",
+    "shard.behaviours.api": "Body Component DeclarationError Kind Refused Script",
     "shard.behaviours.world": "Rows World",
 }
 _HOMES = {name: home for home, names in _BY_HOME.items() for name in names.split()}

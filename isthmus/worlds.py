@@ -177,6 +177,8 @@ def make_gateway(
         resume_grace_s=config.limits.resume_s,
         chat_per_s=config.limits.chat_per_s,
         chat_burst=config.limits.chat_burst,
+        acts_per_s=config.limits.acts_per_s,
+        acts_burst=config.limits.acts_burst,
         name_chars_max=config.limits.name_length_max,
     )
     return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets)

@@ -69,7 +69,7 @@ class Cancel(msgspec.Struct, array_like=True, tag=4, frozen=True):
 class Commit(msgspec.Struct, array_like=True, tag=5, frozen=True):
     """The group itself: ``rows`` its number, ``columns`` [name, dtype, data] of all its columns, ``timers`` as the
     shard keeps them, ``entered`` ids that behaviours have not been told of, ``messages`` [topic, ids, payload] that
-    wait for them."""
+    wait for them, ``answers`` [session, [[number, answer], …]] that bodies remember."""
 
     handover: int
     rows: int
@@ -77,6 +77,7 @@ class Commit(msgspec.Struct, array_like=True, tag=5, frozen=True):
     timers: bytes
     entered: list[int]
     messages: list[tuple[str, list[int], Any]]
+    answers: list[tuple[int, list[tuple[int, bytes]]]] = []
 
 
 class Push(msgspec.Struct, array_like=True, tag=6, frozen=True):
@@ -147,9 +148,21 @@ class DetachBody(msgspec.Struct, array_like=True, tag=13, frozen=True):
     gateway: int
 
 
+class Acted(msgspec.Struct, array_like=True, tag=14, frozen=True):
+    """An act of a session that came to where its body was before: an entry of ``Upward.acts``."""
+
+    session: int
+    generation: int
+    number: int
+    name: str
+    payload: Any
+    body: int
+    first: int
+
+
 Item = (
     Prepare | Accept | Refuse | Cancel | Commit | Push | Message | Despawn | SetTimers | Tell | Inputs | AttachBody
-    | DetachBody
+    | DetachBody | Acted
 )  # fmt: skip
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Item] = msgspec.msgpack.Decoder(Item)

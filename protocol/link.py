@@ -134,8 +134,8 @@ class RegionDelta(_Columns):
     own_p: Array = _column("<i4", 3)
     own_v: Array = _column("<i2", 3)
     attached: list[list[Any]] = field(default_factory=list)
-    """[session, generation, entity id, row, row generation, gateway] for each body given to a session, or come over
-    with one; ``gateway``: whose session it is."""
+    """[session, generation, entity id, row, row generation, gateway, acted] for each body given to a session, or come
+    over with one; ``gateway``: whose session it is; ``acted``: the newest number of an act that it has taken."""
     kept_row: Array = _column("<u4")
     """``kept_*``: of bodies that are where they were, a part each second: a gateway hears of one that it does not want,
     and one that missed where its body is hears of that."""
@@ -144,10 +144,13 @@ class RegionDelta(_Columns):
     kept_session: Array = _column("<u8")
     kept_generation: Array = _column("<u4")
     kept_gateway: Array = _column("<u8")
+    kept_acted: Array = _column("<u4")
     refused: list[list[Any]] = field(default_factory=list)
     """[session, close code, text] for each session that got no body."""
     events: list[list[Any]] = field(default_factory=list)
     """[session or nil (all), entity id or nil, name, payload] said by behaviours."""
+    answers: list[list[Any]] = field(default_factory=list)
+    """[session, number, code, value, gateway] for each act whose answer may be told now."""
     heard: list[list[int]] = field(default_factory=list)
     """[gateway, newest Upward had, bits: k set if the one ``newest - k`` was had] for each subscriber."""
     schema: Any = None
@@ -164,7 +167,9 @@ class Upward(_Columns):
 
     ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one;
     kind 0: its old one if the region has it, and else do nothing.
-    ``detach``: [session, generation, remove the body?, body id or 0 (whichever the session has)]. ``input_*``: commands
+    ``detach``: [session, generation, remove the body?, body id or 0 (whichever the session has)].
+    ``acts``: [session, generation, number, name, payload, body id, first]; all of the session's acts below ``first``
+    have been answered. ``input_*``: commands
     in arrival order; several for one row are in order of their seq (the last command's ``seq`` is that of the row's
     newest).
     """
@@ -179,6 +184,7 @@ class Upward(_Columns):
     unsubscribe: bool = False
     attach: list[list[Any]] = field(default_factory=list)
     detach: list[list[Any]] = field(default_factory=list)
+    acts: list[list[Any]] = field(default_factory=list)
     input_row: Array = _column("<u4")
     input_generation: Array = _column("<u4")
     input_seq: Array = _column("<u4")

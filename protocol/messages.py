@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgpack
 
 from protocol import limits
+from protocol.acting import Act, Answer, check_name, check_value
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
 
@@ -18,6 +19,7 @@ T_HELLO: Final = 1
 T_INPUT: Final = 2
 T_ACK: Final = 3
 T_CHAT_SAY: Final = 4
+T_ACT: Final = 5
 T_BYE: Final = 6
 T_WELCOME: Final = 16
 T_STRUCTURE: Final = 17
@@ -29,6 +31,7 @@ T_MOVE: Final = 22
 T_SCHEMA: Final = 23
 T_CLOSE: Final = 24
 T_EVENT: Final = 25
+T_ANSWER: Final = 26
 
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
@@ -84,7 +87,7 @@ class Bye:
     """The client leaves for good: its body is removed at once."""
 
 
-ClientMessage = Hello | Input | Ack | Say | Bye
+ClientMessage = Hello | Input | Ack | Say | Act | Bye
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Welcome:
     attribution: str
     idle_ack_ms: int
     server: str
+    acted: int = 0
+    """The newest number of an act that the body has taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +186,8 @@ class Event:
     sseq: int = 0
 
 
-ServerMessage = Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event
-STRUCTURE_TYPES: Final = frozenset({T_STRUCTURE, T_CHAT, T_PRESENCE, T_NOTICE, T_MOVE, T_SCHEMA, T_EVENT})
+ServerMessage = Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer
+STRUCTURE_TYPES: Final = frozenset({T_STRUCTURE, T_CHAT, T_PRESENCE, T_NOTICE, T_MOVE, T_SCHEMA, T_EVENT, T_ANSWER})
 
 
 def pack(value: object) -> bytes:
@@ -216,6 +221,8 @@ def encode_client(message: ClientMessage) -> bytes:
             return pack([T_ACK, message.frame, message.stamp_ms])
         case Say():
             return pack([T_CHAT_SAY, message.scope, message.text, message.to])
+        case Act():
+            return pack([T_ACT, message.number, message.name, message.payload])
         case Bye():
             return pack([T_BYE])
 
@@ -314,11 +321,25 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
     if kind == T_CHAT_SAY:
         r = _Items(items, "CHAT")
         return Say(r.uint(SCOPE_DIRECT), r.text(limits.CHAT_CHARS_MAX), r.optional(r.uint, U64_MAX))
+    if kind == T_ACT:
+        return _act(_Items(items, "ACT"))
     if kind == T_BYE:
         return Bye()
     if 8 <= kind <= 15:
         return None
     raise ProtocolViolation("unknown_type", f"message type {kind} is not one a client sends")
+
+
+def _act(r: _Items) -> Act:
+    act = Act(r.uint(U32_MAX), r.text(limits.ACT_NAME_BYTES_MAX), r.any())
+    if act.number == 0:
+        raise ProtocolViolation("wrong_type", "ACT: numbers begin with 1")
+    check_name(act.name)
+    check_value(act.payload, "ACT")
+    if len(pack(act.payload)) > limits.ACT_PAYLOAD_BYTES_MAX:
+        text = f"ACT: the payload has more than {limits.ACT_PAYLOAD_BYTES_MAX} bytes"
+        raise ProtocolViolation("oversized", text, Close.TOO_LARGE)
+    return act
 
 
 WELCOME_KEYS: Final = tuple(Welcome.__dataclass_fields__)
@@ -342,6 +363,8 @@ def encode_server(message: ServerMessage) -> bytes:
             return _structure(T_SCHEMA, message.sseq, message.schema, message.schema_hash)
         case Event():
             return _structure(T_EVENT, message.sseq, message.entity, message.name, message.payload)
+        case Answer():
+            return _structure(T_ANSWER, message.sseq, message.number, message.code, message.value)
         case Closing():
             return pack([T_CLOSE, message.code, message.retry_after_ms, message.text])
 
@@ -407,4 +430,8 @@ def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
         r = _Items(items, "EVENT")
         sseq = r.uint(U32_MAX)
         return Event(r.optional(r.uint, U64_MAX), r.text(chars), r.any(), sseq)
+    if kind == T_ANSWER:
+        r = _Items(items, "ANSWER")
+        sseq = r.uint(U32_MAX)
+        return Answer(r.uint(U32_MAX), r.uint(255), r.any(), sseq)
     return None

@@ -50,6 +50,8 @@ class ShardConfig:
     """How much unused walking time a client may catch up with after a hiccup of its network."""
     backlog_s: float = 2.0
     """Commands that stay behind for so long are dropped, so that delay does not stay for ever."""
+    durable: bool = False
+    """Whether answers to acts wait until the shell says that they are stored (``RegionCore.committed``)."""
     orphan_s: float = 40.0
     """A body whose gateway has not spoken for so long ends: longer than people may be away (``SessionLimits``)."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from protocol.border import Border
 from protocol.link import RegionDelta, Upward
 from protocol.place import Place
+from shard.acting import Answered
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
@@ -45,6 +46,8 @@ class StepResult:
     borders: list[Border] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
+    answered: list[tuple[int, int, Answered]] = field(default_factory=list)
+    """(region, born, answer) for the journal: where the world is durable, store them, and say ``committed``."""
 
 
 class ShardCore:
@@ -191,10 +194,18 @@ class ShardCore:
             snapshot = partial(core.snapshot_delta, step.delta.seq)
             result.published.append(Published(step.delta, gateways, subscribe, snapshot))
             result.faults += [(number, fault) for fault in step.faults]
+            result.answered += [(number, core.state.links.born, answered) for answered in step.answered]
             if step.lost:
                 result.lost.append(number)
             for message in step.borders:
                 (self._inbox if message.target in self.regions else result.borders).append(message)
+
+    def committed(self, region: int, born: int, upto: int) -> None:
+        """The journal of a region that began at epoch ``born`` has stored all answers up to this number for good.
+        Nothing if the region is not here, or is another one by now: that one counts anew."""
+        core = self.regions.get(region)
+        if core is not None and core.state.links.born == born:
+            core.committed(upto)
 
     def shed(self, far_slack: float) -> None:
         """Let far levels be off by ``far_slack`` times their tolerance, to save work when overloaded."""

@@ -27,6 +27,7 @@ from protocol.border import Border
 from protocol.carried import Kind, Send
 from protocol.codes import ProtocolViolation
 from protocol.link import Upward
+from shard.acting import Answered
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.core import ShardCore
@@ -42,9 +43,10 @@ BORDERS_MAX = 8
 
 @dataclass(slots=True)
 class ShardOut(Out):
-    """Also ``faults`` to log."""
+    """Also ``faults`` to log, and ``answered`` to store where the world is durable (``ShardCore.committed``)."""
 
     faults: list[tuple[int, Fault]] = field(default_factory=list)
+    answered: list[tuple[int, int, Answered]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class ShardProcess:
         said = self._upward.take(lambda said: said.region not in self.core.frozen)  # what is frozen hears it later
         result = self.core.step(tick, said, self._border.take())
         out.faults += result.faults
+        out.answered += result.answered
         for published in result.published:
             delta = published.delta
             if published.gateways:

@@ -15,10 +15,11 @@ import numpy as np
 from protocol.border import Border
 from protocol.link import RegionDelta, Upward
 from protocol.place import Place
+from shard.acting import Answered
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
 from shard.config import ShardConfig
-from shard.phases import behaviours, borders, index, ingest, physics, publish, replay
+from shard.phases import actions, behaviours, borders, index, ingest, physics, publish, replay
 from shard.phases.replay import ReplayMotion
 from shard.state import ShardState
 from shard.world.table import IdBlocks
@@ -41,6 +42,9 @@ class RegionStep:
     gateways: list[int] = field(default_factory=list)
     borders: list[Border] = field(default_factory=list)
     lost: bool = False
+    answered: list[Answered] = field(default_factory=list)
+    """Answers for the journal, all under one number: where the world is durable, store them with what this step
+    changed, and then say ``RegionCore.committed``."""
 
 
 class RegionCore:
@@ -134,6 +138,7 @@ class RegionCore:
         else:
             self._begin("physics")
             replay.run(state, state.replay)
+        answered = actions.close(state)
         self._begin("border")
         told = borders.hand_out(state)
         self._begin("publish")
@@ -144,8 +149,9 @@ class RegionCore:
         faults, state.runner.faults = state.runner.faults, []
         # Who asked for a body is told of it, even if it does not mirror this region yet.
         asked = {*(entry[5] for entry in delta.attached), *np.unique(delta.kept_gateway).tolist()}
+        asked.update(entry[4] for entry in delta.answers)
         gateways = sorted({*state.gateways.subscribed, *asked})
-        return RegionStep(delta, subscribe, faults, gateways, told, state.lost)
+        return RegionStep(delta, subscribe, faults, gateways, told, state.lost, answered)
 
     def _fresh(self, upward: Sequence[Upward]) -> list[Upward]:
         state = self.state
@@ -169,6 +175,11 @@ class RegionCore:
         It takes the place of that step's delta: give it ``seq`` of that delta, so that the next delta follows.
         """
         return publish.snapshot(self.state, seq)
+
+    def committed(self, upto: int) -> None:
+        """The journal has stored all answers up to this number for good (``RegionStep.answered``): the next step tells
+        them. Nothing if the world is not durable: then each step tells its own."""
+        self.state.acting.commit(upto)
 
     def shed(self, far_slack: float) -> None:
         """Let far levels be off by ``far_slack`` times their tolerance (1: as configured), to save work when

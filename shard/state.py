@@ -18,6 +18,7 @@ from kernels.publish import Published
 from protocol.layouts import GRID_PER_M
 from protocol.messages import pack, unpack
 from protocol.place import Place, StaticMap
+from shard.acting import Acting
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Pending, Runner
 from shard.behaviours.world import World
@@ -32,7 +33,7 @@ from shard.world.table import IdBlocks, Table
 if TYPE_CHECKING:
     from shard.phases.replay import ReplayMotion
 
-DUMP_FORMAT = 2
+DUMP_FORMAT = 3
 DUMP_BYTES_MAX = 1 << 31
 FAR_AWAY = 1 << 30
 """A published place that is surely wrong, so that a state is renewed at once."""
@@ -60,6 +61,7 @@ _COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("o.seq", "<u4", 0),
     ("o.moved", "u1", 0),
     ("o.due", "u1", 0),
+    ("o.acted", "<u4", 0),
     ("o.told_seq", "<u4", 0),
     ("o.told_steps", "u1", 0),
     ("o.told_flags", "u1", 0),
@@ -131,6 +133,7 @@ class ShardState:
         self.runner.pending.started = not config.start
         self.links = Links(config.epoch, config.neighbours)
         self.gateways = Gateways()
+        self.acting = Acting(config.durable, config.rate_hz)
         self.attachments = Attachments(self.table)
         self.tick = tick
         self.ticks = 1
@@ -165,6 +168,9 @@ class ShardState:
         """Rows of bodies whose gateways are told in this step that they are still here."""
         self.refused: list[list[Any]] = []
         self.events: list[list[Any]] = []
+        self.answers: list[list[Any]] = []
+        """Of acts, for gateways."""
+        self.acting.clear_step()
         self.pushed_rows: list[npt.NDArray[np.int64]] = []
         self.pushed_by: list[npt.NDArray[np.float64]] = []
         self.leave_row: list[int] = []
@@ -228,6 +234,7 @@ class ShardState:
                 del self.row_of_session[session]
             for name in ("o.session", "o.attached"):
                 self.table.columns[name][row] = 0
+            self.acting.forget(session)
         self.end(np.array([row], np.int64))
 
     def told_attached(self, row: int) -> None:
@@ -235,7 +242,8 @@ class ShardState:
         table = self.table
         who = [int(table.columns[name][row]) for name in ("o.session", "o.generation")]
         where = int(table.id[row]), row, int(table.generation[row])
-        self.attached.append([*who, *where, int(table.columns["o.gateway"][row])])
+        last = [int(table.columns[name][row]) for name in ("o.gateway", "o.acted")]
+        self.attached.append([*who, *where, *last])
 
     def dump(self) -> bytes:
         """Everything, as bytes (msgpack). Equal worlds have equal dumps."""
@@ -255,6 +263,7 @@ class ShardState:
             "doomed": self.doomed,
             "links": self.links.state(),
             "gateways": self.gateways.state(),
+            "acting": self.acting.state(),
         }
         return pack(state)
 
@@ -280,6 +289,7 @@ class ShardState:
         self.doomed = list(state["doomed"])
         self.links.load(state["links"])
         self.gateways.load(state["gateways"])
+        self.acting.load(state["acting"])
         self.row_of_session = {
             int(self.table.columns["o.session"][row]): int(row)
             for row in self.table.rows()

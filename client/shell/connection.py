@@ -11,12 +11,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from client.config import ClientConfig
 from client.core import ClientCore
 from client.events import ClientEvent, Closed, Connect, Disconnect, Send, Welcomed
+from client.shell.acting import Awaited
 from client.tiles import MapError, MapIndex, add_tile, decode_index
 from client.walk import Ground
 from protocol.layouts import SUBPROTOCOL
@@ -166,6 +167,7 @@ class Client:
         self.map_problem: str | None = None
         """Why the map is not there at present; the body is then shown where the server says."""
         self._wake = asyncio.Event()
+        self._acts = Awaited()
         self._heard: asyncio.Queue[ClientEvent] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
         self._pump: asyncio.Task[None] | None = None
@@ -183,6 +185,12 @@ class Client:
         said = self.core.say(text)
         self._wake.set()
         return said
+
+    async def act(self, name: str, payload: Any = None) -> Any:
+        """Ask for an action of the world and wait for what it answers; it is done once, whatever happens to the
+        connection. Raises ActRefusedError with the reason, ActLostError if nobody can know what came of it, ValueError
+        for a payload that cannot be said. At most 16 wait at a time, the others for their turn."""
+        return await self._acts.act(self.core, name, payload, self._wake)
 
     def others(self) -> "tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]":
         """Ids and positions (metres, [n, 3]) of all others, now."""
@@ -229,6 +237,7 @@ class Client:
             core.advance(now_ms())
             links.perform()
             for event in core.take_events():
+                self._acts.heard(event)
                 self._heard.put_nowait(event)
                 if isinstance(event, Welcomed) and event.welcome.map and core.config.predict:
                     self._follow_map(session, event.welcome.map)

@@ -3,9 +3,13 @@
 Try it: ``isthmus serve examples/hello_behaviour/world.toml``; then change a number here and start it again.
 """
 
+from typing import Any
+
 import numpy as np
 
-from isthmus import Body, Rows, Script, World
+from isthmus import Body, Refused, Rows, Script, World
+
+PETTING_M = 2.0
 
 script = Script("hello")
 
@@ -42,6 +46,18 @@ def quack(world: World, ducks: Rows, values: np.ndarray) -> None:
     happiest = int(np.argmax(ducks.mood))
     world.tell("quack", {"mood": float(ducks.mood[happiest])}, entity=int(ducks.id[happiest]))
     world.after(5.0, "quack", ducks.id)
+
+
+@script.action("pet")
+def pet(world: World, rows: Rows, payloads: list[Any]) -> list[Any]:
+    """Runs when a client asks for it: ``await me.act("pet")``. ``rows`` is the one person whose act it is. It is done
+    once, however often the client had to ask; who is refused has changed nothing."""
+    _, near = world.near(rows.pos[:, 0], rows.pos[:, 2], PETTING_M, kind="duck")
+    ducks = world.some("duck", near)
+    if not len(ducks):
+        raise Refused("no duck is near enough")
+    ducks.mood = np.minimum(ducks.mood + 0.3, 1.0)
+    return [{"petted": len(ducks), "mood": round(float(ducks.mood.mean()), 2)}]
 
 
 @script.enter("person")

@@ -1,4 +1,5 @@
-"""A client program: walks a circle, greets whoever comes near, and answers in the chat.
+"""A client program: walks a circle, greets whoever comes near, answers in the chat, and pets ducks when it is asked
+to.
 
 Try it beside a server in development mode: ``python examples/python_client/greeter.py http://127.0.0.1:8080``
 """
@@ -9,7 +10,7 @@ from math import tau
 
 import aiohttp
 
-from isthmus import ChatHeard, Client, ClientConfig, Closed, Entered, Welcomed, guest_token
+from isthmus import ActRefusedError, ChatHeard, Client, ClientConfig, Closed, Entered, Welcomed, guest_token
 
 
 async def walk(me: Client, seconds_per_round: float = 20.0) -> None:
@@ -19,6 +20,15 @@ async def walk(me: Client, seconds_per_round: float = 20.0) -> None:
         me.core.steer_towards(heading)
         heading += tau / (seconds_per_round * 10)
         await asyncio.sleep(0.1)
+
+
+async def pet(me: Client) -> None:
+    """Ask for an action of the world; it is done once, also if the connection breaks meanwhile."""
+    try:
+        answer = await me.act("pet")
+        me.say(f"{answer['petted']} happy ducks!")
+    except ActRefusedError as refused:
+        me.say(f"I cannot: {refused.why}.")
 
 
 async def main(page: str) -> None:
@@ -38,6 +48,8 @@ async def main(page: str) -> None:
                     print(f"{name}: {text}")
                     if "hello" in text.lower():
                         me.say(f"Hello, {name}!")
+                    if "pet" in text.lower():
+                        tasks.create_task(pet(me))
                 case Closed(code, text, advice):
                     print(f"Closed ({code}): {text}; {advice.name}")
         walking.cancel()

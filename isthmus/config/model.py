@@ -252,6 +252,14 @@ class Limits:
     chat_burst: Annotated[
         int, Meta(ge=1, le=100, description="Chat messages at once after silence. 5: a lively answer.")
     ] = 5
+    acts_per_s: Annotated[
+        float,
+        Meta(gt=0, le=100, description="Acts of one client per second, on average. 10: faster than anybody means it."),
+    ] = 10.0
+    acts_burst: Annotated[
+        int,
+        Meta(ge=1, le=100, description="Acts at once after silence. 20: all that may wait for an answer, and more."),
+    ] = 20
     name_length_max: Annotated[
         int,
         Meta(ge=1, le=NAME_CHARS_MAX, description="Characters of a name, after normalisation. 24: fits a name tag."),

@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 from cluster.regions import MARGIN_M, Layout, Sights
 from kernels.pace import take_acks, take_owns
+from protocol.acting import Act, Answer
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
 from protocol.link import RegionDelta
 from protocol.mesh import Word
 from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_server
+from server.core.acting import Acts
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
 from server.core.regions import Regions
@@ -37,6 +39,7 @@ from server.session.actions import (
     Post,
     RefreshKeys,
     ReleaseBody,
+    TakeAct,
 )
 from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
@@ -170,6 +173,8 @@ class GatewayCore:
         self._heard_s = np.zeros(capacity, np.float64)
         self.regions = Regions(facts.gateway, facts.layout, self._is_awaited)
         self.commands = Inputs(capacity)
+        self.acts = Acts(limits)
+        self._now_s = 0.0
         self._body_region = np.full(capacity, NOWHERE, np.int64)
         self._body_row = np.zeros(capacity, np.uint32)
         self._body_generation = np.zeros(capacity, np.uint32)
@@ -177,6 +182,7 @@ class GatewayCore:
         self._body_of: dict[int, int] = {}
         self._session_of: dict[int, int] = {}
         self._session_at = np.zeros(capacity, np.uint64)
+        self._session_generation = np.zeros(capacity, np.uint32)
         self._conn_of: dict[int, int] = {}
         self._kept: dict[int, tuple[int, int]] = {}
         """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
@@ -359,8 +365,20 @@ class GatewayCore:
                 who = conn[at]
                 if region != NOWHERE:
                     said[region] = self._body_row[who], self._body_generation[who], seq[at], commands[at], who
-        messages = self.regions.upward(tick, self.mirror.heard, said)
+        messages = self.regions.upward(tick, self.mirror.heard, said, self._acts_by_region())
         return [(message.region, message.encode()) for message in messages]
+
+    def _acts_by_region(self) -> dict[int, list[tuple[int, list[list[Any]]]]]:
+        """What connections' bodies are asked to do now; those whose body is nowhere wait."""
+        said: dict[int, list[tuple[int, list[list[Any]]]]] = {}
+        for conn, entries in self.acts.drain(self._now_s):
+            region = int(self._body_region[conn])
+            if region == NOWHERE:
+                self.acts.again(conn)
+                continue
+            session, generation = self._session_of[conn], int(self._session_generation[conn])
+            said.setdefault(region, []).append((conn, [[session, generation, *entry] for entry in entries]))
+        return said
 
     def receive(self, delta: RegionDelta, now_s: float) -> None:
         """What a region published."""
@@ -369,6 +387,7 @@ class GatewayCore:
         else:
             for conn in self.regions.heard(delta, now_s):
                 self.commands.again(conn)
+                self.acts.again(conn)
         if delta.schema is not None:
             self._learn_schema(delta.schema)
         self._speaking = delta.region
@@ -401,11 +420,28 @@ class GatewayCore:
             )
         for session, entity, name, payload in delta.events:
             self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
+        for session, number, code, value, gateway in delta.answers:
+            if gateway == self.facts_fixed.gateway and session in self._conn_of:
+                self._answer(self._conn_of[session], Answer(number, code, value))
+
+    def _answer(self, conn: int, answer: Answer) -> None:
+        """A body's owner has carried out an act: its client is told, in order."""
+        for told in self.acts.heard(conn, answer):
+            self._post(np.array([conn], np.int32), encode_server(told))
+
+    def _take_act(self, conn: int, act: Act, now_s: float) -> None:
+        try:
+            answer = self.acts.said(conn, act)
+        except ProtocolViolation as violation:
+            self.violated(conn, violation.reason, violation.code, now_s, violation.text)
+            return
+        if answer is not None:
+            self._post(np.array([conn], np.int32), encode_server(answer))
 
     # --------------------------------------------------------------------------------------------------------- bodies
     def _attached(self, region: int, entry: list[Any], now_s: float) -> None:
         """A region says that a session's body is there: newly made, given again, or come over a border."""
-        session, generation, entity, row, row_generation, gateway = entry
+        session, generation, entity, row, row_generation, gateway = entry[:6]
         conn = self._conn_of.get(session)
         if gateway != self.facts_fixed.gateway:
             self._do(self.sessions.elsewhere(session, generation, gateway, now_s), now_s)
@@ -425,6 +461,7 @@ class GatewayCore:
                 self._body_region[conn], self._body_row[conn] = region, row
                 self._body_generation[conn] = row_generation
                 self.commands.again(conn)
+                self.acts.again(conn)
 
     def _let_in(self, now_s: float) -> None:
         """Those whose body can be shown now: until then their former gateway shows them the world, if they have one."""
@@ -437,9 +474,9 @@ class GatewayCore:
                 self._give(region, entry, now_s)
 
     def _give(self, region: int, entry: list[Any], now_s: float) -> None:
-        session, generation, entity, row, row_generation, _ = entry
+        session, generation, entity, row, row_generation, _, acted = entry
         self._speaking = region
-        self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s), now_s)
+        self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s, acted), now_s)
 
     def _kept_bodies(self, delta: RegionDelta, now_s: float) -> None:
         """A region says that bodies are there still: looked at one by one are those that are not as they are known."""
@@ -454,7 +491,7 @@ class GatewayCore:
         nobodys = ~mine & ~np.isin(delta.kept_session, self.sessions.numbers)
         told = (
             delta.kept_session, delta.kept_generation, delta.kept_id, delta.kept_row, delta.kept_row_generation,
-            delta.kept_gateway,
+            delta.kept_gateway, delta.kept_acted,
         )  # fmt: skip
         for index in np.flatnonzero(~(as_known | nobodys)).tolist():
             self._attached(delta.region, [int(column[index]) for column in told], now_s)
@@ -499,7 +536,7 @@ class GatewayCore:
     # -------------------------------------------------------------------------------------------------------- output
     def tick(self, tick: int, now_s: float, headroom: bool = True) -> None:
         """Time passed: deadlines, presence, joins. ``headroom``: whether new sessions may come in."""
-        self.tick_now = tick
+        self.tick_now, self._now_s = tick, now_s
         self.sessions.headroom = headroom and self.ready
         self._do(self.sessions.tick(now_s, self._heard_s), now_s)
         if tick % LOOK_TICKS == 0:
@@ -515,6 +552,10 @@ class GatewayCore:
         self.regions.silence(now_s)
         if not self.ready:
             self.regions.want(self.facts_fixed.spawn_regions[0], now_s)
+        # A body may be far outside of the region that has it: it waits there until what it did is stored.
+        homes = np.unique(self._body_region[self.sessions.live_conns])
+        for region in homes[homes != NOWHERE].tolist():
+            self.regions.want(region, now_s)
         views = self.views.state.views[self.sessions.live_conns]
         for region in self.regions.look(views["x"], views["z"], self.rules.radius_m * self.rules.hysteresis, now_s):
             self.mirror.forget(region)
@@ -547,6 +588,10 @@ class GatewayCore:
                     self._detach(action, now_s)
                 case OpenView():
                     self._open(action)
+                    self.acts.begin(action.conn, action.body, now_s)
+                    self._session_generation[action.conn] = action.generation
+                case TakeAct():
+                    self._take_act(action.conn, action.act, now_s)
                 case ReleaseBody():
                     self._steers[action.conn] = False
                     self._body_region[action.conn] = NOWHERE
@@ -559,6 +604,7 @@ class GatewayCore:
                     self._body_of.pop(conn, None)
                     self._unseen.discard(conn)
                     self._missing_s.pop(conn, None)
+                    self.acts.end(conn)
                     self.views.close(conn, self.mirror)
 
     def _attach(self, ask: AttachBody, now_s: float) -> None:

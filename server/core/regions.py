@@ -8,8 +8,9 @@ Not responsible for: who owns a region (``server.process``), rows (``mirror``), 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -136,12 +137,14 @@ class Regions:
         tick: int,
         heard: Callable[[int], tuple[int, int]],
         commands: dict[int, tuple[Any, Any, Any, Any, Any]],
+        acts: Mapping[int, Sequence[tuple[int, list[list[Any]]]]] = MappingProxyType({}),
     ) -> list[Upward]:
         """One message for each region that is mirrored or is told something. ``heard(region)``: (epoch, seq) of its
-        newest delta; ``commands`` by region: rows, generations, numbers, commands, connections."""
+        newest delta; ``commands`` by region: rows, generations, numbers, commands, connections; ``acts`` by region:
+        connection and its entries of ``Upward.acts``."""
         messages = []
         for region, link in sorted(self.links.items()):
-            if not (link.wanted or link.stop or link.attach or link.detach or region in commands):
+            if not (link.wanted or link.stop or link.attach or link.detach or region in commands or region in acts):
                 continue
             link.seq += 1
             epoch, newest = heard(region)
@@ -150,6 +153,9 @@ class Regions:
             conns = np.zeros(0, np.uint32)
             if region in commands:
                 up.input_row, up.input_generation, up.input_seq, up.input_command, conns = commands[region]
+            for conn, entries in acts.get(region, ()):
+                up.acts += entries
+                conns = np.append(conns, np.uint32(conn))
             link.begin = link.stop = False
             link.attach, link.detach = [], []
             if self.layout is not None and (len(conns) or up.attach or up.detach):
@@ -165,7 +171,7 @@ class Regions:
         del link.detach[: -DETACH_MAX or None]
 
     def heard(self, delta: RegionDelta, now_s: float) -> set[int]:
-        """A delta came: connections whose commands got lost on their way."""
+        """A delta came: connections whose commands or acts got lost on their way."""
         link = self.link(delta.region)
         link.heard_s = now_s
         lost: set[int] = set()

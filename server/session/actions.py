@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from protocol.acting import Act
 from protocol.messages import ServerMessage
 
 Conns = npt.NDArray[np.int32]
@@ -86,8 +87,16 @@ class ReleaseBody:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeAct:
+    """A live session acts: to the region that has its body."""
+
+    conn: int
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshKeys:
     """A token named an unknown key: fetch the key set anew, then call ``keys_refreshed`` whatever came of it."""
 
 
-Action = Post | CloseConn | AttachBody | DetachBody | OpenView | CloseView | ReleaseBody | RefreshKeys
+Action = Post | CloseConn | AttachBody | DetachBody | OpenView | CloseView | ReleaseBody | TakeAct | RefreshKeys

@@ -40,6 +40,10 @@ class SessionLimits:
     world_chat_per_s: float = 20.0
     """World-wide lines of all sessions together: each goes to everybody, so this bounds the amplification."""
     world_chat_burst: float = 40.0
+    acts_per_s: float = 10.0
+    """Sustained acts of one session; with ``acts_burst`` a token bucket. Who is faster waits, and at the wire's bound
+    of acts that are not answered it may not say more."""
+    acts_burst: float = 20.0
     chat_near_radius_m: float = 20.0
     """A voice across a street."""
     presence_interval_s: float = 1.0
@@ -57,5 +61,5 @@ class SessionLimits:
                 raise ValueError(f"sessions.{f.name} = {value}: must be finite and greater than 0")
         if self.name_chars_max > NAME_CHARS_MAX:
             raise ValueError(f"sessions.name_chars_max = {self.name_chars_max}: the wire allows {NAME_CHARS_MAX}")
-        if self.chat_burst < 1 or self.world_chat_burst < 1 or self.chat_strikes_max < 1:
+        if self.chat_burst < 1 or self.world_chat_burst < 1 or self.acts_burst < 1 or self.chat_strikes_max < 1:
             raise ValueError("sessions: a burst below 1 would refuse every message; set at least 1")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from protocol.acting import Act
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
 from protocol.mesh import Line, Word
@@ -47,6 +48,7 @@ from server.session.actions import (
     OpenView,
     Post,
     RefreshKeys,
+    TakeAct,
 )
 from server.session.addresses import Addresses
 from server.session.chat import ChatRefused, Floor, Voice
@@ -185,7 +187,8 @@ class Sessions:
         return self._take()
 
     def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
-        """A client's HELLO, CHAT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are violations."""
+        """A client's HELLO, CHAT, ACT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are
+        violations."""
         session = self._register.by_conn.get(conn)
         if conn in self._greeting:
             if isinstance(message, Hello) and conn not in self._waiting:
@@ -202,6 +205,8 @@ class Sessions:
                 self._close(conn, Close.GOING_AWAY, "bye", "bye")
             elif isinstance(message, Say) and session.state is State.LIVE:
                 self._heard(session, conn, message, now_s)
+            elif isinstance(message, Act) and session.state is State.LIVE:
+                self._out.append(TakeAct(conn, message))
             else:
                 text = "only BYE may be said before WELCOME, and HELLO once"
                 self._violated(conn, "order", Close.PROTOCOL, text, now_s)
@@ -223,13 +228,14 @@ class Sessions:
         return self._take()
 
     def attached(
-        self, session: int, generation: int, body_id: int, row: int, row_generation: int, now_s: float
+        self, session: int, generation: int, body_id: int, row: int, row_generation: int, now_s: float, acted: int = 0
     ) -> list[Action]:
-        """The shard gave a body. Older generations are ignored, but tell the body that an ask in flight has got."""
+        """The shard gave a body, whose newest act is ``acted``. Older generations are ignored, but tell the body that
+        an ask in flight has got."""
         entry = self._register.by_id.get(session)
         if entry is not None and entry.state is State.ATTACHING:
             if entry.generation == generation:
-                self._welcome(entry, body_id, row, row_generation, now_s)
+                self._welcome(entry, body_id, row, row_generation, now_s, acted)
             elif entry.body is None:
                 self._own_body(entry, body_id)
         return self._take()
@@ -498,7 +504,9 @@ class Sessions:
             ask = AttachBody(session.id, session.generation, session.name, kind, session.profile, body)
             self._out.append(ask)
 
-    def _welcome(self, session: Session, body: int | None, row: int, row_generation: int, now_s: float) -> None:
+    def _welcome(
+        self, session: Session, body: int | None, row: int, row_generation: int, now_s: float, acted: int = 0
+    ) -> None:
         session.state = after(session.state, Stimulus.ATTACHED)
         session.lost, session.welcomed = False, session.generation
         conn = session.conn
@@ -513,7 +521,7 @@ class Sessions:
         ticket = self._seal(session)
         self._register.give_ticket(session, ticket)
         facts = self._world.facts(conn, session.profile)
-        self._tell(session, welcome(facts, VERSIONS[1], session, ticket))
+        self._tell(session, welcome(facts, VERSIONS[1], session, ticket, acted))
         window_bytes, session.window_bytes = session.window_bytes, 0  # the next connection may be another way
         self._out.append(
             OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile, window_bytes)

@@ -51,8 +51,9 @@ class World(Protocol):
         """int32[n]: connections with bodies within ``radius_m`` of a place."""
 
 
-def welcome(facts: WelcomeFacts, version: int, session: Session, ticket: bytes) -> Welcome:
-    """The WELCOME of a session that was given its body; the schema is left out if the client has it."""
+def welcome(facts: WelcomeFacts, version: int, session: Session, ticket: bytes, acted: int) -> Welcome:
+    """The WELCOME of a session that was given its body, whose newest act is ``acted``; the schema is left out if the
+    client has it."""
     return Welcome(
         version=version,
         session=session.id,
@@ -74,4 +75,5 @@ def welcome(facts: WelcomeFacts, version: int, session: Session, ticket: bytes) 
         attribution=facts.attribution,
         idle_ack_ms=facts.idle_ack_ms,
         server=facts.server,
+        acted=acted,
     )

@@ -23,14 +23,15 @@ for: running them (``runner``).
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from protocol.limits import ACT_NAME_BYTES_MAX
 from shard.world.components import Body, Component, DeclarationError, Kind, Value
 
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Behaviour", "Body", "Component", "DeclarationError", "Kind", "Script"]
+__all__ = ["Behaviour", "Body", "Component", "DeclarationError", "Kind", "Refused", "Script"]
 
-Function = Callable[..., None]
+Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
 
 START = "start"
@@ -39,6 +40,15 @@ ENTER = "enter"
 LEAVE = "leave"
 MESSAGE = "message"
 TIMER = "timer"
+ACTION = "action"
+
+
+class Refused(Exception):
+    """Raised by an action: the person is told ``why``, and nothing of this call has happened."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Behaviour:
@@ -124,6 +134,15 @@ class Script:
     def timer(self, topic: str, kind: str) -> Callable[[F], F]:
         """``function(world, rows, values)`` runs with the entities whose timers are due; values is int64."""
         return lambda function: self._add(function, TIMER, kind=kind, topic=topic)
+
+    def action(self, name: str, kind: str = "person") -> Callable[[F], F]:
+        """``function(world, rows, payloads)`` runs when a client asks for the action ``name``, with the body of that
+        session: a call for each act, so ``rows`` and ``payloads`` have length 1. It may return a list of one value for
+        the client (what msgpack can carry, keys of maps are texts), or raise :class:`Refused`: then nothing of the call
+        has happened. Check the payload: whoever wrote the client may have put anything in it."""
+        if not 1 <= len(name.encode()) <= ACT_NAME_BYTES_MAX:
+            raise DeclarationError(f"action {name!r}: a name has 1 to {ACT_NAME_BYTES_MAX} bytes")
+        return lambda function: self._add(function, ACTION, kind=kind, topic=name)
 
     def _add(self, function: F, trigger: str, kind: str = "", topic: str = "", ticks: int = 1) -> F:
         name = f"{self.name}.{function.__name__}"

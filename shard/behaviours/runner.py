@@ -1,6 +1,6 @@
 """Runs behaviours: which one, when, with what; and carries out what they asked for.
 
-Order in a tick: start (once), leave, enter, timers, messages, every; within each by the order of scripts and
+Order in a tick: start (once), leave, enter, timers, messages, actions, every; within each by the order of scripts and
 declarations. Invariants: a behaviour that raises is switched off, what it asked for in that call is dropped, and a
 :class:`Fault` says so; the world goes on. Not responsible for: authors' interface (``api``, ``world``).
 """
@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from protocol.acting import AnswerCode
 from shard.behaviours import api
-from shard.behaviours.api import Behaviour, Script
+from shard.behaviours.answers import WHY_CHARS_MAX, answer_value
+from shard.behaviours.api import Behaviour, Refused, Script
 from shard.behaviours.timers import Timers, topic_number
 from shard.behaviours.world import Asked, World
 from shard.world.components import DeclarationError, Registry
 from shard.world.table import Table
 
 U64 = npt.NDArray[np.uint64]
+Apply = Callable[[Asked, set[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Runner:
         self._table = table
         self._registry = registry
         self.world = world
+        self._actions: dict[tuple[str, int], Behaviour] = {}
+        """By name of the action and number of the kind."""
         self._check()
 
     def _check(self) -> None:
@@ -66,6 +71,11 @@ class Runner:
         if len(set(names)) != len(names):
             raise DeclarationError("two scripts have the same name, and with it behaviours of the same name")
         topics: dict[int, str] = {}
+        for behaviour in self._of(api.ACTION):
+            kind = self._registry.kind_number.get(behaviour.kind, 0)
+            other = self._actions.setdefault((behaviour.topic, kind), behaviour)
+            if other is not behaviour:
+                raise DeclarationError(f"{other.name} and {behaviour.name} are both the action {behaviour.topic!r}")
         for behaviour in self.behaviours:
             if behaviour.kind and behaviour.kind not in self._registry.kind_number:
                 raise DeclarationError(f"{behaviour.name}: there is no kind {behaviour.kind!r}")
@@ -74,8 +84,9 @@ class Runner:
                 if topics.setdefault(number, behaviour.topic) != behaviour.topic:
                     raise DeclarationError(f"timer topics {topics[number]!r} and {behaviour.topic!r} clash: rename one")
 
-    def run(self, apply: Callable[[Asked, set[str]], None]) -> None:
-        """All behaviours of this tick. ``apply`` carries out what each one asked for, at once after it returned."""
+    def run(self, apply: Apply, actions: Callable[[], None]) -> None:
+        """All behaviours of this tick. ``apply`` carries out what each one asked for, at once after it returned;
+        ``actions`` calls :meth:`act` for what clients asked for."""
         pending, self.pending = self.pending, Pending(started=True)
         world = self.world
         number = self._registry.kind_number
@@ -96,10 +107,37 @@ class Runner:
             ids = [i for topic, to, _ in pending.messages if topic == behaviour.topic for i in to]
             payloads = [payload for topic, to, payload in pending.messages if topic == behaviour.topic for _ in to]
             self._call_rows(behaviour, apply, np.array(ids, np.uint64), payloads)
+        actions()
         for behaviour in self._of(api.EVERY):
             rows = self._table.rows(number[behaviour.kind])
             if len(rows) and world.tick // behaviour.ticks != world.last_tick // behaviour.ticks:
                 self._call(behaviour, apply, rows)
+
+    def act(self, row: int, name: str, payload: Any, number: int, apply: Apply) -> tuple[AnswerCode, Any]:
+        """The action ``name`` for the body in ``row``, as its session's act ``number``: what the client is answered.
+        Unless that is DONE, nothing has happened."""
+        world, table = self.world, self._table
+        kind = int(table.kind[row])
+        behaviour = self._actions.get((name, kind))
+        if behaviour is None:
+            return AnswerCode.UNKNOWN, f"there is no action {name!r} here"
+        if not behaviour.enabled:
+            return AnswerCode.FAILED, f"the action {name!r} has a mistake and is switched off"
+        # Randomness of each act is its own: two people who throw dice in one tick do not throw the same.
+        world.begin(f"{behaviour.name} {int(table.id[row])} {number}", undoable=True)
+        try:
+            returned = behaviour.function(world, world.open(kind, np.array([row], np.int64)), [payload])
+            value = answer_value(returned)
+            asked, touched = world.end()
+        except Refused as refusal:
+            world.undo()
+            return AnswerCode.REFUSED, refusal.why[:WHY_CHARS_MAX]
+        except Exception as error:  # as for other behaviours: it must not stop the world
+            world.undo()
+            self._switch_off(behaviour, error)
+            return AnswerCode.FAILED, f"the action {name!r} failed"
+        apply(asked, touched)
+        return AnswerCode.DONE, value
 
     def complain(self, what: str, error: Exception) -> None:
         """Report something that a behaviour asked for and that could not be done; it stays on."""
@@ -108,7 +146,7 @@ class Runner:
     def _of(self, trigger: str) -> list[Behaviour]:
         return [behaviour for behaviour in self.behaviours if behaviour.enabled and behaviour.trigger == trigger]
 
-    def _call_rows(self, behaviour: Behaviour, apply: Callable[[Asked, set[str]], None], ids: U64, values: Any) -> None:
+    def _call_rows(self, behaviour: Behaviour, apply: Apply, ids: U64, values: Any) -> None:
         """Call with those of ``ids`` that live and are of the behaviour's kind, and their values, if there are any."""
         table = self._table
         rows = np.array([table.row(id_) for id_ in ids.tolist()], np.int64)
@@ -123,7 +161,7 @@ class Runner:
         else:
             self._call(behaviour, apply, rows[keep], values[keep])
 
-    def _call(self, behaviour: Behaviour, apply: Callable[[Asked, set[str]], None], *arguments: Any) -> None:
+    def _call(self, behaviour: Behaviour, apply: Apply, *arguments: Any) -> None:
         """Call one behaviour; int64 rows become :class:`Rows` of its kind."""
         world = self.world
         world.begin(behaviour.name)
@@ -135,11 +173,14 @@ class Runner:
             behaviour.function(world, *given)
             asked, touched = world.end()
         except Exception as error:  # a world author's code may raise anything; it must not stop the world
-            behaviour.enabled = False
-            text = f"{type(error).__name__}: {error}"
-            self.faults.append(Fault(behaviour.name, text, traceback.format_exc()))
+            self._switch_off(behaviour, error)
             return
         apply(asked, touched)
+
+    def _switch_off(self, behaviour: Behaviour, error: Exception) -> None:
+        """In the handler of an error that a behaviour raised."""
+        behaviour.enabled = False
+        self.faults.append(Fault(behaviour.name, f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
 def _is_rows(argument: Any) -> bool:

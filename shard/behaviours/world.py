@@ -48,12 +48,14 @@ class Rows:
     _names: frozenset[str]
     _open: dict[str, Array]
     _span: slice | None
+    _before: dict[str, Array] | None
 
-    def __init__(self, table: Table, rows: I64, names: Iterable[str]) -> None:
+    def __init__(self, table: Table, rows: I64, names: Iterable[str], undoable: bool = False) -> None:
         object.__setattr__(self, "_table", table)
         object.__setattr__(self, "_rows", rows)
         object.__setattr__(self, "_names", frozenset(names))
         object.__setattr__(self, "_open", {})
+        object.__setattr__(self, "_before", {} if undoable else None)
         together = len(rows) > 0 and int(rows[-1]) - int(rows[0]) + 1 == len(rows) and bool((np.diff(rows) == 1).all())
         object.__setattr__(self, "_span", slice(int(rows[0]), int(rows[-1]) + 1) if together else None)
 
@@ -82,6 +84,8 @@ class Rows:
             else:
                 column = source[self._span]
             self._open[name] = column
+            if self._before is not None:
+                self._before[name] = source[self._rows]
         return column
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -104,6 +108,11 @@ class Rows:
             if name in MOTION or self._span is None:
                 self._table.columns[self._column(name)][self._rows] = column
         return {name for name in self._open if name not in MOTION}
+
+    def undo_(self) -> None:
+        """Everything as it was when it was looked at first; for those that were opened as undoable."""
+        for name, column in (self._before or {}).items():
+            self._table.columns[self._column(name)][self._rows] = column
 
 
 class Asked:
@@ -154,6 +163,7 @@ class World:
         self._generator: np.random.Generator | None = None
         self._asked = Asked()
         self._opened: list[Rows] = []
+        self._undoable = False
         self._cells: Cells | None = None
 
     @property
@@ -284,7 +294,8 @@ class World:
 
     def open(self, number: int, rows: I64) -> Rows:
         """Columns of these rows of a kind, written back by :meth:`end`."""
-        opened = Rows(self._table, rows, (component.name for component in self._registry.kind(number).components))
+        names = (component.name for component in self._registry.kind(number).components)
+        opened = Rows(self._table, rows, names, self._undoable)
         self._opened.append(opened)
         return opened
 
@@ -294,9 +305,10 @@ class World:
         self.dt_s = (tick - last_tick) / self.rate_hz
         self._cells = cells
 
-    def begin(self, name: str) -> None:
-        """A behaviour is about to be called."""
+    def begin(self, name: str, *, undoable: bool = False) -> None:
+        """A behaviour is about to be called; ``undoable``: what it writes can be taken back by :meth:`undo`."""
         self._name = name
+        self._undoable = undoable
         self._generator = None
         self._asked = Asked()
         self._opened = []
@@ -307,3 +319,8 @@ class World:
         for rows in self._opened:
             touched |= rows.close_()
         return self._asked, touched
+
+    def undo(self) -> None:
+        """Take back what an undoable behaviour wrote; what it asked for is dropped with it."""
+        for rows in reversed(self._opened):
+            rows.undo_()

@@ -63,6 +63,15 @@ def homes(state: ShardState, ids: U64, *, ghosts: bool = True) -> I64:
     return out
 
 
+def elsewhere(state: ShardState, session: int, body: int) -> tuple[int, int] | None:
+    """(entity, region) of a session's body that left from here or is a ghost here; None if it is not elsewhere."""
+    if not state.links.neighbours or session in state.row_of_session:
+        return None
+    body = body or next((e for e, stone in state.links.tombstones.items() if stone.session == session), 0)
+    home = int(homes(state, np.array([body], np.uint64))[0]) if body else NOWHERE
+    return (body, home) if home >= 0 else None
+
+
 def route(state: ShardState, ids: U64, make: Callable[[list[int], I64], Item], *, ghosts: bool = True) -> I64:
     """Send what concerns entities elsewhere: ``make(ids, places)`` gives the item for those at ``places`` of ``ids``.
 

@@ -49,7 +49,9 @@ def run(state: ShardState, near: I64) -> None:
             elif leader < 0:
                 _step(state, neighbour, number, Event.LEADER_LOST)
             elif outgoing.state is Source.ACCEPTED:
-                _step(state, neighbour, number, Event.STEP_END, Groups(state))  # each commit changes rows
+                groups = Groups(state)  # each commit changes rows
+                if not _is_held(state, groups.crossing(number)):
+                    _step(state, neighbour, number, Event.STEP_END, groups)
             elif state.tick - outgoing.since > SILENCE_S * rate:
                 _step(state, neighbour, number, Event.SILENCE)
     due = _due(state, near)
@@ -103,6 +105,9 @@ def _prepare(state: ShardState, groups: Groups, leader: int) -> None:
         roots = [leader]  # the pile stays, this one is far out
     rows = groups.rows(roots)
     if target is None or (columns["h.handover"][rows] != 0).any() or not _arrival_is_known(state, rows):
+        return
+    if _is_held(state, rows):
+        state.links.counts["crossings that wait for a commit"] += 1
         return
     if len(target.outgoing) >= HANDOVERS_MAX or len(target.channel.queue) >= ACTS_MAX:
         state.links.counts["crossings that wait"] += 1
@@ -182,6 +187,11 @@ def _say(neighbour: Neighbour, item: Item) -> int:
     return neighbour.channel.put(encode_item(item), act=False)
 
 
+def _is_held(state: ShardState, rows: I64) -> bool:
+    """Whether any of these must stay until what its session did here is committed (``shard.acting``)."""
+    return state.acting.holds(state.table.columns["o.session"][rows].tolist(), state.tick)
+
+
 def _rest(state: ShardState, neighbour: Neighbour, number: int) -> None:
     """The group stays; it is not tried again at once."""
     columns = state.table.columns
@@ -197,12 +207,8 @@ def _commit(state: ShardState, neighbour: Neighbour, number: int, groups: Groups
     table = state.table
     columns = table.columns
     handover = columns["h.handover"]
-    own = table.rows()
-    prepared = own[handover[own] == number]
-    # What was attached meanwhile comes along; a unit that hangs together with another crossing goes with that one.
-    roots = sorted({groups.root(row) for row in prepared.tolist()})
-    rows = groups.rows([root for root in roots if np.isin(handover[groups.unit(root)], (0, number)).all()])
-    handover[np.setdiff1d(prepared, rows)] = 0
+    rows = groups.crossing(number)
+    handover[np.setdiff1d(groups.prepared(number), rows)] = 0
     ids = table.id[rows]
     pending, timers = state.runner.pending, state.runner.timers
     wanted = set(ids.tolist())
@@ -217,6 +223,7 @@ def _commit(state: ShardState, neighbour: Neighbour, number: int, groups: Groups
         timers.take(ids).tobytes(),
         [i for i in pending.enter if i in wanted],
         [message for message in messages if message[1]],
+        state.acting.take(columns["o.session"][rows].tolist()),
     )
     item = _say(neighbour, commit)
     pending.enter = [i for i in pending.enter if i not in wanted]
@@ -359,6 +366,10 @@ def _begin(state: ShardState, neighbour: Neighbour, item: Commit, number: int) -
         state.row_of_session[session] = row
         if columns["o.attached"][row]:
             state.told_attached(row)
+    sessions = set(columns["o.session"][rows].tolist())
+    for session, answers in item.answers:
+        if session in sessions:
+            state.acting.give(session, answers)
     for entity in ids.tolist():
         state.links.dig_up(entity)
     here = set(ids.tolist())

@@ -20,6 +20,7 @@ class Groups:
 
     def __init__(self, state: ShardState) -> None:
         table = state.table
+        self._own, self._handover = table.rows(), table.columns["h.handover"]
         self._root: dict[int, int] = {}
         self._unit: dict[int, list[int]] = {}
         rows = table.rows()
@@ -62,6 +63,17 @@ class Groups:
                 seen.add(other)
                 found.append(other)
         return found
+
+    def prepared(self, number: int) -> I64:
+        """Rows for which a hand-over was asked, ascending."""
+        rows: I64 = self._own[self._handover[self._own] == number]
+        return rows
+
+    def crossing(self, number: int) -> I64:
+        """The rows that a hand-over takes. What was attached since it was asked for comes along; a unit that hangs
+        together with another crossing goes with that one."""
+        roots = sorted({self.root(row) for row in self.prepared(number).tolist()})
+        return self.rows([root for root in roots if np.isin(self._handover[self.unit(root)], (0, number)).all()])
 
     def rows(self, roots: list[int]) -> I64:
         """All rows of some units, ascending."""

@@ -3,6 +3,7 @@
 
 from shard.behaviours.world import Asked
 from shard.border import acts
+from shard.phases import actions
 from shard.state import ShardState
 from shard.world.attachments import AttachError
 from shard.world.table import OutOfIdsError, TableFullError
@@ -11,7 +12,11 @@ from shard.world.table import OutOfIdsError, TableFullError
 def run(state: ShardState) -> None:
     """Call what is due, and carry out what was asked for."""
     state.world.advance(state.tick, state.tick - state.ticks, state.cells)
-    state.runner.run(lambda asked, touched: apply(state, asked, touched))
+
+    def do(asked: Asked, touched: set[str]) -> None:
+        apply(state, asked, touched)
+
+    state.runner.run(do, lambda: actions.run(state, do))
 
 
 def apply(state: ShardState, asked: Asked, touched: set[str]) -> None:

@@ -19,6 +19,7 @@ from protocol.link import Upward
 from protocol.walking import FLAG_ON_GROUND
 from shard.behaviours.world import philox
 from shard.border import acts
+from shard.phases import actions
 from shard.state import ShardState
 from shard.world.components import NAME
 from shard.world.table import OutOfIdsError, TableFullError
@@ -42,6 +43,8 @@ def run(state: ShardState, upward: Sequence[Upward]) -> None:
         for entry in message.attach:
             session, generation, name, kind, profile, body = entry[:6]
             _attach(state, session, generation, name, kind, profile, body, message.gateway)
+        for entry in message.acts:
+            actions.hear(state, entry)
     if state.tick % state.config.rate_hz < state.ticks:
         _end_orphans(state)
         _tell_again(state)
@@ -79,7 +82,7 @@ def _attach(
     body that is across a border gets the session there."""
     table = state.table
     columns = table.columns
-    if away := _elsewhere(state, session, body):
+    if away := acts.elsewhere(state, session, body):
         entity, region = away
         acts.send(state, region, AttachBody(session, generation, name, kind, profile, entity, gateway))
         return
@@ -96,7 +99,11 @@ def _attach(
             if columns["o.attached"][row]:
                 state.told_attached(row)  # said once more: what it queued meanwhile stays
             return
-        state.row_of_session.pop(int(columns["o.session"][row]), None)
+        former = int(columns["o.session"][row])
+        state.row_of_session.pop(former, None)
+        if former != session:  # another session numbers its acts from 1 on
+            state.acting.forget(former)
+            columns["o.acted"][row] = 0
     elif kind == 0:
         return
     else:
@@ -138,15 +145,6 @@ def _tell_again(state: ShardState) -> None:
     state.kept = rows[state.table.columns["o.session"][rows] % TELL_AGAIN_S == part]
 
 
-def _elsewhere(state: ShardState, session: int, body: int) -> tuple[int, int] | None:
-    """(entity, region) of a session's body that left from here or is a ghost here; None if it is not elsewhere."""
-    if not state.links.neighbours or session in state.row_of_session:
-        return None
-    body = body or next((e for e, stone in state.links.tombstones.items() if stone.session == session), 0)
-    home = int(acts.homes(state, np.array([body], np.uint64))[0]) if body else acts.NOWHERE
-    return (body, home) if home >= 0 else None
-
-
 def take(state: ShardState, item: Item) -> bool:
     """What a gateway told a neighbour about a session whose body is here now; False if the item is of another sort."""
     match item:
@@ -157,7 +155,7 @@ def take(state: ShardState, item: Item) -> bool:
         case DetachBody():
             _detach(state, item.session, item.generation, item.remove, item.body, item.gateway)
         case _:
-            return False
+            return actions.take(state, item)
     return True
 
 
@@ -168,7 +166,7 @@ def _detach(state: ShardState, session: int, generation: int, remove: bool, body
     row = state.table.row(body) if body else -1
     if row < 0 or state.table.ghost[row] or int(columns["o.session"][row]) != session:
         row = state.row_of_session.get(session, -1)  # perhaps another body than the one that its gateway knows of
-    if row < 0 and (away := _elsewhere(state, session, body)):
+    if row < 0 and (away := acts.elsewhere(state, session, body)):
         acts.send(state, away[1], DetachBody(session, generation, remove, away[0], gateway))
         return
     if row < 0 or columns["o.generation"][row] > generation or columns["o.gateway"][row] != gateway:

@@ -45,6 +45,7 @@ def run(state: ShardState, schema: bool) -> RegionDelta:
     delta.attached = list(state.attached)
     delta.refused = list(state.refused)
     delta.events = list(state.events)
+    delta.answers = list(state.answers)
     delta.heard = state.gateways.heard()
     if schema:
         delta.schema = state.registry.schema
@@ -81,6 +82,7 @@ def snapshot(state: ShardState, seq: int) -> RegionDelta:
     delta.attached = state.attached
     delta.refused = list(state.refused)
     delta.events = list(state.events)
+    delta.answers = list(state.answers)
     delta.heard = state.gateways.heard()
     delta.schema = state.registry.schema
     return delta
@@ -124,8 +126,8 @@ def _kept(state: ShardState, delta: RegionDelta) -> None:
     rows = np.intersect1d(state.kept, table.rows())  # some may have gone in this step
     delta.kept_row = rows.astype(np.uint32)
     delta.kept_row_generation, delta.kept_id = table.generation[rows], table.id[rows]
-    delta.kept_session, delta.kept_generation, delta.kept_gateway = (
-        table.columns[f"o.{name}"][rows] for name in ("session", "generation", "gateway")
+    delta.kept_session, delta.kept_generation, delta.kept_gateway, delta.kept_acted = (
+        table.columns[f"o.{name}"][rows] for name in ("session", "generation", "gateway", "acted")
     )
 
 

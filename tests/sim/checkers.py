@@ -17,6 +17,7 @@ from client import ClientCore
 from protocol.frames import Structure, decode
 from protocol.messages import T_SCHEMA, T_STRUCTURE
 from shard.region import RegionCore
+from tests.sim.deeds import done
 
 if TYPE_CHECKING:
     from tests.sim.people import People, Person
@@ -208,6 +209,23 @@ def check_own(cluster: Seen, person: "Person") -> None:
     assert core.position is not None
     error_m = float(np.linalg.norm(np.array(core.position) - truth))
     assert error_m <= 0.02, f"person {person.number} believes to be {error_m:.3f} m off"
+
+
+def check_deeds(cluster: Seen, person: "Person", *, kept: bool = False) -> None:
+    """What a person asked for was done once. ``kept``: no shard has died that had the body, so all that it was answered
+    is in it, and nothing else but what will be."""
+    core, deeds = person.core, person.deeds
+    assert core.welcome is not None
+    assert core.welcome.body is not None
+    found = done(cluster.cores, core.welcome.body)
+    if found is None:
+        return  # on its way
+    count, doubled = found
+    who = f"person {person.number}: {count} deeds, {deeds.answered} of {deeds.said} answered, {deeds.lost} lost"
+    assert doubled == 0, f"{doubled} were done twice; {who}"
+    assert count <= deeds.said, who
+    if kept:
+        assert deeds.answered <= count <= deeds.answered + len(deeds.waiting), who
 
 
 def check_one_body_each(cluster: Seen) -> None:

@@ -15,9 +15,22 @@ import numpy as np
 
 from client import ClientConfig, ClientCore, ClientEvent, Connect, Disconnect, Send
 from client.walk import Ground
+from protocol.acting import Answer
 from protocol.codes import Close
 from protocol.layouts import COMMAND
-from protocol.messages import SSEQ_OFFSET, T_ACK, T_FRAME, T_INPUT, Ack, Closing, Input, decode_client, encode_server
+from protocol.messages import (
+    SSEQ_OFFSET,
+    T_ACK,
+    T_ANSWER,
+    T_FRAME,
+    T_INPUT,
+    Ack,
+    Closing,
+    Input,
+    decode_client,
+    decode_server,
+    encode_server,
+)
 from server.core.gateway import Deliver, GatewayCore
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
@@ -26,6 +39,7 @@ from server.session.limits import SessionLimits
 from server.transport.inbound import Inbound
 from tests.sim.checkers import NumberWatch
 from tests.sim.clock import Time
+from tests.sim.deeds import Deeds, Journal
 from tests.sim.network import Carrier, Faults
 
 CAPACITY = 32
@@ -92,6 +106,7 @@ class Person:
     core: ClientCore
     rng: np.random.Generator
     links: "dict[int, Connection]" = field(default_factory=dict)
+    deeds: Deeds = field(default_factory=Deeds)
     events: Counter[str] = field(default_factory=Counter)
 
 
@@ -206,6 +221,8 @@ class People:
         self.ground, self.doors, self.shown = ground, doors, shown
         self.digest = hashlib.blake2b(digest_size=16)
         self.all: list[Person] = []
+        self.journal: Journal | None = None
+        """Of a durable world: what is told must be in it."""
 
     @property
     def now_s(self) -> float:
@@ -257,6 +274,7 @@ class People:
 
     def _heard(self, person: Person, event: ClientEvent) -> None:
         person.events[type(event).__name__] += 1
+        person.deeds.heard(event)
         self.digest.update(repr((self.clock.now_ms, person.number, event)).encode())
 
     def _open(self, person: Person, link: int, url: str) -> None:
@@ -275,6 +293,8 @@ class People:
 
         def at_client(data: bytes) -> None:
             self.digest.update(data)
+            if self.journal is not None and data[1] == T_ANSWER:
+                self._check_stored(person, data)
             person.core.receive(link, data, self.clock.now_ms)
             if data[1] == T_FRAME:
                 self.shown(person.core)
@@ -287,6 +307,13 @@ class People:
         gateway.core.connected(conn, f"10.0.0.{person.number}", gateway.now_s)
         person.core.opened(link, self.clock.now_ms)
         self.act(person)
+
+    def _check_stored(self, person: Person, data: bytes) -> None:
+        answer, welcome = decode_server(data), person.core.welcome
+        assert isinstance(answer, Answer)
+        assert self.journal is not None
+        if welcome is not None:
+            self.journal.check(welcome.session, answer.number)
 
     def _no_way(self, person: Person, link: int) -> None:
         self.counts["no gateway there"] += 1
@@ -332,6 +359,8 @@ class People:
                 core.steer(0.0, 0.0)
             elif what < 0.145:
                 core.say(f"It is {self.clock.now_ms:.0f}")
+            elif what < 0.2:
+                person.deeds.act(core)
             if person.links and rng.random() < self.faults.reset:
                 self.counts["connection reset"] += 1
                 self.end(next(reversed(person.links.values())), 1006, gently=False)

@@ -29,6 +29,7 @@ from shard.config import ShardConfig
 from shard.core import ShardCore
 from shard.process import ShardOut, ShardProcess
 from shard.region import RegionCore
+from tests.sim.deeds import Journal
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
@@ -39,6 +40,8 @@ LATE_COPIES = 1.0
 """Where messages come late at all: part of the second copies that do."""
 LOAD_OF_ONE = 0.03
 """Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
+STORE_S = 0.1
+"""Until what a step has answered is stored, on average."""
 DRIFT = 2e-4
 """Of a monotonic clock: ten times what a cheap quartz does."""
 DRONES = 24
@@ -116,7 +119,9 @@ class Shards:
         scripts: Callable[[], Script] = drones,
         half_m: float = HALF_M,
         options: Mapping[str, Any] | None = None,
+        durable: bool = False,
     ) -> None:
+        self.durable, self.journal = durable, Journal()
         self.ground, self.scripts, self.half_m, self.options = ground, scripts, half_m, options
         self.rng = np.random.default_rng(seed)
         self.now_s = 0.0
@@ -142,7 +147,7 @@ class Shards:
     # ------------------------------------------------------------------------------------------------- processes
     def begin_shard(self, name: str) -> None:
         """A shard process starts, perhaps again under its old name."""
-        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0)
+        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0, durable=self.durable)
         core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
@@ -218,7 +223,11 @@ class Shards:
             self._ask(host, ask.question, self._answer_to(host, whose, ask.number))
         for send in out.sends:
             self._send(host, send)
-        assert not isinstance(out, ShardOut) or not out.faults, out
+        if isinstance(out, ShardOut):
+            assert not out.faults, out
+            if out.answered and self.durable:
+                stored_s = self.journal.due_s(host, self.now_s + float(self.rng.exponential(STORE_S)))
+                self.at(stored_s, lambda: self.journal.store(host, out.answered))
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
         return lambda answer: self.do(host, host.process.answered(whose, number, answer, host.now_s(self.now_s)))

@@ -28,6 +28,8 @@ TRANSITIONS = (
 """Of shards, placers, and the store's members."""
 GATEWAYS = (
     "delta of an older epoch", "resubscribed", "upward lost", "session moved", "session resumed", "commands forwarded",
+    "acts said again", "acts forwarded", "acts left", "crossings that wait for a commit",
+    "deeds answered", "deeds lost", "deeds stored",
 )  # fmt: skip
 """Of gateways and their sessions."""
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from tests.sim.checkers import check_components, check_one_body_each, check_steers, check_visible
+from tests.sim.checkers import check_components, check_deeds, check_one_body_each, check_steers, check_visible
 from tests.sim.hosts import RATE_HZ
 from tests.sim.storms import Storm, move_something, totals
 from tests.sim.whole import Whole, live
@@ -23,8 +23,9 @@ CALM_S = 3
 CROSSINGS = 50
 
 
-def check(world: Whole) -> None:
-    """When the faults have stopped: everybody is in, has a body of his own, and sees what is there."""
+def check(world: Whole, *, kept: bool = False) -> None:
+    """When the faults have stopped: everybody is in, has a body of his own, sees what is there, and has done once what
+    he asked for. ``kept``: no shard has died."""
     world.truth.strict = True
     live(world, CALM_S * RATE_HZ)
     for _ in range(RATE_HZ):  # a region may be on its way from one shard to another
@@ -32,6 +33,14 @@ def check(world: Whole) -> None:
             break
         live(world, 1)
     assert sum(check_visible(world, person) for person in world.folk.all) > 20
+    world.run(2 * RATE_HZ)  # nobody begins to act any more: all that was asked for is answered
+    for person in world.folk.all:
+        check_deeds(world, person, kept=kept)
+        waiting = person.deeds.waiting
+        assert not waiting, f"person {person.number} waits for answers: {waiting}"
+    world.counts["deeds answered"] += sum(person.deeds.answered for person in world.folk.all)
+    world.counts["deeds lost"] += sum(person.deeds.lost for person in world.folk.all)
+    world.counts["deeds stored"] += world.journal.counted
     world.run((8 - world.tick) % 15)  # ducks change their mood each 15 ticks: all has arrived
     for person in world.folk.all:
         check_components(world, person)
@@ -45,7 +54,7 @@ def check(world: Whole) -> None:
 
 def run(seed: int) -> Whole:
     """One storm from one seed, the calm after it, and all checks: 60 s of the world's time."""
-    world = Whole(seed)
+    world = Whole(seed, durable=seed % 2 == 1)
     live(world, COME_S * RATE_HZ)
     Storm(world).run(STORM_S * RATE_HZ, lambda ticks: live(world, ticks))
     live(world, SETTLE_S * RATE_HZ)
@@ -67,7 +76,7 @@ def test_people_walk_over_borders_and_notice_nothing() -> None:
     bodies = {person.number: person.core.welcome.body for person in world.folk.all if person.core.welcome}
     before = sum(person.core.stats.corrections for person in world.folk.all)
     live(world, 30 * RATE_HZ)
-    check(world)
+    check(world, kept=True)
     assert len(bodies) == len(world.folk.all)
     assert bodies == {person.number: person.core.welcome.body for person in world.folk.all if person.core.welcome}
     assert world.counts["crossed"] > 200
@@ -87,10 +96,11 @@ def test_moves_of_regions_cost_people_nothing() -> None:
     assert left_out == 0, f"{left_out} commands never came to their body's owner"
     assert sum(person.core.stats.corrections for person in world.folk.all) - before < 16
     assert not [reason for reason in world.counts if reason.startswith("closed")]
+    check(world, kept=True)
 
 
 def test_people_keep_their_bodies_whatever_happens_to_gateways() -> None:
-    world = Whole(3)
+    world = Whole(3, durable=True)
     live(world, 8 * RATE_HZ)
     bodies = {person.number: person.core.welcome.body for person in world.folk.all if person.core.welcome}
     assert len(bodies) == len(world.folk.all)
@@ -102,7 +112,7 @@ def test_people_keep_their_bodies_whatever_happens_to_gateways() -> None:
         live(world, 6 * RATE_HZ)
         now = {person.number: person.core.welcome.body for person in world.folk.all if person.core.welcome}
         assert now == bodies, f"after number {number}"
-    check(world)
+    check(world, kept=True)
 
 
 def test_the_same_seed_gives_the_same_hash_in_another_process() -> None:

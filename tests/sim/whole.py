@@ -48,17 +48,20 @@ class SharedTime:
 class Whole(Shards):
     """``gateways`` and ``people`` besides the shards."""
 
-    def __init__(self, seed: int, shards: int = 3, gateways: int = 2, people: int = 20, level: int = 1) -> None:
+    def __init__(
+        self, seed: int, shards: int = 3, gateways: int = 2, people: int = 20, level: int = 1, durable: bool = False
+    ) -> None:
         self.seed = seed
         self.slacks: deque[float] = deque(maxlen=RATE_HZ)
         self.doors: dict[int, Door] = {}
-        super().__init__(seed, shards, level, ground=place(), scripts=script)
+        super().__init__(seed, shards, level, ground=place(), scripts=script, durable=durable)
         self.carriers = Faults(delay_ms=20.0, jitter_ms=5.0)
         self.truth = Truth(lambda: self.cores)
         clock = SharedTime(self)
         self.folk = People(
             seed, clock, self.rng, self.carriers, self.counts, walk_ground(), self.doors, self.truth.check
         )
+        self.folk.journal = self.journal if durable else None
         for k in range(gateways):
             self.begin_gateway(k)
         for k in range(people):

@@ -33,6 +33,16 @@ def script() -> Script:
     mood = made.component("mood", "f4", unit="1", replicate=True, scale=0.25, default=0.5)
     rank = made.component("rank", "i4", replicate=True)
     made.kind("duck", [mood, rank])
+    count, newest, doubled = (made.component(f"deeds_{what}", "u4") for what in ("count", "newest", "doubled"))
+    made.extend("person", [count, newest, doubled])
+
+    @made.action("deed")
+    def deed(world: World, rows: Rows, payloads: list[int]) -> list[int]:
+        """Each deed of a person has a number of its own, from 1 on: what was done before is noticed by the body."""
+        rows.deeds_doubled += payloads[0] <= rows.deeds_newest
+        rows.deeds_newest[:] = payloads[0]
+        rows.deeds_count += 1
+        return [int(rows.deeds_count[0])]
 
     @made.start
     def hatch(world: World) -> None:

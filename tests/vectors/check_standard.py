@@ -178,6 +178,29 @@ class Client:
         return out
 
 
+def acting(items: list[Any]) -> None:
+    """ACT and ANSWER as STANDARD.md §8 bounds them."""
+    if items[0] == 5:
+        _, number, name, value = items
+        if not 1 <= len(name.encode()) <= 64:
+            raise ValueError("ACT: name")
+    else:
+        _, _sseq, number, code, value = items
+        if code not in range(5) or (code and not isinstance(value, str)):
+            raise ValueError("ANSWER: code")
+    if not 1 <= number < 2**32 or depth(value) > 8:
+        raise ValueError("a number or value out of bounds")
+
+
+def depth(value: Any) -> int:
+    """How many arrays and maps are within each other; keys of maps must be texts."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("a key that is no text")
+        value = list(value.values())
+    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+
 def check() -> int:
     """How many messages were checked. Raises ValueError or KeyError where a vector and the standard disagree."""
     vectors = json.loads(PATH.read_text())
@@ -197,12 +220,14 @@ def check() -> int:
             if shown.keys() != expected.keys():
                 raise ValueError("other entities are shown than the vector says")
         count += 1
-    types = {"Hello": 1, "Input": 2, "Ack": 3, "Say": 4, "Bye": 6, "Welcome": 16, "Chat": 19, "Presence": 20}
-    types |= {"Notice": 21, "Move": 22, "Schema": 23, "Closing": 24, "Event": 25}
+    types = {"Hello": 1, "Input": 2, "Ack": 3, "Say": 4, "Act": 5, "Bye": 6, "Welcome": 16, "Chat": 19, "Presence": 20}
+    types |= {"Notice": 21, "Move": 22, "Schema": 23, "Closing": 24, "Event": 25, "Answer": 26}
     for vector in vectors["messages"]:
         items = message(bytes.fromhex(vector["hex"]))
         if items[0] != types[vector["kind"]]:
             raise ValueError(f"{vector['kind']} has type {items[0]}")
+        if items[0] in (5, 26):
+            acting(items)
         count += 1
     return count
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocol import frames, messages
+from protocol.acting import Act, Answer
 from protocol.layouts import OWN
 from protocol.messages import pack
 
@@ -133,7 +134,7 @@ def message_vectors() -> list[dict[str, Any]]:
     m = messages
     welcome = m.Welcome(
         1, 7, 2, b"\x01" * 32, "helsinki", 2**33, 20, 3, 99, 1, "desktop", 100.0, 30.0, None, b"12345678",
-        (60.17, 24.94, 12.5), "/map/index.json", "© OpenStreetMap contributors", 200, "isthmus 0.1.0",
+        (60.17, 24.94, 12.5), "/map/index.json", "© OpenStreetMap contributors", 200, "isthmus 0.1.0", 41,
     )  # fmt: skip
     said: list[m.ClientMessage] = [
         m.Hello(1, 1, "a.b.c", "Åsa", "desktop", None, b"12345678", "test/1"),
@@ -141,6 +142,8 @@ def message_vectors() -> list[dict[str, Any]]:
         m.Input(2**32 - 1, 70_000, 12, bytes(range(8))),
         m.Ack(3, 2**31),
         m.Say(2, "hi", 2**63 + 1),
+        Act(1, "ring", None),
+        Act(2**32 - 1, "kåpa", {"what": ["apple", 3, -1.5, True, None], "seal": b"\x00\xff"}),
         m.Bye(),
     ]
     heard: list[m.ServerMessage] = [
@@ -152,6 +155,8 @@ def message_vectors() -> list[dict[str, Any]]:
         m.Schema({"kinds": [[0, "person"]], "components": [[1, "name", "str", "", None]]}, b"87654321", 7),
         m.Closing(4100, 5000, "full"),
         m.Event(None, "bell", {"times": 3}, 8),
+        Answer(1, 0, {"rung": 3}, 9),
+        Answer(2**32 - 1, 1, "not enough money", 10),
     ]
     out = [{"from": "client", "kind": type(x).__name__, "hex": m.encode_client(x).hex()} for x in said]
     return out + [{"from": "server", "kind": type(x).__name__, "hex": m.encode_server(x).hex()} for x in heard]

@@ -78,6 +78,7 @@ export class Game {
       case "notice":
       case "move":
       case "event":
+      case "answer":
         this.entities.records.countStructure(message.sseq);
         break;
       case "close":

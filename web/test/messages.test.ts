@@ -2,7 +2,16 @@ import { encode as pack } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
 
 import { adviceOf, meaningOf, ProtocolError } from "../src/protocol/codes";
-import { decode, encodeAck, encodeBye, encodeHello, encodeInput, encodeSay, toWire } from "../src/protocol/messages";
+import {
+  decode,
+  encodeAck,
+  encodeAct,
+  encodeBye,
+  encodeHello,
+  encodeInput,
+  encodeSay,
+  toWire,
+} from "../src/protocol/messages";
 import { hex, unhex, vectors, type FrameVectors } from "./vectors";
 
 const { messages } = vectors("frames.json") as FrameVectors;
@@ -15,7 +24,7 @@ describe("messages of the server, from the vectors", () => {
   it("welcome", () => {
     expect(ofServer("Welcome")).toMatchObject({
       ...{ type: "welcome", session: 7n, generation: 2, world: "helsinki", tick: 2 ** 33, rateHz: 20, stepsPerTick: 3 },
-      ...{ body: 99n, radiusM: 100, nearRadiusM: 30, schema: null, map: "/map/index.json", idleAckMs: 200 },
+      ...{ body: 99n, radiusM: 100, nearRadiusM: 30, schema: null, map: "/map/index.json", idleAckMs: 200, acted: 41 },
       ...{ anchor: [60.17, 24.94, 12.5], attribution: "© OpenStreetMap contributors" },
     });
   });
@@ -39,6 +48,9 @@ describe("messages of the server, from the vectors", () => {
     expect(ofServer("Closing")).toEqual({ type: "close", code: 4100, retryAfterMs: 5000, text: "full" });
     expect(ofServer("Event")).toMatchObject({ type: "event", sseq: 8, entity: null, name: "bell" });
   });
+  it("answer", () => {
+    expect(ofServer("Answer")).toEqual({ type: "answer", sseq: 9, number: 1, code: 0, value: { rung: 3 } });
+  });
   it("types of later versions are ignored, nonsense is refused", () => {
     expect(decode(pack([99, 1, 2]))).toBeNull();
     for (const bad of [pack({}), pack([]), pack(["x"]), pack([19, 1]), pack([19, 1, 7, 1, "a", "b"]), unhex("c1")]) {
@@ -52,6 +64,11 @@ describe("messages of the client are the vectors' bytes", () => {
   it("ack and bye", () => {
     expect(hex(encodeAck(3, 0x80000000))).toBe(wanted("Ack")[0]);
     expect(hex(encodeBye())).toBe(wanted("Bye")[0]);
+  });
+  it("act", () => {
+    expect(hex(encodeAct(1, "ring", undefined))).toBe(wanted("Act")[0]);
+    const payload = { what: ["apple", 3, -1.5, true, null], seal: unhex("00ff") };
+    expect(hex(encodeAct(2 ** 32 - 1, "kåpa", payload))).toBe(wanted("Act")[1]);
   });
   it("say to an id of 64 bits", () => {
     expect(hex(encodeSay(2, "hi", 2n ** 63n + 1n))).toBe(wanted("Say")[0]);

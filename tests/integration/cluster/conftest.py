@@ -13,13 +13,27 @@ from tests.integration.cluster.running import Running
 from tests.integration.server import CROWD, READY_S
 
 DUCKS = 40
+ACTING = """
+
+count, newest, doubled = (script.component(f"deeds_{what}", "u4") for what in ("count", "newest", "doubled"))
+script.extend("person", [count, newest, doubled])
+
+
+@script.action("deed")
+def deed(world, rows, payloads):
+    rows.deeds_doubled += payloads[0] <= rows.deeds_newest
+    rows.deeds_newest[:] = payloads[0]
+    rows.deeds_count += 1
+    return [[int(rows.deeds_count[0]), int(rows.deeds_doubled[0])]]
+"""
+"""A person's deeds are numbered: one that was done before is noticed."""
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Running]:
     world = tmp_path / "world.toml"
     world.write_text('[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n')
-    (tmp_path / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)))
+    (tmp_path / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)) + ACTING)
     line = [sys.executable, "-m", "isthmus", "cluster", str(world), "--shards", "2", "--gateways", "2"]
     line += ["--gateway-port", "0", "--cluster-region-level", "1"]
     with (tmp_path / "errors").open("w") as errors:

@@ -60,6 +60,8 @@ class OneBody:
         self.tick = 100
         self.seq = 0
         self.frame = 0
+        self.sseq = 0
+        """Of the newest structure message that a test has sent."""
         self.steps = 0
         self.moved = False
         self.budget = STEPS_PER_TICK
@@ -74,7 +76,7 @@ class OneBody:
         message = decode_client(data)
         self.heard.append(message)
         if isinstance(message, Hello):
-            self.frame = 0
+            self.frame = self.sseq = 0
             return [encode_server(welcome(tick=self.tick))]
         if isinstance(message, Ack | Input):
             self.stamp, self.stamp_at_ms = message.stamp_ms, now_ms
@@ -112,7 +114,7 @@ class OneBody:
         own["v"] = np.round(np.array([b.vx, b.vy, b.vz]) * SHOWN_PER_M / RATE_HZ)
         self.moved = False
         self.frame += 1
-        return encode_frame(Frame(1, self.frame, self.tick, 0, own.tobytes()))
+        return encode_frame(Frame(1, self.frame, self.tick, self.sseq, own.tobytes()))
 
 
 class Wire:

@@ -66,8 +66,8 @@ class Door:
 
 
 @asynccontextmanager
-async def door() -> AsyncIterator[tuple[Door, str]]:
-    opened = Door()
+async def door(make: type[Door] = Door) -> AsyncIterator[tuple[Door, str]]:
+    opened = make()
     app = web.Application()
     app.router.add_get("/ws", opened.serve)
     app.router.add_get("/map/index.json", opened.index)

@@ -160,7 +160,7 @@ class Seam:
         self.say(body.region, message)
 
     def _follow(self, region: int, delta: RegionDelta) -> None:
-        for session, _, entity, row, generation, _ in delta.attached:
+        for session, _, entity, row, generation, *_ in delta.attached:
             body = self.bodies[session]
             assert body.entity in (0, entity) or body.entity in self.excused
             body.moves += body.region not in (0, region)

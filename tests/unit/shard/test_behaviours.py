@@ -2,10 +2,12 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from protocol.link import Upward
 from protocol.messages import unpack
 from shard.behaviours.api import Body, DeclarationError, Script
 from shard.behaviours.world import Rows, World
@@ -150,6 +152,28 @@ def test_the_tutorial_world_runs() -> None:
     assert [event[2] for event in events] == ["hello", "quack", "quack"]
     assert events[0][0] == 1
     assert broken(core.state) == []
+
+
+def test_a_duck_of_the_tutorial_world_can_be_petted_by_who_is_near() -> None:
+    core = RegionCore(CONFIG, None, [example("hello_behaviour")], options={"inhabitants_count": 1})
+    row = core.step(1, [attach(1, 1)]).delta.attached[0][3]
+    table = core.state.table
+    duck = int(table.rows(core.state.registry.kind_number["duck"])[0])
+
+    def pet(number: int, away_m: float) -> list[Any]:
+        table.pos[row] = table.pos[duck] + [away_m, 0.0, 0.0]
+        core.step(core.tick + 1)  # where everybody is is known from the tick before
+        tick = core.tick + 1
+        message = Upward(1, 64 * tick, tick, acts=[[1, 1, number, "pet", None, 0, number]])
+        ((_, told, code, value, _),) = core.step(tick, [message]).delta.answers
+        assert told == number
+        return [code, value]
+
+    assert pet(1, 6.0) == [1, "no duck is near enough"]
+    before = float(table.columns["c.mood"][duck])
+    code, value = pet(2, 1.0)
+    assert (code, value["petted"]) == (0, 1)
+    assert float(table.columns["c.mood"][duck]) > before
 
 
 def test_helsinkis_script_needs_streets_and_says_so() -> None:

@@ -9,6 +9,7 @@
  */
 import { adviceOf, meaningOf, ProtocolError } from "../protocol/codes";
 import { CHAT_CHARS_MAX, COMMANDS_PER_INPUT_MAX } from "../protocol/layouts";
+import { Acts } from "./acts";
 import * as messages from "../protocol/messages";
 import type { Scope, ServerMessage, Welcome, WireCommand } from "../protocol/messages";
 
@@ -65,6 +66,7 @@ export class Session {
   private lastSaidMs = 0;
   private idleAckMs = 200;
   private newestFrame = 0;
+  private readonly acts = new Acts();
   state: "idle" | Status["state"] = "idle";
 
   /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. */
@@ -183,6 +185,15 @@ export class Session {
     return [{ do: "send", link: link.id, data: messages.encodeSay(scope, text.slice(0, CHAT_CHARS_MAX), to) }];
   }
 
+  /** Ask for an action, now or when there is a connection: done once, and the promise says what came of it (acts.ts). Throws RangeError if
+   * too many wait. */
+  act(name: string, payload: unknown): { readonly answer: Promise<unknown>; readonly actions: Action[] } {
+    const answer = this.acts.add(name, payload);
+    const link = this.current;
+    const actions = link === null || this.state !== "welcomed" ? [] : sends(link, this.acts.say());
+    return { answer, actions };
+  }
+
   private say(data: Uint8Array<ArrayBuffer>, nowMs: number): Action[] {
     if (this.current === null || this.state !== "welcomed") return [];
     this.lastSaidMs = nowMs;
@@ -198,6 +209,7 @@ export class Session {
     if (link !== this.current) return []; // nothing but its welcome counts on a link that is not yet switched to
     this.ticket = this.ticket === null ? null : { ...this.ticket, atMs: nowMs };
     if (message.type === "schema") this.schemaHash = message.schemaHash;
+    if (message.type === "answer") this.acts.answered(message);
     const out: Action[] = [{ do: "tell", message }];
     return message.type === "move" ? [...out, ...this.moving(message.url, message.ticket)] : out;
   }
@@ -216,7 +228,8 @@ export class Session {
     this.newestFrame = 0;
     this.lastSaidMs = nowMs;
     this.state = "welcomed";
-    return [...out, { do: "tell", message: welcome }, ...this.status("welcomed", "")];
+    const said = sends(link, this.acts.welcomed(welcome));
+    return [...out, { do: "tell", message: welcome }, ...this.status("welcomed", ""), ...said];
   }
 
   private moving(url: string, ticket: Uint8Array): Action[] {
@@ -250,8 +263,13 @@ export class Session {
 
   private status(state: Status["state"], text: string, wantsToken = false): Action[] {
     this.state = state;
+    if (state === "ended") this.acts.end();
     return [{ do: "status", status: { state, text, wantsToken } }];
   }
+}
+
+function sends(link: Link, data: readonly Uint8Array<ArrayBuffer>[]): Action[] {
+  return data.map((one) => ({ do: "send", link: link.id, data: one }));
 }
 
 /** This page's clock as the wire has it: u32 milliseconds. */

@@ -46,6 +46,13 @@ export class Shell {
     }
   }
 
+  /** Ask for an action of the world. Settles with its answer, or rejects with ActRefused or ActLost (acts.ts). */
+  act(name: string, payload: unknown = null): Promise<unknown> {
+    const { answer, actions } = this.session.act(name, payload);
+    this.run(actions);
+    return answer;
+  }
+
   private open(link: number, url: string | null): void {
     const address = new URL(url ?? "/ws", location.href);
     address.protocol = address.protocol.replace("http", "ws");

@@ -24,6 +24,8 @@ export const OWN_MOVED = 2;
 
 export const NAME_CHARS_MAX = 32;
 export const CHAT_CHARS_MAX = 500;
+/** Acts of one session that are not answered yet (STANDARD.md §8). */
+export const ACTS_UNANSWERED_MAX = 16;
 
 /** A point or vector: x, y, z. */
 export type Vec3 = readonly [number, number, number];

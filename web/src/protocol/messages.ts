@@ -72,12 +72,24 @@ export interface Welcome {
   readonly attribution: string;
   readonly idleAckMs: number;
   readonly server: string;
+  /** The newest act that the body has taken. */
+  readonly acted: number;
+}
+
+export interface Answer {
+  readonly type: "answer";
+  readonly sseq: number;
+  readonly number: number;
+  /** 0: done, and `value` is the action's own; otherwise it is a text. */
+  readonly code: number;
+  readonly value: unknown;
 }
 
 export type ServerMessage =
   | Welcome
   | Structure
   | Frame
+  | Answer
   | {
       readonly type: "chat";
       readonly sseq: number;
@@ -170,6 +182,11 @@ export function encodeAck(frame: number, stampMs: number): Uint8Array<ArrayBuffe
 
 export function encodeSay(scope: Scope, text: string, to: bigint | null): Uint8Array<ArrayBuffer> {
   return pack([4, scope, text, to]);
+}
+
+/** `payload`: nil, booleans, numbers, texts, bin, arrays, maps. What is undefined becomes nil. */
+export function encodeAct(number: number, name: string, payload: unknown): Uint8Array<ArrayBuffer> {
+  return pack([5, number, name, payload ?? null]);
 }
 
 export function encodeBye(): Uint8Array<ArrayBuffer> {
@@ -289,6 +306,10 @@ export function decode(data: Uint8Array): ServerMessage | null {
       const r = new Items(items, "EVENT");
       return { type: "event", sseq: r.number(), entity: r.optional(() => r.id()), name: r.text(), payload: r.any() };
     }
+    case 26: {
+      const r = new Items(items, "ANSWER");
+      return { type: "answer", sseq: r.number(), number: r.number(), code: r.number(), value: r.any() };
+    }
     default:
       return null;
   }
@@ -352,6 +373,7 @@ function welcome(value: unknown): Welcome {
     attribution: field("attribution").text(),
     idleAckMs: field("idle_ack_ms").number(),
     server: field("server").text(),
+    acted: field("acted").number(),
   };
 }
 

@@ -51,7 +51,7 @@ class Rig:
         self.core.connected(0, "10.0.0.1", self.now_s)
         self.core.said(0, encode_client(Hello(1, 1, None, "Ann", resume=self.ticket)), self.now_s)
         [attach] = [entry for up in self.pass_time() if up.region == B for entry in up.attach]
-        self.entry = [attach[0], attach[1], BODY, ROW, 1, 1]
+        self.entry = [attach[0], attach[1], BODY, ROW, 1, 1, 0]
         given = delta(B, 40, 40)
         given.attached = [self.entry]
         self.receive(given)

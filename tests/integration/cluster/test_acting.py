@@ -1,0 +1,55 @@
+"""People act while their gateway is killed, and while the region that they are in moves: each act is done once."""
+
+import asyncio
+import os
+import signal
+
+from tests.integration.cluster.running import Running
+from tests.integration.cluster.test_gateways import Person, people, until
+
+BREATH_S = 0.02
+
+
+async def act(person: Person, done: list[int], stop: asyncio.Event) -> None:
+    """One deed after the other, two at a time; each answer says how many the body has done."""
+    said = 0
+    while not stop.is_set():
+        numbers = [said + 1, said + 2]
+        said += 2
+        answers = await asyncio.gather(*(person.client.act("deed", number) for number in numbers))
+        assert answers == [[number, 0] for number in numbers], "how many deeds were done, and how many of them twice"
+        done.append(said)
+        await asyncio.sleep(BREATH_S)
+
+
+def test_acts_are_done_once_over_a_killed_gateway_and_moved_regions(cluster: Running) -> None:
+    asyncio.run(_act(cluster))
+
+
+async def _act(cluster: Running) -> None:
+    async with people(cluster.urls[0]) as some, people(cluster.urls[1]) as others, asyncio.TaskGroup() as tasks:
+        everybody = [*some, *others]
+        done: list[list[int]] = [[] for _ in everybody]
+        stop = asyncio.Event()
+        for person, own in zip(everybody, done, strict=True):
+            tasks.create_task(act(person, own, stop))
+
+        async def all_go_on(what: str) -> None:
+            before = [len(own) for own in done]
+            await until(what, lambda: all(len(own) > n + 3 for own, n in zip(done, before, strict=True)))
+
+        await all_go_on("everybody acts")
+        regions = sorted(entry["region"] for entry in cluster.status(0)["regions"] if entry["mirrored"])
+        for target in ("shard-1", "shard-0"):
+            for region in regions:
+                await asyncio.to_thread(cluster.command, "region", "move", "world.toml", str(region), target)
+            await all_go_on(f"they go on when all regions are at {target}")
+        bodies = [person.bodies[-1] for person in everybody]
+        urls = [url.replace("http", "ws", 1) + "/ws" for url in cluster.urls]
+        killed = urls.index(everybody[0].gateway)
+        before = len(everybody[0].losses)
+        os.kill(cluster.pids()[f"gateway-{killed}"], signal.SIGKILL)
+        await until("a gateway's end is noticed", lambda: len(everybody[0].losses) > before)
+        await all_go_on("they go on when a gateway was killed")
+        stop.set()
+        assert [person.bodies[-1] for person in everybody] == bodies, "in the bodies that they had"
