@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster warmup format lock clean browser etcd hosts iproute
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster warmup format lock clean browser etcd postgres hosts iproute
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -43,7 +43,7 @@ unit: .venv/.dev warmup
 	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
-integration: .venv/.dev $(STATIC) etcd $(if $(IS_ROOT),iproute)
+integration: .venv/.dev $(STATIC) etcd postgres $(if $(IS_ROOT),iproute)
 	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi
@@ -130,6 +130,10 @@ browser:
 
 etcd:
 	@command -v etcd >/dev/null || { $(call apt,etcd-server); }
+
+# Debian keeps the server's programs off the PATH; the tests start servers of their own.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { $(call apt,postgresql); }
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }
