@@ -17,6 +17,7 @@ from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.config import ShardConfig
+from shard.journal.journal import Draft
 from shard.phases.replay import ReplayMotion
 from shard.region import TICKS_MAX, RegionCore
 
@@ -39,12 +40,13 @@ class Published:
 class StepResult:
     """What a step obliges its shell to do: send ``published``, in this order; send each of ``borders`` to the owner of
     the region that it names; log ``faults``; look up the owners of ``lost`` regions in the store, and drop those that
-    are another's now."""
+    are another's now; commit ``drafts`` (region and batch), and tell the region."""
 
     published: list[Published] = field(default_factory=list)
     borders: list[Border] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
+    drafts: list[tuple[int, Draft]] = field(default_factory=list)
 
 
 class ShardCore:
@@ -193,6 +195,8 @@ class ShardCore:
             result.faults += [(number, fault) for fault in step.faults]
             if step.lost:
                 result.lost.append(number)
+            if step.draft is not None:
+                result.drafts.append((number, step.draft))
             for message in step.borders:
                 (self._inbox if message.target in self.regions else result.borders).append(message)
 

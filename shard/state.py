@@ -32,7 +32,7 @@ from shard.world.table import IdBlocks, Table
 if TYPE_CHECKING:
     from shard.phases.replay import ReplayMotion
 
-DUMP_FORMAT = 2
+DUMP_FORMAT = 3
 DUMP_BYTES_MAX = 1 << 31
 FAR_AWAY = 1 << 30
 """A published place that is surely wrong, so that a state is renewed at once."""
@@ -142,6 +142,8 @@ class ShardState:
         self.row_of_session: dict[int, int] = {}
         self.counted = np.zeros(5, np.int64)
         """Commands: taken, of a wrong row, repeated, dropped, left out."""
+        self.owed: list[tuple[int, int]] = []
+        """(id, hop) of those who left the world and may still be in the durable store."""
         self.far_slack = 1.0
         self.replay: ReplayMotion | None = None
         self.doomed: list[int] = []
@@ -253,6 +255,7 @@ class ShardState:
             "pending": [pending.started, pending.enter, pending.leave, pending.messages],
             "disabled": [b.name for b in self.runner.behaviours if not b.enabled],
             "doomed": self.doomed,
+            "owed": self.owed,
             "links": self.links.state(),
             "gateways": self.gateways.state(),
         }
@@ -278,6 +281,7 @@ class ShardState:
         for behaviour in self.runner.behaviours:
             behaviour.enabled = behaviour.name not in state["disabled"]
         self.doomed = list(state["doomed"])
+        self.owed = [(id_, hop) for id_, hop in state["owed"]]
         self.links.load(state["links"])
         self.gateways.load(state["gateways"])
         self.row_of_session = {

@@ -128,9 +128,14 @@ class Links:
         neighbour = self.neighbours.get(stone.to)
         return neighbour is None or neighbour.channel.acknowledged(stone.number)
 
+    def is_safe(self, stone: Tombstone) -> bool:
+        """Whether the entity is durable over there."""
+        neighbour = self.neighbours.get(stone.to)
+        return neighbour is None or neighbour.channel.is_safe(stone.number)
+
     def expire(self, tick: int) -> None:
-        """Tombstones end when they forwarded for long enough and their commit is acknowledged."""
-        for entity in [e for e, stone in self.tombstones.items() if stone.until < tick and self.acknowledged(stone)]:
+        """Tombstones end when they forwarded for long enough and who left is durable over there."""
+        for entity in [e for e, stone in self.tombstones.items() if stone.until < tick and self.is_safe(stone)]:
             self.dig_up(entity)
 
     def state(self) -> dict[str, Any]:
