@@ -91,22 +91,22 @@ class PostgresDurable(Durable):
             "lock_timeout": _ms(LOCK_S),
             "idle_in_transaction_session_timeout": _ms(IDLE_S),
         }
-        try:
-            pool = asyncpg.create_pool(
-                url,
-                min_size=0,
-                max_size=CONNECTIONS,
-                timeout=CONNECT_S,
-                # The server's own timeout is to come first: its answer leaves the connection usable.
-                command_timeout=STATEMENT_S + 2.0,
-                server_settings=settings,
-            )
-            await pool
-        except (asyncpg.InterfaceError, ValueError) as error:
-            raise Incompatible(f"the durable store's URL cannot be used: {error}") from error
+        pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=CONNECTIONS,
+            timeout=CONNECT_S,
+            # The server's own timeout is to come first: its answer leaves the connection usable.
+            command_timeout=STATEMENT_S + 2.0,
+            server_settings=settings,
+        )
+        await pool
         store = cls(pool, world, limits or Limits())
         try:
             await store._transact(partial(store._migrate, make=make))
+        except ValueError as error:
+            await store.close()
+            raise Incompatible(f"the durable store's URL cannot be used: {error}") from error
         except BaseException:
             await store.close()
             raise
@@ -215,7 +215,9 @@ class PostgresDurable(Durable):
             # Connections to a server that stops, or that is a standby now, are of no use to the next call either.
             await self._pool.expire_connections()
             raise Away(f"PostgreSQL: {error} ({type(error).__name__})") from error
-        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+            if isinstance(error, ValueError):
+                raise  # what was asked, or the URL, is wrong in itself
             if not self._closed:
                 await self._pool.expire_connections()
             raise Away(f"PostgreSQL: {str(error) or 'no answer in time'} ({type(error).__name__})") from error

@@ -61,6 +61,7 @@ class Step:
 def _places(old: Iterable[Row], world: WorldIdentity) -> dict[str, list[Row]]:
     """Version 1's journal as sessions with places and actions."""
     places: dict[int, tuple[int, int, int]] = {}
+    doubtful: set[int] = set()
     actions: list[Row] = []
     for row in old:
         number, count, region, tick, heard_s, answer, _ = row
@@ -68,7 +69,8 @@ def _places(old: Iterable[Row], world: WorldIdentity) -> dict[str, list[Row]]:
         sound = _ACTION_1.problem(row) is None
         if not sound:
             # It stays damaged, under a checksum that does not fit either.
-            new = (*new[:-1], new[-1] ^ 1)
+            new = _damaged(new)
+            doubtful.add(number)
         actions.append(new)
         if sound and (tick, heard_s) >= places.get(number, (-1, -1))[:2]:
             places[number] = (tick, heard_s, region)
@@ -76,7 +78,14 @@ def _places(old: Iterable[Row], world: WorldIdentity) -> dict[str, list[Row]]:
         session(number, region, span_of(region, world.leaf_level), tick, heard_s)
         for number, (tick, heard_s, region) in places.items()
     ]
+    # Nobody knows where these are: wherever the world is loaded, they are named.
+    everywhere = span_of(1, world.leaf_level)
+    sessions += [_damaged(session(number, 1, everywhere, 0, 0)) for number in doubtful - places.keys()]
     return {"session": sessions, "action": actions}
+
+
+def _damaged(row: Row) -> Row:
+    return (*row[:-1], row[-1] ^ 1)
 
 
 STEPS: dict[int, Step] = {

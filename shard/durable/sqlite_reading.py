@@ -2,7 +2,8 @@
 
 Each table is read from two witnesses: its rows in the order of the file (no index is asked), and the keys that an index
 of it holds. A row whose checksum does not fit is named. A row that the index knows and the table does not give is read
-by its number; what that does not give either is named. Where a scan breaks off it goes on from the other end.
+by its number; what that does not give either is named. Where a scan breaks off it goes on from the other end. Where
+there is no index that can be read, all damaged rows of the table are named, because each may have been in the span.
 
 Invariant: a row is served as it was committed, or not at all. Not responsible for: damage that both witnesses agree
 about (a page of an older state put back whole), the repair of a file: that is a backup, and a restore.
@@ -10,7 +11,7 @@ about (a page of an older state put back whole), the repair of a file: that is a
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shard.durable.contract import Damage, Loaded
@@ -52,6 +53,12 @@ def read(connection: sqlite3.Connection, table: Table, where: str = "true", valu
     scan = _Scan(connection, table, where, values)
     broken = scan.everything()
     missing, unwitnessed = scan.missing()
+    if unwitnessed and where != "true":
+        # No index says what ought to be here: a damaged row whose column hides it from the condition may be.
+        full = _Scan(connection, table, "true", ())
+        broken = full.everything()
+        hidden = full.rows.keys() - scan.rows.keys()
+        scan.rows.update({n: full.rows[n] for n in hidden if table.problem(full.rows[n]) is not None})
     found = Found()
     for number in sorted(scan.rows):
         row = scan.rows[number]
@@ -126,27 +133,37 @@ class _Scan:
         return [(key, why) for key, why in lost if why is not None], unwitnessed
 
     def _walk(self, sign: str, end: float, order: str) -> tuple[float, str | None]:
-        """From one end on until it breaks off: the last number met, and why it broke off."""
+        """From one end on until it breaks off: the last number before anything was wrong, and what was."""
         select = f"{self._select} AND rowid {sign} ? ORDER BY rowid {order}"
+        sure, why = end, None
         try:
             for number, *row in self._connection.execute(select, (*self._values, end)):
-                self.rows[number] = tuple(row)
+                if why is None and not (number > end if sign == ">" else number < end):
+                    # The page says of itself what its neighbours contradict: rows may be missing from here on.
+                    sure, why = end, "rows are out of order"
+                self._take(number, row)
                 end = number
-            return end, None
-        except sqlite3.DatabaseError:
-            pass
+            return sure, why
+        except sqlite3.DatabaseError as error:
+            if why is None:
+                sure, why = end, str(error)
         # A statement that fails takes the row before the failure with it: the last ones are fetched one at a time.
+        met: set[int] = set()
         while True:
             try:
                 found = self._connection.execute(f"{select} LIMIT 1", (*self._values, end)).fetchone()
-            except sqlite3.DatabaseError as error:
-                return end, str(error)
-            if found is None:
-                return end, None
-            if found[0] in self.rows:
-                return end, "pages point at each other"
+            except sqlite3.DatabaseError:
+                return sure, why
+            if found is None or found[0] in met:
+                return sure, why
             end = found[0]
-            self.rows[found[0]] = tuple(found[1:])
+            met.add(found[0])
+            self._take(found[0], found[1:])
+
+    def _take(self, number: int, row: Sequence[object]) -> None:
+        """A damaged page may claim a number that is another row's."""
+        if number not in self.rows or self._table.problem(self.rows[number]) is not None:
+            self.rows[number] = tuple(row)
 
     def _point(self, number: int) -> str | None:
         """Read one row by its number. Why not, if not."""
@@ -156,5 +173,5 @@ class _Scan:
             return str(error)
         if found is None:
             return "the index knows the row, the table does not have it (any more)"
-        self.rows[found[0]] = tuple(found[1:])
+        self._take(number, found[1:])
         return None

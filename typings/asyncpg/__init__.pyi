@@ -5,6 +5,8 @@ from typing import Any, Self
 
 class InterfaceError(Exception): ...
 
+class InternalClientError(Exception): ...
+
 class PostgresError(Exception):
     sqlstate: str | None
 

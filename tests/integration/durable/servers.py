@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PATIENCE_S = 30
 
@@ -87,7 +88,9 @@ class Server:
         self._run("pg_ctl", "-D", str(self._data), *words)
 
     def _run(self, name: str, *words: str) -> str:
-        user = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []} if self._owner else {}
+        user: dict[str, Any] = {}
+        if self._owner:
+            user = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
         with tempfile.TemporaryFile() as output:
             # Into a file: the server inherits what it is told to write to, and a pipe would stay open with it.
             done = subprocess.run(
@@ -109,10 +112,11 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server with an empty database; gone afterwards, with its data."""
+def running(disk: Path | None = None) -> Iterator[Server]:
+    """A server with an empty database; gone afterwards, with its data. In memory, unless a disk is named."""
     owner = _unprivileged()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=disk or (memory if memory.is_dir() else None)) as name:
         folder = Path(name)
         if owner:
             os.chown(folder, owner.pw_uid, owner.pw_gid)

@@ -41,7 +41,8 @@ def test_damage_stays_damage() -> None:
     sound = OLD_ACTION.sealed(7, 1, 4, 10, 100, b"a")
     (action,) = schema.STEPS[2].convert([(*sound[:3], 99, *sound[4:])], WORLD)["action"]
     assert ACTION.problem(action) is not None
-    assert schema.STEPS[2].convert([(*sound[:3], 99, *sound[4:])], WORLD)["session"] == []
+    (place,) = schema.STEPS[2].convert([(*sound[:3], 99, *sound[4:])], WORLD)["session"]
+    assert SESSION.problem(place) is not None
     assert all(SESSION.problem(row) is None for row in schema.STEPS[2].convert([sound], WORLD)["session"])
 
 
@@ -55,7 +56,13 @@ def test_an_identity_comes_back() -> None:
 def test_a_changed_identity_is_not_believed(field: int) -> None:
     row: list[object] = list(schema.identity_row(WORLD))
     row[field] = {0: "x", 1: "6", 2: 2.0, 3: 4, 4: 0}[field]
-    for found in ([tuple(row)], [], [schema.identity_row(WORLD)] * 2, [("x", None, 1.0, 2, 3)]):
+    stored: list[list[tuple[object, ...]]] = [
+        [tuple(row)],
+        [],
+        [schema.identity_row(WORLD)] * 2,
+        [("x", None, 1.0, 2, 3)],
+    ]
+    for found in stored:
         with pytest.raises(Incompatible, match="damaged"):
             schema.identity(found)
 
