@@ -292,4 +292,4 @@ def _runs(keys: npt.NDArray[Any], first: I64, end: int) -> Iterable[tuple[int, i
 
 
 def _bytes(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), -1)
+    return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.itemsize)

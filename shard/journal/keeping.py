@@ -13,6 +13,7 @@ responsible for: what is in a batch (``journal``), reaching the store, whose reg
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 
 from shard.durable.contract import Away, Committed, Fenced, Incompatible, Loaded
 from shard.durable.spans import span_of
@@ -94,7 +95,7 @@ class _Region:
     draft: Draft | None = None
     asked: int = 0
     """Number of the question under way; 0: none."""
-    retry_s: float = 0.0
+    retry_s: float = -inf
 
 
 class Keeping:

@@ -19,7 +19,7 @@ from cluster.asks import Answer, Question
 from cluster.out import Out
 from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
-from cluster.regions import Layout
+from cluster.regions import LEVEL_MAX, Layout
 from protocol.carried import Send
 from protocol.place import Place
 from server.process import GatewayProcess
@@ -27,8 +27,11 @@ from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.core import ShardCore
+from shard.durable.contract import WorldIdentity
+from shard.journal.keeping import Reply
 from shard.process import ShardOut, ShardProcess
 from shard.region import RegionCore
+from tests.sim.databank import Databank
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
@@ -42,6 +45,7 @@ LOAD_OF_ONE = 0.03
 DRIFT = 2e-4
 """Of a monotonic clock: ten times what a cheap quartz does."""
 DRONES = 24
+LEAF_LEAST_M = 32.0
 
 
 def drones() -> Script:
@@ -126,6 +130,12 @@ class Shards:
         self.known = Known()
         self.faults = LinkFaults()
         self.cut: set[tuple[str, str]] = set()
+        leaf_level = level
+        while leaf_level < LEVEL_MAX and 2 * half_m / (2 << leaf_level) >= LEAF_LEAST_M:
+            leaf_level += 1
+        self.leaves = Layout(2 * half_m, leaf_level)
+        identity = WorldIdentity("sim", 7, 2 * half_m, leaf_level)
+        self.bank = Databank(identity, self.rng, self.later, lambda: self.now_s, self.counts)
         self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
         self.hosts: dict[str, Host] = {}
         self.tally = Tally()
@@ -142,7 +152,9 @@ class Shards:
     # ------------------------------------------------------------------------------------------------- processes
     def begin_shard(self, name: str) -> None:
         """A shard process starts, perhaps again under its old name."""
-        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0)
+        config = ShardConfig(
+            seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0, leaves=self.leaves
+        )  # fmt: skip
         core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
@@ -179,17 +191,19 @@ class Shards:
         self._takes(shard, region)
 
     def _takes(self, shard: ShardProcess, region: int) -> None:
-        """What a process alone held goes with it, until state is durable. Those whom it had sent on their way are among
-        them as long as nobody has acknowledged them, and those of whom it has a frozen copy: who sent that may let it
-        go in the same moment."""
+        """What a process alone held goes back to what is durable; who is not durable yet, by nobody's hand, goes with
+        it. Those whom it had sent on their way are among them as long as nobody has acknowledged them, and those of
+        whom it has a frozen copy: who sent that may let it go in the same moment."""
         core = shard.core.regions.get(region)
         if core is None:
             return
         self.tally.region(core)
         table, links = core.state.table, core.state.links
-        held = set(table.id[table.rows()].tolist())
-        held |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
-        self.known.allowed_losses |= held
+        held = set(table.id[table.rows()].tolist()) | set(links.tombstones)
+        durable = self.bank.hops()
+        self.known.allowed_losses |= held - durable.keys()
+        for id_ in held & durable.keys() & self.known.hops.keys():
+            self.known.hops[id_] = min(self.known.hops[id_], durable[id_])
 
     # ---------------------------------------------------------------------------------------------------- network
     def later(self, delay_s: float, do: Callable[[], None]) -> None:
@@ -218,10 +232,21 @@ class Shards:
             self._ask(host, ask.question, self._answer_to(host, whose, ask.number))
         for send in out.sends:
             self._send(host, send)
+        if isinstance(out, ShardOut):
+            for number, question in out.journal:
+                self.bank.ask(question, self._bank_answer_to(host, number))
+            assert not out.damage, out.damage
         assert not isinstance(out, ShardOut) or not out.faults, out
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
         return lambda answer: self.do(host, host.process.answered(whose, number, answer, host.now_s(self.now_s)))
+
+    def _bank_answer_to(self, host: Host, number: int) -> Callable[[Reply], None]:
+        def deliver(reply: Reply) -> None:
+            assert host.shard is not None
+            self.do(host, host.shard.journaled(number, reply, host.now_s(self.now_s)))
+
+        return lambda reply: self._when_awake(host, lambda: deliver(reply))
 
     def _ask(self, host: Host, question: Question, deliver: Callable[[Answer], None]) -> None:
         def arrive(answer: Answer) -> None:
