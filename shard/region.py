@@ -167,6 +167,10 @@ class RegionCore:
         index.run(self.state)
         return restored
 
+    def last_draft(self) -> Draft | None:
+        """The batch after the last step, before the process ends; None while one is under way."""
+        return self.journal.draft(at_once=True) if self.journal is not None else None
+
     def draft_again(self) -> Draft | None:
         """The batch that is under way, under the present epoch: a raised one was not told of it."""
         return self.journal.again() if self.journal is not None else None

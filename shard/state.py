@@ -218,6 +218,9 @@ class ShardState:
             rows = rows[~early]
         known = rows[table.columns["w.version"][rows] != 0]
         self.leave_row.extend(known.tolist())
+        if self.config.leaves is not None:  # where they came from the store may still have them
+            came = rows[table.hop[rows] > 0]
+            self.owed += zip(table.id[came].tolist(), table.hop[came].tolist(), strict=True)
         for kind in np.unique(table.kind[rows]).tolist():
             self.runner.pending.leave.append((kind, table.id[rows[table.kind[rows] == kind]].tolist()))
         table.end(rows)

@@ -86,6 +86,11 @@ class Journal:
         self.layout = Layout.of(self.state.table)
         self._written = _Written.empty(self.state.table.capacity, self.layout)
 
+    @property
+    def number(self) -> int:
+        """The region's number in the store: a world in one process is the whole square."""
+        return self.state.config.region or 1
+
     def adopt(self) -> None:
         """The region was loaded, from a dump or from the store: all that is here is to be written, and whoever leaves
         now may be in the store."""
@@ -102,12 +107,13 @@ class Journal:
             self._under_way = replace(self._under_way, batch=batch)
         return self._under_way
 
-    def draft(self) -> Draft | None:
-        """At the end of a step: the next batch, if it is due and none is under way."""
+    def draft(self, *, at_once: bool = False) -> Draft | None:
+        """At the end of a step: the next batch, if it is due (or ``at_once``) and none is under way."""
         state = self.state
         if self._under_way is not None:
             return None
-        if not self.wants and 0 <= self._since and state.tick - self._since < JOURNAL_S * state.config.rate_hz:
+        is_due = self._since < 0 or state.tick - self._since >= JOURNAL_S * state.config.rate_hz
+        if not (self.wants or is_due or at_once):
             return None
         self.wants = False
         self._since = state.tick
@@ -116,7 +122,7 @@ class Journal:
         state.owed = sorted(gone.items())
         entities = self._entities(table, state.runner.timers)
         batch = Batch(
-            region=state.config.region,
+            region=self.number,
             epoch=state.config.epoch,
             tick=state.tick,
             entities=entities,
@@ -136,7 +142,8 @@ class Journal:
             return
         self._under_way = None
         state = self.state
-        state.owed = []
+        drafted = {(gone.id, gone.hop) for gone in draft.batch.gone}
+        state.owed = [each for each in state.owed if each not in drafted]
         for region, born, number in draft.taken:
             neighbour = state.links.neighbours.get(region)
             if neighbour is not None:
@@ -245,6 +252,7 @@ class Journal:
                 "seed": state.config.seed,
                 "layouts": {**self.kept, self.layout.key: self.layout.described},
                 "spawned": state.spawned,
+                "ids": state.ids.state(),
                 "pending": [pending.started, pending.enter, pending.leave, pending.messages],
                 "doomed": state.doomed,
                 "links": links_note(state.links),

@@ -131,6 +131,11 @@ class Keeping:
         """Whether batches of it are carried."""
         return region in self._regions
 
+    def waits(self, region: int) -> bool:
+        """Whether a batch of it is not committed yet."""
+        kept = self._regions.get(region)
+        return kept is not None and kept.draft is not None
+
     def due(self, now_s: float) -> list[tuple[int, Question]]:
         """What is to be asked now, [(number, question)]; answer each with :meth:`answered`."""
         out: list[tuple[int, Question]] = []

@@ -32,6 +32,8 @@ class Restored:
     """What came of it."""
 
     entities: int = 0
+    next_id: int = 1
+    """All ids that the region has given, as far as it was written down, are below."""
     damage: list[Damage] = field(default_factory=list)
 
 
@@ -72,6 +74,8 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded) -> Restored:
             group.timers.append(timers)
     for key, group in groups.items():
         _begin(state, journal, layouts[key], group, done)
+    given = [first for first, _ in note.get("ids", [])]
+    done.next_id = max([*given, *(row.id + 1 for row in loaded.entities), 1])
     _move_to_poses(state, loaded, layouts, done)
     _remember(state, note)
     state.exchange.rebuild()

@@ -55,7 +55,7 @@ class Databank:
 
         def arrive() -> None:
             if self.faults.down or self._rng.random() < self.faults.lost_question:
-                self._counts["database away"] += 1
+                self._counts["database silent"] += 1
                 self._later(TIMEOUT_S, lambda: deliver(Away("the simulated database does not answer")))
                 return
             reply = self._reply(question)
