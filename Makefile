@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster warmup format lock clean browser etcd postgres hosts iproute
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster bench-durable warmup format lock clean browser etcd postgres hosts iproute
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -74,6 +74,9 @@ bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results
 bench-cluster: .venv/.dev etcd ## The same for a world over several processes, and a million crossings on virtual time
 	$(BIN)/python -m bench.cluster
 	$(BIN)/python -m bench.crossings
+
+bench-durable: .venv/.dev postgres ## What keeping a world costs, in SQLite and in PostgreSQL
+	$(BIN)/python -m bench.durable
 
 warmup: .venv/.installed ## Compile all kernels into the cache
 	$(BIN)/isthmus warmup

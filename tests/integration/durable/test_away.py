@@ -60,6 +60,24 @@ async def test_a_server_that_became_a_standby(own_server: Server) -> None:
     await store.close()
 
 
+async def test_connections_that_may_only_read_are_not_kept(place: PostgresPlace) -> None:
+    """As those to a standby behind an address that leads to the new primary by now."""
+    store = await place.open()
+    await put(store, entity(1))
+    administrator = await asyncpg.connect(place.url, server_settings={"default_transaction_read_only": "off"})
+    try:
+        await administrator.execute("ALTER ROLE isthmus SET default_transaction_read_only = on")
+        assert isinstance(store, PostgresDurable)
+        await store._pool.expire_connections()
+        for _ in range(3):
+            with pytest.raises(Away, match="read-only"):
+                await store.commit(Batch(1, 1, 11, [entity(2)]))
+    finally:
+        await administrator.execute("ALTER ROLE isthmus RESET default_transaction_read_only")
+        await administrator.close()
+    assert await store.commit(Batch(1, 1, 11, [entity(2)])) == Committed([])
+
+
 async def test_connections_that_an_administrator_ends(place: PostgresPlace, server: Server) -> None:
     store = await place.open()
     await put(store, entity(1))
@@ -127,10 +145,19 @@ async def test_tables_that_were_dropped(place: PostgresPlace) -> None:
         await whole(store)
 
 
-@pytest.mark.parametrize("url", ["postgresql://isthmus@127.0.0.1:{port}/postgres"])
-async def test_nobody_listens(url: str) -> None:
+async def test_a_mistake_of_ours_is_not_trouble(place: PostgresPlace) -> None:
+    """Who is told Away tries again for ever."""
+    store = await place.open()
+    assert isinstance(store, PostgresDurable)
+    with pytest.raises(asyncpg.PostgresError, match="syntax error"):
+        async with store._connected() as connection:
+            await connection.execute("SELEKT")
+    await put(store, entity(1))
+
+
+async def test_nobody_listens() -> None:
     with pytest.raises(Away, match="PostgreSQL"):
-        await open_durable(url.format(port=free_port()), WORLD)
+        await open_durable(f"postgresql://isthmus@127.0.0.1:{free_port()}/postgres", WORLD)
 
 
 async def test_a_database_or_user_that_does_not_exist(server: Server) -> None:
@@ -162,8 +189,3 @@ async def test_a_url_that_means_nothing() -> None:
     for url in ("harbour.db", "sqlite:", "mysql://x", "postgresql://[", "postgresql://h:port/x"):
         with pytest.raises(Incompatible, match=r"URL|names no durable store"):
             await open_durable(url, WORLD)
-
-
-def test_asyncpg_is_what_the_stub_says() -> None:
-    assert issubclass(asyncpg.PostgresError, Exception)
-    assert not issubclass(asyncpg.InterfaceError, asyncpg.PostgresError)

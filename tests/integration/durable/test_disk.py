@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from shard.durable import sqlite
 from shard.durable.contract import Away, Batch, Committed
 from shard.durable.sqlite import SqliteDurable
 from tests.unit.shard.durable.contract_cases import WORLD, entity, put, whole
@@ -33,7 +32,7 @@ def small_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Pa
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         with capfd.disabled():
             sys.stdout.write("\nLEFT OUT: a disk that is really full needs root and mount. SQLite's limit is tried.\n")
         yield None
@@ -108,17 +107,19 @@ async def test_a_connection_that_may_not_write(store: SqliteDurable) -> None:
     assert await store.commit(Batch(1, 1, 11, [entity(2)])) == Committed([])
 
 
-async def test_a_file_that_somebody_else_has_locked(store: SqliteDurable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_S", 0.1)
-    other = await SqliteDurable.open(store._path, WORLD)
+async def test_a_file_that_somebody_else_has_locked(store: SqliteDurable) -> None:
+    def be_impatient() -> None:
+        assert store._connection
+        store._connection.execute("PRAGMA busy_timeout = 100")
+
+    await store._worker.run(be_impatient)
     with closing(sqlite3.connect(store._path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(Away, match="locked"):
-            await other.commit(Batch(1, 1, 11, [entity(2)]))
-        assert (await whole(other)).entities == [entity(1)]
+            await store.commit(Batch(1, 1, 11, [entity(2)]))
+        assert (await whole(store)).entities == [entity(1)]
         holder.execute("ROLLBACK")
-    assert await other.commit(Batch(1, 1, 11, [entity(2)])) == Committed([])
-    await other.close()
+    assert await store.commit(Batch(1, 1, 11, [entity(2)])) == Committed([])
 
 
 async def test_a_folder_that_was_taken_away(tmp_path: Path) -> None:
@@ -151,6 +152,8 @@ async def test_a_file_made_anew_meanwhile_is_not_taken(store: SqliteDurable) -> 
     for name in ("world.db", "world.db-wal", "world.db-shm"):
         with suppress(FileNotFoundError):
             store._path.with_name(name).unlink()
+    with pytest.raises(Away, match="unable to open"):
+        await store.commit(Batch(1, 1, 11, [entity(2)]))
     write(store._path, 0)
     with pytest.raises(Away, match="empty file and no store"):
         await store.commit(Batch(1, 1, 11, [entity(2)]))

@@ -164,7 +164,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(
         region=regions,
-        stale=st.sampled_from([0, 0, 0, 0, 1]),
+        stale=st.sampled_from([0, 0, 0, 0, 1, -1]),
         tick=st.integers(0, 30),
         hop_by_id=st.dictionaries(st.integers(0, 7), st.tuples(hops, st.booleans(), few), max_size=5),
         poses=st.sets(st.tuples(few, few), max_size=3),

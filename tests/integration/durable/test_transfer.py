@@ -147,6 +147,17 @@ async def test_only_an_empty_store_is_restored_into(place: EnginePlace, tmp_path
     assert await whole(await place.open()) == before
 
 
+async def test_of_two_restores_at_once_one_is_done(place: EnginePlace, tmp_path: Path) -> None:
+    source = SqlitePlace(tmp_path / "source.db")
+    before = await settle(await source.open())
+    await source.close()
+    await backup(source.url, WORLD, tmp_path / "file")
+    store = await place.open()
+    done = await asyncio.gather(*(restore(tmp_path / "file", place.url) for _ in range(3)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["NotEmpty", "NotEmpty", "Transferred"]
+    assert await whole(store) == before
+
+
 async def test_another_world_is_not_restored(place: EnginePlace, tmp_path: Path) -> None:
     file = tmp_path / "world.backup"
     await settle(await place.open())

@@ -79,6 +79,14 @@ class DurableContract:
         assert info.value.epoch == 0
         assert (await whole(store)).entities == []
 
+    async def test_a_higher_epoch_than_was_fenced_does_not_commit(self, place: Place) -> None:
+        store = await place.open()
+        await store.fence(1, 3)
+        with pytest.raises(Fenced) as info:
+            await store.commit(Batch(1, 4, 1, [entity(1)]))
+        assert info.value.epoch == 3
+        assert (await whole(store)).entities == []
+
     async def test_a_fence_of_a_neighbour_is_none(self, place: Place) -> None:
         store = await place.open()
         await store.fence(5, 3)
