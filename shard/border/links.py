@@ -26,6 +26,8 @@ REST_S = 1.0
 """Not again within this time of arriving, of a refusal, or of a prepare that was taken back."""
 SILENCE_S = 1.0
 """A prepare that is not answered within this time is taken back."""
+UNSAFE_S = 3.0
+"""So long after arriving an entity that is not durable here does not cross again."""
 FORWARD_S = 5.0
 """Tombstones pass on what is said to the entity for so long."""
 GHOSTS_KEPT_S = 1.0
