@@ -197,6 +197,19 @@ class MemberCore:
         del self._owned[region]
         return [Lose(region)]
 
+    def overtaken(self, region: int, epoch: int) -> list[Action]:
+        """The durable store knows the region under a newer epoch. If that is nobody's (the coordination store was set
+        back), the record is raised above it; whoever owns it now has raised it already."""
+        self.book.saw(region, epoch)
+        self._owned.pop(region, None)
+        entry = self.book.regions.get(region)
+        if self.lease is None or entry is None or not self._is_mine(entry.record) or entry.record.epoch > epoch:
+            return [Lose(region)]
+        key = region_key(region)
+        raised = Put(key, write(RegionRecord(self.name, self.lease.id, epoch + 1)))
+        transaction = Transaction((RevisionIs(key, entry.revision),), (raised,))
+        return [Lose(region), self._asking.ask(transaction, lambda answer, now_s: ())]
+
     def took_over(self, region: int, epoch: int, lease: int, now_s: float) -> bool:
         """A planned move has brought the region: its former owner says so, perhaps before the watch does. False: this
         member may not own anything now, or the record names a former life of it (``lease``)."""

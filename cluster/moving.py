@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from protocol.link import LINK_BYTES_MAX
-from protocol.moving import Declined, Loaded, Offer, Please, Withdrawn, Word, Yours
+from protocol.moving import Declined, Loaded, Offer, Please, Settle, Settled, Withdrawn, Word, Yours
 
 PATIENCE_S = 1.0
 """Silence of the target after which the owner goes on itself: people stand still meanwhile."""
@@ -323,8 +323,8 @@ class Moving:
                     return []
                 coming.owned_epoch, coming.lease = word.epoch, word.lease
                 return self._begin(word.region, coming)
-            case Please():
-                return []  # whoever composes the shard decides about it, and calls ``ask``
+            case Please() | Settle() | Settled():
+                return []  # whoever composes the shard decides about it
 
     def _offered(self, member: str, offer: Offer, owns: bool, now_s: float) -> list[Action]:
         if owns or offer.region in self.departures:

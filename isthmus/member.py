@@ -7,6 +7,7 @@ import asyncio
 import gc
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -20,6 +21,7 @@ from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord, WorldRecord
 from cluster.store.contract import StoreError
 from isthmus.config import Config
+from isthmus.durable import Bank, identity_of, leaves_of, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.figures import of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
@@ -28,6 +30,7 @@ from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name
 from isthmus.logging import configure
 from isthmus.warmup import warm_up
 from isthmus.worlds import WorldError, make_shard, the_place
+from shard.durable.contract import Incompatible
 from shard.process import ShardOut, ShardProcess
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +47,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (WorldError, WorldDiffers, SetupError) as error:
+    except (WorldError, WorldDiffers, SetupError, Incompatible) as error:
         sys.exit(_said(str(error), EXIT_CONFIG))
     except (OSError, StoreError) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
@@ -71,17 +74,27 @@ def run_placer(config: Config) -> None:
 async def _shard(config: Config) -> None:
     place = the_place(config)
     layout = layout_of(config, place)
+    leaves = leaves_of(layout)
     name = member_name(config, SHARD)
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
-        core = make_shard(config, place, host.tick_now)
+        core = make_shard(config, place, host.tick_now, leaves)
         process = ShardProcess(name, MemberRecord(SHARD, address), layout, core, draw_move())
         log = RegionLog()
         process.on_lost = log.lost
 
+        bank = Bank(
+            url_of(config),
+            identity_of(config, leaves),
+            lambda number, reply: host.do(process.journaled(number, reply, time.monotonic())),
+        )
+        await bank.open()
+
         def told(out: Out) -> None:
             log.look({region: own.epoch for region, own in core.regions.items()}, core.frozen)
             _log_faults(out)
+            for number, question in out.journal if isinstance(out, ShardOut) else ():
+                bank.ask(number, question)
 
         def measured(load: float) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
@@ -99,6 +112,7 @@ async def _shard(config: Config) -> None:
             on_out=told,
             drained=drained,
             figures=lambda: of_shard(process, host.links),
+            after_all=bank.close,
         )
 
     await be_member(config, name, world=world_record(config, layout), make=make)
@@ -108,6 +122,8 @@ def _log_faults(out: Out) -> None:
     if isinstance(out, ShardOut):
         for region, fault in out.faults:
             _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
+        for region, damage in out.damage:
+            _log.error("durable_damaged", region=region, what=damage.what, why=damage.why)
 
 
 async def _placer(config: Config) -> None:
@@ -140,6 +156,7 @@ async def be_member(
         gc.freeze()
         _log.info("ready", member=name, link=host.links.address)
         await host.run(core, turn)
+        await turn.after_all()
         _log.info("stopped", member=name)
     finally:
         await store.close()

@@ -8,6 +8,7 @@ sockets (``clients``), HTTP (``front``).
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from isthmus.clients import Clients
 from protocol.link import RegionDelta, Upward
 from server.session.admission import Headroom
 from shard.core import ShardCore
+from shard.journal.journal import Draft
 from shard.ticker import Ticker
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +28,15 @@ RECENT_TICKS = 1200
 class Node:
     """One process's world. ``run`` returns when ``stop`` was called and everybody has been told."""
 
-    def __init__(self, shard: ShardCore, clients: Clients, rate_hz: int, headroom_close_at: float = 0.8) -> None:
+    def __init__(
+        self,
+        shard: ShardCore,
+        clients: Clients,
+        rate_hz: int,
+        headroom_close_at: float = 0.8,
+        stepped: Callable[[Draft | None], None] = lambda draft: None,
+    ) -> None:
+        """``stepped`` is told the batch to commit after each step, if there is one."""
         self.shard = shard
         self.clients = clients
         self.tick_seconds: deque[float] = deque(maxlen=RECENT_TICKS)
@@ -37,6 +47,7 @@ class Node:
         self._headroom = Headroom(1.0 / rate_hz, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
         self._tick_s = 1.0 / rate_hz
         self._stopping = False
+        self._stepped = stepped
         shard.on_phase = clients.phases.begin
 
     @property
@@ -83,6 +94,7 @@ class Node:
         result = self.shard.step(tick, upward)
         for region, fault in result.faults:
             _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
+        self._stepped(result.drafts[0][1] if result.drafts else None)
         clients.phases.begin("mirror")
         for published in result.published:
             delta = published.snapshot() if published.subscribe else published.delta

@@ -18,11 +18,13 @@ from rich.console import Console
 
 from isthmus.config import Config
 from isthmus.front import Front
+from isthmus.kept import KeptWorld, begin
 from isthmus.logging import configure
 from isthmus.node import Node
 from isthmus.warmup import warm_up
 from isthmus.worlds import Assembly, WorldError, assemble
 from server.session.jwks import JwksUnavailable
+from shard.durable.contract import Away, Incompatible
 
 _log = structlog.get_logger(__name__)
 EXIT_WORLD = 78
@@ -39,9 +41,9 @@ def run(config: Config) -> None:
         assembly = assemble(config, installed_version("isthmus"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, assembly))
-    except WorldError as error:
+    except (WorldError, Incompatible) as error:
         sys.exit(_said(str(error), EXIT_WORLD))
-    except (OSError, JwksUnavailable) as error:
+    except (OSError, JwksUnavailable, Away) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
 
 
@@ -52,7 +54,12 @@ def _said(text: str, status_code: int) -> int:
 
 async def _serve(config: Config, assembly: Assembly) -> None:
     front = await Front.prepare(config, assembly.facts, assembly.place)
-    node = Node(assembly.shard, front.clients, config.world.rate_hz, config.limits.admission_load_ratio)
+    kept: KeptWorld | None = None
+    if assembly.leaves is not None:
+        core = await begin(config, assembly.leaves, assembly.shard)
+        kept = KeptWorld(config, assembly.leaves, core, on_overtaken=lambda: node.stop())
+    stepped = kept.stepped if kept is not None else lambda draft: None
+    node = Node(assembly.shard, front.clients, config.world.rate_hz, config.limits.admission_load_ratio, stepped)
     url = await front.open(node, node.started.is_set)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -69,4 +76,6 @@ async def _serve(config: Config, assembly: Assembly) -> None:
         await running
     finally:
         await front.close()
+        if kept is not None:
+            await kept.close()
         _log.info("stopped", tick=node.shard.tick)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from bridges.places import load_place
 from cluster.regions import Layout
 from isthmus.config import Config
+from isthmus.durable import leaves_of
+from isthmus.fleet.setup import layout_of
 from protocol.place import Place, PlaceError
 from server.core.gateway import GatewayCore, GatewayFacts
 from server.core.views import ViewRules
@@ -36,11 +38,13 @@ class WorldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What ``isthmus serve`` runs."""
+    """What ``isthmus serve`` runs. ``leaves``: cells of the durable store, from which the world's region is to be made
+    (``isthmus.kept``); None: the region is made already, and its motion is replayed."""
 
     place: Place | None
     shard: ShardCore
     facts: GatewayFacts
+    leaves: Layout | None
 
 
 def load_scripts(path: Path) -> list[Script]:
@@ -98,8 +102,9 @@ def the_place(config: Config) -> Place | None:
         raise WorldError(f"world.place: {error}") from error
 
 
-def make_shard(config: Config, place: Place | None, tick: int = 0) -> ShardCore:
-    """A shard of the world, without regions yet; ``tick``: the last that is over. Raises WorldError."""
+def make_shard(config: Config, place: Place | None, tick: int = 0, leaves: Layout | None = None) -> ShardCore:
+    """A shard of the world, without regions yet; ``tick``: the last that is over; ``leaves``: cells that the durable
+    store keeps rows by, if there is one. Raises WorldError."""
     scripts = []
     if config.world.behaviours is not None:
         scripts = load_scripts(Path(config.folder) / config.world.behaviours)
@@ -113,6 +118,7 @@ def make_shard(config: Config, place: Place | None, tick: int = 0) -> ShardCore:
         tolerance_near_m=config.view.near_tolerance_m,
         tolerance_far_m=config.view.far_tolerance_m,
         orphan_s=config.limits.resume_s + 10.0,
+        leaves=leaves,
     )
     options = {"inhabitants_count": config.world.inhabitants_count, "props_count": config.world.props_count}
     return ShardCore(shard_config, place, scripts, options=options, tick=tick)
@@ -148,10 +154,13 @@ def assemble(config: Config, version: str) -> Assembly:
     """Place, shard and facts of the world that ``config`` describes, in one process. Raises WorldError."""
     place = the_place(config)
     path = config.shard.replay_path
-    replay = None if path is None else load_replay(Path(config.folder) / path)
-    shard = make_shard(config, place)
-    shard.add_region(0, 1, start=True, replay_motion=replay)
-    return Assembly(place, shard, make_facts(config, place, version))
+    facts = make_facts(config, place, version)
+    if path is not None:
+        shard = make_shard(config, place)
+        shard.add_region(0, 1, start=True, replay_motion=load_replay(Path(config.folder) / path))
+        return Assembly(place, shard, facts, None)
+    leaves = leaves_of(layout_of(config, place, level=0))
+    return Assembly(place, make_shard(config, place, leaves=leaves), facts, leaves)
 
 
 def make_gateway(

@@ -8,8 +8,8 @@ Not responsible for: epochs beyond carrying them, and what items mean (``shard.b
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Self
 
 import msgspec
@@ -186,12 +186,20 @@ def decode_item(data: bytes) -> Item:
 
 
 # -------------------------------------------------------------------------------------------------------------- message
+_NUMBERS = (
+    "source", "target", "epoch", "target_epoch", "born", "tick", "base", "ack_born", "ack", "safe", "former_born",
+    "former_last",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class Border(_Columns):
     """What region ``source`` tells region ``target`` in one tick.
 
     ``epoch`` of the source, ``target_epoch`` as the source knows it (0: unknown); ``born`` names the source's channel,
-    ``items`` are numbered from ``base`` on; ``ack_born`` and ``ack`` acknowledge the target's items up to ``ack``.
+    ``items`` are numbered from ``base`` on; ``ack_born`` and ``ack`` acknowledge the target's items up to ``ack``: need
+    not be said again; ``safe``: up to here they are durable, and need not be kept. ``former_born`` and ``former_last``:
+    what the channel goes on from after a crash, items up to that number are the same ones in both (0: from nothing).
     ``ghost_*``: all entities near the target's square at ``tick``, metres, m/s, rad, rad/s; ``components``: [name,
     dtype, data], one value for each ghost in order.
     """
@@ -205,6 +213,9 @@ class Border(_Columns):
     base: int = 1
     ack_born: int = 0
     ack: int = 0
+    safe: int = 0
+    former_born: int = 0
+    former_last: int = 0
     items: list[bytes] = field(default_factory=list)
     ghost_id: Array = _column("<u8")
     ghost_hop: Array = _column("<u4")
@@ -224,7 +235,7 @@ class Border(_Columns):
         return made
 
     def _check(self) -> None:
-        for name in ("source", "target", "epoch", "target_epoch", "born", "tick", "base", "ack_born", "ack"):
+        for name in _NUMBERS:
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value <= INT_MAX:
                 raise ProtocolViolation("border", f"Border.{name} must be 0 to 2**63 - 1, got {value!r}")
@@ -247,20 +258,32 @@ class Border(_Columns):
 class Channel:
     """Both directions of the reliable words between this region and one neighbour; ``born`` names ours.
 
+    An item is said again until the neighbour has taken it, and kept until it is durable there: who takes the place of a
+    neighbour that crashed knows only what was durable, and is told the rest again. Without a journal what is taken is
+    durable.
+
     Policy when full: nothing is thrown away, a new item is refused (:class:`ChannelFullError`): acts from ``ACTS_MAX``
     items or ``ACTS_BYTES_MAX`` bytes on, anything from ``ITEMS_MAX`` items on.
     """
 
     def __init__(self, born: int) -> None:
         self.born = born
+        self.former = (0, 0)
+        """(born, number): up to that number items are those of the channel of a predecessor that crashed."""
+        self.journaled = False
+        """Whether items that were taken are acknowledged as safe only when :meth:`is_durable` says so."""
         self.base = 1
-        """Number of the first item that is not acknowledged yet."""
+        """Number of the first item that is not safe yet."""
+        self.peer_taken = 0
+        """The neighbour has taken our items up to this number."""
         self.queue: deque[bytes] = deque()
         self.queue_bytes = 0
         self.peer_born = 0
         """The neighbour's channel that we know (0: none)."""
         self.taken = 0
         """Its items up to this number were taken."""
+        self.durable = 0
+        """Its items up to this number are durable here."""
         self.peer_base = 1
         """It knows that we took all items below this number."""
         self.skipped = 0
@@ -281,43 +304,68 @@ class Channel:
 
     def acknowledged(self, number: int) -> bool:
         """Whether the neighbour has taken our item ``number``."""
+        return number <= self.peer_taken
+
+    def is_safe(self, number: int) -> bool:
+        """Whether our item ``number`` outlives the neighbour's process."""
         return number < self.base
 
+    def is_durable(self, born: int, number: int) -> None:
+        """What was taken of the neighbour's channel ``born`` up to ``number`` outlives this process."""
+        if born == self.peer_born:
+            self.durable = max(self.durable, number)
+
+    @property
+    def safe(self) -> int:
+        """What the neighbour need not keep any more."""
+        return self.durable if self.journaled else self.taken
+
+    @property
+    def first(self) -> int:
+        """Number of the first item in :meth:`window`."""
+        return self.peer_taken + 1
+
     def window(self) -> list[bytes]:
-        """What the next message carries, from ``base`` on."""
+        """What the next message carries, from ``first`` on."""
         out: list[bytes] = []
         size = 0
-        for item in self.queue:
+        for item in islice(self.queue, self.first - self.base, None):
             size += len(item)
             if out and (len(out) == WINDOW_ITEMS or size > WINDOW_BYTES):
                 break
             out.append(item)
         return out
 
-    def take(
-        self, peer_born: int, target_epoch: int, base: int, items: Iterable[bytes], ack_born: int, ack: int
-    ) -> list[tuple[int, bytes]]:
+    def take(self, message: Border) -> list[tuple[int, bytes]]:
         """Take in a message's part; returns [(number, item)] of those that are new, in order.
 
         A channel that is new to us begins only with a message whose sender knows of our life (``target_epoch``): an
         older one may still be on its way to a dead predecessor, with items that this one took and acknowledged.
         """
+        peer_born, base = message.born, message.base
         if peer_born < self.peer_born:
             return []
-        if ack_born == self.born:
-            while self.queue and self.base <= ack:
+        if peer_born > self.peer_born:  # another life of the neighbour: it has what was safe
+            self.peer_taken = self.base - 1
+        if message.ack_born == self.born:
+            last = self.base + len(self.queue) - 1
+            while self.queue and self.base <= message.safe:
                 self.queue_bytes -= len(self.queue.popleft())
                 self.base += 1
+            self.peer_taken = max(self.peer_taken, self.base - 1, min(message.ack, last))
         if peer_born > self.peer_born:
-            if target_epoch < self.born:
+            if message.target_epoch < self.born:
                 return []
-            self.peer_born, self.taken, self.peer_base = peer_born, base - 1, base
+            goes_on = message.former_born == self.peer_born
+            had = [min(known, message.former_last) if goes_on else 0 for known in (self.taken, self.durable)]
+            self.peer_born, self.peer_base = peer_born, base
+            self.taken, self.durable = max(base - 1, had[0]), max(base - 1, had[1])
         if base > self.taken + 1:
             self.skipped += base - self.taken - 1
-            self.taken = base - 1
+            self.taken = self.durable = base - 1
         self.peer_base = max(self.peer_base, base)
         new: list[tuple[int, bytes]] = []
-        for number, item in enumerate(items, base):
+        for number, item in enumerate(message.items, base):
             if number == self.taken + 1:
                 self.taken = number
                 new.append((number, item))
@@ -325,7 +373,10 @@ class Channel:
 
     def state(self) -> list[Any]:
         """For a dump."""
-        return [self.born, self.base, list(self.queue), self.peer_born, self.taken, self.peer_base, self.skipped]
+        return [
+            self.born, self.base, list(self.queue), self.peer_born, self.taken, self.peer_base, self.skipped,
+            self.peer_taken, self.durable, list(self.former),
+        ]  # fmt: skip
 
     @classmethod
     def load(cls, state: list[Any]) -> "Channel":
@@ -334,4 +385,15 @@ class Channel:
         made.base, made.queue = state[1], deque(state[2])
         made.queue_bytes = sum(map(len, made.queue))
         made.peer_born, made.taken, made.peer_base, made.skipped = state[3:7]
+        made.peer_taken, made.durable = state[7:9]
+        made.former = (state[9][0], state[9][1])
+        return made
+
+    @classmethod
+    def after_a_crash(cls, state: list[Any], born: int, items: list[bytes]) -> "Channel":
+        """What goes on from a predecessor's :meth:`state` as it was stored, under a name of its own; ``items`` in the
+        place of that one's, as many."""
+        made = cls.load([*state[:2], items, *state[3:]])
+        made.born, made.former = born, (made.born, made.base + len(items) - 1)
+        made.peer_taken, made.durable = made.base - 1, made.taken
         return made

@@ -64,7 +64,21 @@ class Please(msgspec.Struct, array_like=True, tag=6, frozen=True):
     to: str
 
 
-Word = Offer | Loaded | Declined | Withdrawn | Yours | Please
+class Settle(msgspec.Struct, array_like=True, tag=7, frozen=True):
+    """``region`` begins anew under ``epoch``: say when all that came from its former life is durable at yours."""
+
+    region: int
+    epoch: int
+
+
+class Settled(msgspec.Struct, array_like=True, tag=8, frozen=True):
+    """It is, and nothing of an older epoch is taken any more."""
+
+    region: int
+    epoch: int
+
+
+Word = Offer | Loaded | Declined | Withdrawn | Yours | Please | Settle | Settled
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
 

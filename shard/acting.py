@@ -137,6 +137,14 @@ class Acting:
             kept.journal = None
             self.told.append((session, kept.number, kept.encoded))
 
+    def waiting(self) -> list[tuple[int, int, bytes]]:
+        """(session, number, answer) of all that are not committed."""
+        return [(session, kept.number, kept.encoded) for session, kept in self._waiting]
+
+    def remembered(self, session: int) -> list[tuple[int, bytes]]:
+        """(number, answer) of a session's acts, oldest first."""
+        return [(kept.number, kept.encoded) for kept in self._kept.get(session, ())]
+
     # --------------------------------------------------------------------------------------------------------- bodies
     def holds(self, sessions: Iterable[int], tick: int) -> bool:
         """Whether any of these sessions' bodies must stay until an answer is committed; asked when it is to cross."""

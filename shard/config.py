@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cluster.regions import Layout
+
 SIDE_LEAST_M = 32.0
 """Twice the margin in which neighbours are told of what is near the border."""
 
@@ -52,6 +54,8 @@ class ShardConfig:
     """Commands that stay behind for so long are dropped, so that delay does not stay for ever."""
     durable: bool = False
     """Whether answers to acts wait until the shell says that they are stored (``RegionCore.committed``)."""
+    leaves: Layout | None = None
+    """The cells that the durable store keeps rows by; None: the region is written down nowhere."""
     orphan_s: float = 40.0
     """A body whose gateway has not spoken for so long ends: longer than people may be away (``SessionLimits``)."""
 

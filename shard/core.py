@@ -13,11 +13,11 @@ from typing import Any
 from protocol.border import Border
 from protocol.link import RegionDelta, Upward
 from protocol.place import Place
-from shard.acting import Answered
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.config import ShardConfig
+from shard.journal.journal import Draft
 from shard.phases.replay import ReplayMotion
 from shard.region import TICKS_MAX, RegionCore
 
@@ -40,14 +40,13 @@ class Published:
 class StepResult:
     """What a step obliges its shell to do: send ``published``, in this order; send each of ``borders`` to the owner of
     the region that it names; log ``faults``; look up the owners of ``lost`` regions in the store, and drop those that
-    are another's now."""
+    are another's now; commit ``drafts`` (region and batch), and tell the region."""
 
     published: list[Published] = field(default_factory=list)
     borders: list[Border] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
-    answered: list[tuple[int, int, Answered]] = field(default_factory=list)
-    """(region, born, answer) for the journal: where the world is durable, store them, and say ``committed``."""
+    drafts: list[tuple[int, Draft]] = field(default_factory=list)
 
 
 class ShardCore:
@@ -194,18 +193,12 @@ class ShardCore:
             snapshot = partial(core.snapshot_delta, step.delta.seq)
             result.published.append(Published(step.delta, gateways, subscribe, snapshot))
             result.faults += [(number, fault) for fault in step.faults]
-            result.answered += [(number, core.state.links.born, answered) for answered in step.answered]
             if step.lost:
                 result.lost.append(number)
+            if step.draft is not None:
+                result.drafts.append((number, step.draft))
             for message in step.borders:
                 (self._inbox if message.target in self.regions else result.borders).append(message)
-
-    def committed(self, region: int, born: int, upto: int) -> None:
-        """The journal of a region that began at epoch ``born`` has stored all answers up to this number for good.
-        Nothing if the region is not here, or is another one by now: that one counts anew."""
-        core = self.regions.get(region)
-        if core is not None and core.state.links.born == born:
-            core.committed(upto)
 
     def shed(self, far_slack: float) -> None:
         """Let far levels be off by ``far_slack`` times their tolerance, to save work when overloaded."""

@@ -27,12 +27,14 @@ from protocol.border import Border
 from protocol.carried import Kind, Send
 from protocol.codes import ProtocolViolation
 from protocol.link import Upward
-from shard.acting import Answered
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.core import ShardCore
+from shard.durable.contract import Damage, Loaded
 from shard.gateways import WINDOW
 from shard.inbox import Inbox
+from shard.journal.keeper import Keeper
+from shard.journal.keeping import Found, Keeping, Kept, Overtaken, Question, Reply
 from shard.region import TICKS_MAX
 
 IDS_LOW = 1 << 16
@@ -43,10 +45,12 @@ BORDERS_MAX = 8
 
 @dataclass(slots=True)
 class ShardOut(Out):
-    """Also ``faults`` to log, and ``answered`` to store where the world is durable (``ShardCore.committed``)."""
+    """Also ``faults`` to log, ``journal``: questions to the durable store (answer each with ``journaled``), and
+    ``damage``: what of a region could not be loaded."""
 
     faults: list[tuple[int, Fault]] = field(default_factory=list)
-    answered: list[tuple[int, int, Answered]] = field(default_factory=list)
+    journal: list[tuple[int, Question]] = field(default_factory=list)
+    damage: list[tuple[int, Damage]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class _Wanted:
 
     region: int
     epoch: int
+    loaded: Loaded | None = None
+    """What the durable store has of it."""
 
 
 class ShardProcess:
@@ -87,6 +93,8 @@ class ShardProcess:
         self._border: Inbox[Border] = Inbox(BORDERS_MAX, lambda said: (said.source, said.target))
         self._went: dict[int, str] = {}
         """Regions that were moved away, and to whom."""
+        leaves = core.config.leaves
+        self.keeper = Keeper(Keeping(leaves.level), self._held_beside) if leaves is not None else None
         self._told: Counter[int] = Counter()
         """Steps of each region that gateways were told of in this turn."""
 
@@ -174,6 +182,11 @@ class ShardProcess:
         self._follow(self.member.saw_epoch(region, epoch), now_s, out)
 
     def _moved(self, member: str, word: moving_words.Word, now_s: float, out: ShardOut) -> None:
+        if isinstance(word, moving_words.Settle | moving_words.Settled):
+            self._saw(word.region, word.epoch, now_s, out)
+            if self.keeper is not None:
+                self.keeper.heard(member, word)
+            return
         owned = self.member.owned(now_s)
         if isinstance(word, moving_words.Please):
             if owned.get(word.region) == word.epoch:
@@ -207,13 +220,13 @@ class ShardProcess:
         self._told.clear()
         while self.core.tick < tick:
             self._step(min(tick, self.core.tick + TICKS_MAX), out)
+        self._ask_journal(now_s, out)
         return out
 
     def _step(self, tick: int, out: ShardOut) -> None:
         said = self._upward.take(lambda said: said.region not in self.core.frozen)  # what is frozen hears it later
         result = self.core.step(tick, said, self._border.take())
         out.faults += result.faults
-        out.answered += result.answered
         for published in result.published:
             delta = published.delta
             if published.gateways:
@@ -222,6 +235,9 @@ class ShardProcess:
             if published.subscribe:
                 self._publish(published.subscribe, delta.region, published.snapshot().encode(), out)
             self._told[delta.region] += 1
+        for region, draft in result.drafts:
+            if self.keeper is not None and self.keeper.keeping.keeps(region):
+                self.keeper.keeping.put(region, draft)
         book = self.member.book
         for message in result.borders:
             owner = book.owner(message.target)
@@ -261,7 +277,7 @@ class ShardProcess:
                     self._lose(action.region, now_s, out)
                 case Ids():
                     self._asking_ids = max(0, self._asking_ids - 1)
-                    self._got_ids(action)
+                    self._got_ids(action, out)
 
     def _own(self, own: Own, now_s: float, out: ShardOut) -> None:
         if own.again:
@@ -271,6 +287,7 @@ class ShardProcess:
             )  # a move under the old epoch can not be written any more
             if own.region in self.core.regions:
                 self.core.thaw_region(own.region, own.epoch)
+                self._keep(own.region, own.epoch)
             return
         assert self.member.lease is not None  # a region is owned by the lease that its record names
         actions = self.moving.assigned(own.region, own.epoch, self.member.lease.id, own.move, now_s)
@@ -279,12 +296,18 @@ class ShardProcess:
             return
         if own.region in self.core.regions:
             self.core.drop_region(own.region)  # loaded for a move that was never written
-        self._wanted.append(_Wanted(own.region, own.epoch))
+        if self.keeper is None:
+            self._wanted.append(_Wanted(own.region, own.epoch))
+        else:
+            owners = [self.member.book.owner(other) for other in self.layout.neighbours(own.region)]
+            names = {owner.name for owner in owners if owner is not None}
+            self.keeper.begin(own.region, own.epoch, names, now_s)
 
     def _lose(self, region: int, now_s: float, out: ShardOut) -> None:
         entry = self.member.book.regions.get(region)
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
         self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
+        self._forget(region)
         if region in self.core.regions:
             self.counts["regions lost"] += 1
             self._drop_lost(region)
@@ -303,21 +326,69 @@ class ShardProcess:
         elif self._asking_ids and not self.member.is_taking_ids:
             self._asking_ids = 0  # the answer never came, or was a refusal
 
-    def _got_ids(self, ids: Ids) -> None:
+    def _got_ids(self, ids: Ids, out: ShardOut) -> None:
         if self._wanted:
             wanted = self._wanted.popleft()
             square, neighbours = self._geometry(wanted.region)
             # The scripts' ``start`` runs once in a world: where its origin is, under the first epoch.
-            start = wanted.epoch == 1 and wanted.region == int(self.layout.region_at(0.0, 0.0))
+            is_new = wanted.epoch == 1 if wanted.loaded is None else wanted.loaded.tick == 0
+            start = is_new and wanted.region == int(self.layout.region_at(0.0, 0.0))
             self._went.pop(wanted.region, None)
-            self.core.add_region(
+            core = self.core.add_region(
                 wanted.region, wanted.epoch, square, neighbours, first_id=ids.first, id_count=ids.count, start=start
             )
             self.counts["regions begun"] += 1
+            if wanted.loaded is not None:
+                restored = core.begin_from(wanted.loaded)
+                self.counts["entities loaded"] += restored.entities
+                out.damage += [(wanted.region, damage) for damage in restored.damage]
         elif self._low:
             region = self._low.popleft()
             if region in self.core.regions:
                 self.core.regions[region].ids.add(ids.first, ids.count)
+
+    # ---------------------------------------------------------------------------------------------- the durable store
+    def journaled(self, number: int, reply: Reply, now_s: float) -> ShardOut:
+        """The answer to a question of ``ShardOut.journal``."""
+        out = ShardOut()
+        if self.keeper is None:
+            return out
+        for news in self.keeper.answered(number, reply, now_s):
+            match news:
+                case Found():
+                    self._wanted.append(_Wanted(news.region, news.epoch, news.loaded))
+                    self._begin_wanted(now_s, out)
+                case Kept():
+                    if news.region in self.core.regions:
+                        self.core.regions[news.region].journaled(news.tick, news.refused)
+                case Overtaken():
+                    self._follow(self.member.overtaken(news.region, news.epoch), now_s, out)
+        self._ask_journal(now_s, out)
+        return out
+
+    def _ask_journal(self, now_s: float, out: ShardOut) -> None:
+        if self.keeper is None:
+            return
+        said, asked = self.keeper.due(self.member.book.members, now_s)
+        out.journal += asked
+        for member, word in said:
+            if member == self.name:
+                self.keeper.heard(member, word)
+            else:
+                out.sends.append(Send(member, Kind.MOVE, 0, moving_words.encode(word)))
+
+    def _keep(self, region: int, epoch: int) -> None:
+        if self.keeper is not None:
+            self.keeper.take(region, epoch, self.core.regions[region].draft_again())
+
+    def _forget(self, region: int) -> None:
+        if self.keeper is not None:
+            self.keeper.drop(region)
+
+    def _held_beside(self, region: int) -> dict[int, int]:
+        """Neighbours of a region that are here, and their ticks."""
+        beside = self.layout.neighbours(region)
+        return {n: self.core.regions[n].tick for n in beside if n in self.core.regions}
 
     def _geometry(self, region: int) -> tuple[Square, list[tuple[int, Square]]]:
         return self._square(region), [(other, self._square(other)) for other in self.layout.neighbours(region)]
@@ -343,6 +414,7 @@ class ShardProcess:
                     self.member.gave_away(action.region)
                     if action.to:
                         self._hand_on(action.region, action.to, out)
+                    self._forget(action.region)
                     if action.region in self.core.regions:
                         self.core.drop_region(action.region)
                         self.counts["regions moved out"] += 1
@@ -358,6 +430,7 @@ class ShardProcess:
                 case moving.Begin():
                     if self.member.took_over(action.region, action.epoch, action.lease, now_s):
                         self.core.thaw_region(action.region, action.epoch)
+                        self._keep(action.region, action.epoch)
                         self.counts["regions moved in"] += 1
                     else:
                         self._drop_lost(action.region)

@@ -19,6 +19,9 @@ from shard.acting import Answered
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
 from shard.config import ShardConfig
+from shard.durable.contract import Loaded
+from shard.journal.journal import Draft, Journal
+from shard.journal.restore import Restored, restore
 from shard.phases import actions, behaviours, borders, index, ingest, physics, publish, replay
 from shard.phases.replay import ReplayMotion
 from shard.state import ShardState
@@ -34,7 +37,7 @@ class RegionStep:
     """What a step obliges its shell to do: send ``delta`` to each of ``gateways`` (to those in ``subscribe`` send
     ``RegionCore.snapshot_delta(delta.seq)`` instead), ``borders`` to the owners of the regions that they name, and log
     ``faults``. ``lost``: somebody knows a newer owner of this region: look into the store, and step it no more if that
-    is so."""
+    is so. ``draft``: a batch to commit; then call ``RegionCore.committed``."""
 
     delta: RegionDelta
     subscribe: list[int] = field(default_factory=list)
@@ -45,6 +48,7 @@ class RegionStep:
     answered: list[Answered] = field(default_factory=list)
     """Answers for the journal, all under one number: where the world is durable, store them with what this step
     changed, and then say ``RegionCore.committed``."""
+    draft: Draft | None = None
 
 
 class RegionCore:
@@ -65,6 +69,8 @@ class RegionCore:
         replay_motion: ReplayMotion | None = None,
     ) -> None:
         self.state = ShardState(config, place, scripts, options or {}, tick)
+        self.journal = Journal(self.state, config.leaves) if config.leaves is not None else None
+        self._journal_channels()
         self._schema_due = True
         self.on_phase: Callable[[str], None] | None = None
         """Called with the name of each phase as it begins, and with "" after the last: the shell's timers hook in
@@ -151,7 +157,33 @@ class RegionCore:
         asked = {*(entry[5] for entry in delta.attached), *np.unique(delta.kept_gateway).tolist()}
         asked.update(entry[4] for entry in delta.answers)
         gateways = sorted({*state.gateways.subscribed, *asked})
-        return RegionStep(delta, subscribe, faults, gateways, told, state.lost, answered)
+        draft = self.journal.draft(at_once=bool(answered)) if self.journal is not None else None
+        return RegionStep(delta, subscribe, faults, gateways, told, state.lost, answered, draft)
+
+    def journaled(self, tick: int, refused: list[int]) -> None:
+        """The batch of ``tick`` is durable, but for the entities ``refused``, which are elsewhere."""
+        if self.journal is not None:
+            self.journal.committed(tick, refused)
+
+    def begin_from(self, loaded: Loaded) -> Restored:
+        """Fill a region that has not stepped yet with what the store holds of it."""
+        assert self.journal is not None
+        restored = restore(self.state, self.journal, loaded)
+        self.journal.adopt()
+        index.run(self.state)
+        return restored
+
+    def last_draft(self) -> Draft | None:
+        """The batch after the last step, before the process ends; None while one is under way."""
+        return self.journal.draft(at_once=True) if self.journal is not None else None
+
+    def draft_again(self) -> Draft | None:
+        """The batch that is under way, under the present epoch: a raised one was not told of it."""
+        return self.journal.again() if self.journal is not None else None
+
+    def _journal_channels(self) -> None:
+        for neighbour in self.state.links.neighbours.values():
+            neighbour.channel.journaled = self.journal is not None
 
     def _fresh(self, upward: Sequence[Upward]) -> list[Upward]:
         state = self.state
@@ -198,6 +230,9 @@ class RegionCore:
         """Take the state of a dump of the same scripts, seed and region; the epoch stays this core's. Subscribers go on
         where they were. Raises ValueError."""
         self.state.load(data)
+        self._journal_channels()
+        if self.journal is not None:
+            self.journal.adopt()
         index.run(self.state)
         self._schema_due = True
 

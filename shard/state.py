@@ -145,6 +145,8 @@ class ShardState:
         self.row_of_session: dict[int, int] = {}
         self.counted = np.zeros(5, np.int64)
         """Commands: taken, of a wrong row, repeated, dropped, left out."""
+        self.owed: list[tuple[int, int]] = []
+        """(id, hop) of those who left the world and may still be in the durable store."""
         self.far_slack = 1.0
         self.replay: ReplayMotion | None = None
         self.doomed: list[int] = []
@@ -222,6 +224,9 @@ class ShardState:
             rows = rows[~early]
         known = rows[table.columns["w.version"][rows] != 0]
         self.leave_row.extend(known.tolist())
+        if self.config.leaves is not None:  # where they came from the store may still have them
+            came = rows[table.hop[rows] > 0]
+            self.owed += zip(table.id[came].tolist(), table.hop[came].tolist(), strict=True)
         for kind in np.unique(table.kind[rows]).tolist():
             self.runner.pending.leave.append((kind, table.id[rows[table.kind[rows] == kind]].tolist()))
         table.end(rows)
@@ -261,6 +266,7 @@ class ShardState:
             "pending": [pending.started, pending.enter, pending.leave, pending.messages],
             "disabled": [b.name for b in self.runner.behaviours if not b.enabled],
             "doomed": self.doomed,
+            "owed": self.owed,
             "links": self.links.state(),
             "gateways": self.gateways.state(),
             "acting": self.acting.state(),
@@ -287,6 +293,7 @@ class ShardState:
         for behaviour in self.runner.behaviours:
             behaviour.enabled = behaviour.name not in state["disabled"]
         self.doomed = list(state["doomed"])
+        self.owed = [(id_, hop) for id_, hop in state["owed"]]
         self.links.load(state["links"])
         self.gateways.load(state["gateways"])
         self.acting.load(state["acting"])

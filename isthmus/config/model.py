@@ -394,6 +394,19 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Durable:
+    """Where a world is kept, so that it goes on after its processes have ended (docs/DURABLE.md)."""
+
+    url: Annotated[
+        str | None,
+        _says(
+            "`sqlite:PATH` (one machine), `postgresql://…` (a cluster), or `memory:` to begin anew at every start. "
+            "Absent: the SQLite file .isthmus/<world.name>.sqlite beside where the server is started."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a server is told before it starts.
 
@@ -409,6 +422,7 @@ class Config:
     auth: Auth = Auth()
     logging: Logging = Logging()
     cluster: Cluster = Cluster()
+    durable: Durable = Durable()
     folder: str = "."
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -422,5 +436,6 @@ AREAS: dict[str, type] = {
     "auth": Auth,
     "logging": Logging,
     "cluster": Cluster,
+    "durable": Durable,
 }
 """Area name to class, in the order in which they are shown."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,6 +72,10 @@ class ProcessCore(Protocol):
         """End: the lease is given back."""
 
 
+async def _nothing() -> None:
+    """Nothing more."""
+
+
 @dataclass(slots=True)
 class Turn:
     """How a process makes its tick, where it is more than the core's. Defaults do nothing more."""
@@ -86,6 +90,8 @@ class Turn:
     """Whether a member that drains may go."""
     on_drain: Callable[[], None] = lambda: None
     """Called once when the member begins to drain."""
+    after_all: Callable[[], Awaitable[None]] = _nothing
+    """Awaited when the member has left."""
     figures: Callable[[], list[Figure]] | None = None
     """Logged from time to time, for a process that does not show them otherwise."""
 

@@ -111,16 +111,17 @@ def links_config(config: Config) -> LinksConfig:
         raise SetupError(f"links: {error}") from error
 
 
-def layout_of(config: Config, place: Place | None) -> Layout:
-    """The regions of the world. Raises SetupError."""
+def layout_of(config: Config, place: Place | None, level: int | None = None) -> Layout:
+    """The regions of the world; ``level``: other than those of a cluster. Raises SetupError."""
     own = config.cluster
+    level = own.region_level if level is None else level
     extent_m = config.world.extent_m
     if place is not None:
         extent_m = 2.0 * float(np.abs(place.ground.bounds).max()) / GRID_PER_M
     try:
         if own.region_side_m is not None:
-            return Layout(own.region_side_m, own.region_level)
-        return Layout.around(extent_m, own.region_level)
+            return Layout(own.region_side_m, level)
+        return Layout.around(extent_m, level)
     except ValueError as error:
         raise SetupError(f"cluster.region_level: {error}") from error
 

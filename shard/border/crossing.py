@@ -23,6 +23,7 @@ from shard.border.links import (
     HANDOVERS_MAX,
     REST_S,
     SILENCE_S,
+    UNSAFE_S,
     Neighbour,
     Outgoing,
     Tombstone,
@@ -138,12 +139,16 @@ def _target(state: ShardState, place: npt.NDArray[np.float64]) -> Neighbour | No
 
 
 def _arrival_is_known(state: ShardState, rows: I64) -> bool:
-    """Whether each row's former home knows that we took its commit."""
+    """Whether each row's former home knows that we took its commit, and would not say it again if we crashed: who had
+    gone on by then would be in two places. A store that is away is not waited for longer than UNSAFE_S."""
     columns = state.table.columns
+    came_before = state.tick - (UNSAFE_S - REST_S) * state.config.rate_hz
     for row in rows[columns["h.number"][rows] != 0].tolist():
         former = state.links.neighbours.get(int(columns["h.from"][row]))
         if former is not None and former.channel.peer_born == columns["h.born"][row]:
-            if former.channel.peer_base <= columns["h.number"][row]:
+            number = int(columns["h.number"][row])
+            unsafe = former.channel.safe < number and columns["h.rest"][row] > came_before
+            if former.channel.peer_base <= number or unsafe:
                 return False
         columns["h.number"][row] = 0
     return True

@@ -26,6 +26,8 @@ REST_S = 1.0
 """Not again within this time of arriving, of a refusal, or of a prepare that was taken back."""
 SILENCE_S = 1.0
 """A prepare that is not answered within this time is taken back."""
+UNSAFE_S = 3.0
+"""So long after arriving an entity that is not durable here does not cross again."""
 FORWARD_S = 5.0
 """Tombstones pass on what is said to the entity for so long."""
 GHOSTS_KEPT_S = 1.0
@@ -128,9 +130,14 @@ class Links:
         neighbour = self.neighbours.get(stone.to)
         return neighbour is None or neighbour.channel.acknowledged(stone.number)
 
+    def is_safe(self, stone: Tombstone) -> bool:
+        """Whether the entity is durable over there."""
+        neighbour = self.neighbours.get(stone.to)
+        return neighbour is None or neighbour.channel.is_safe(stone.number)
+
     def expire(self, tick: int) -> None:
-        """Tombstones end when they forwarded for long enough and their commit is acknowledged."""
-        for entity in [e for e, stone in self.tombstones.items() if stone.until < tick and self.acknowledged(stone)]:
+        """Tombstones end when they forwarded for long enough and who left is durable over there."""
+        for entity in [e for e, stone in self.tombstones.items() if stone.until < tick and self.is_safe(stone)]:
             self.dig_up(entity)
 
     def state(self) -> dict[str, Any]:

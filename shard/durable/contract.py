@@ -138,6 +138,15 @@ class ActionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteRow:
+    """What a region holds that is no entity's, as of the newest batch that had a note."""
+
+    region: int
+    tick: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What the owner of a region has to say at one tick. An id is named once, be it among entities or gone."""
 
@@ -148,6 +157,8 @@ class Batch:
     gone: Collection[Gone] = ()
     poses: Collection[PoseRow] = ()
     actions: Collection[ActionRow] = ()
+    note: bytes = b""
+    """Takes the place of the region's last one; empty: that one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +186,8 @@ class Loaded:
     poses: list[PoseRow]
     actions: list[ActionRow]
     damage: list[Damage]
+    notes: list[NoteRow] = field(default_factory=list)
+    """Of all regions that overlap the span."""
 
 
 # --------------------------------------------------------------------------------------------------------- interface
@@ -246,6 +259,7 @@ def check_batch(batch: Batch, leaf_level: int) -> Span:
     _check_once("action", [(row.session, row.number) for row in batch.actions])
     sizes = [len(row.data) for row in batch.entities] + [len(row.data) for row in batch.poses]
     _check_numbers("size of a row in bytes", sizes + [len(row.answer) for row in batch.actions], 0, DATA_BYTES_MAX)
+    _check_numbers("size of a note in bytes", (len(batch.note),), 0, DATA_BYTES_MAX)
     return span
 
 

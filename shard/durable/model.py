@@ -20,6 +20,7 @@ from shard.durable.contract import (
     Fenced,
     Limits,
     Loaded,
+    NoteRow,
     PoseRow,
     WorldIdentity,
     check_batch,
@@ -38,6 +39,7 @@ class _Owner:
     span: Span
     epoch: int
     tick: int = 0
+    note: NoteRow | None = None
 
 
 @dataclass(slots=True)
@@ -87,8 +89,10 @@ class DurableCore:
         poses = [self._poses[leaf][max(self._poses[leaf])] for leaf in leaves]
         places = [place for _, place in sorted(self._sessions.items()) if place.span.overlaps(span)]
         actions = [row for place in places for _, row in sorted(place.actions.items())]
-        tick = max((owner.tick for owner in self._overlapping(span)), default=0)
-        return Loaded(tick, entities, poses, actions, [])
+        owners = self._overlapping(span)
+        tick = max((owner.tick for owner in owners), default=0)
+        notes = sorted((owner.note for owner in owners if owner.note is not None), key=lambda note: note.region)
+        return Loaded(tick, entities, poses, actions, [], notes)
 
     def commit(self, batch: Batch, now_s: float) -> Committed:
         """See ``contract.Durable``."""
@@ -98,6 +102,8 @@ class DurableCore:
         if owner is None or owner.epoch != batch.epoch:
             raise Fenced(self.newest_epoch(batch.region))
         owner.tick = max(owner.tick, batch.tick)
+        if batch.note:
+            owner.note = NoteRow(batch.region, batch.tick, batch.note)
         refused = [gone.id for gone in batch.gone if not self._bury(gone.id, gone.hop)]
         refused += [row.id for row in batch.entities if not self._put(row)]
         for pose in batch.poses:

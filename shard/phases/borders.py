@@ -48,9 +48,7 @@ def _take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
         neighbour.values_tick = -1
     channel = neighbour.channel
     born = channel.peer_born
-    new = channel.take(
-        message.born, message.target_epoch, message.base, message.items, message.ack_born, message.ack
-    )  # fmt: skip
+    new = channel.take(message)
     if channel.peer_born != born:
         crossing.reborn(state, neighbour)
     for number, data in new:
@@ -84,7 +82,7 @@ def hand_out(state: ShardState) -> list[Border]:
         channel = neighbour.channel
         message = Border(
             state.config.region, neighbour.region, state.config.epoch, neighbour.epoch, channel.born, state.tick,
-            channel.base, channel.peer_born, channel.taken, channel.window(),
+            channel.first, channel.peer_born, channel.taken, channel.safe, *channel.former, channel.window(),
         )  # fmt: skip
         ghosts.tell(state, neighbour, near, gone, message)
         out.append(message)

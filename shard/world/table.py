@@ -72,6 +72,10 @@ class IdBlocks:
             count -= some
         return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
+    def skip_to(self, first: int) -> None:
+        """Ids below ``first`` are not given any more."""
+        self._blocks = [(max(begin, first), end) for begin, end in self._blocks if end > first]
+
     def state(self) -> list[list[int]]:
         """For a dump: [first, end] of what is left."""
         return [[first, end] for first, end in self._blocks]

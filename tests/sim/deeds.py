@@ -5,16 +5,14 @@ Decides what must hold of acts: no body has done anything twice; what was answer
 along; in a durable world nothing is told before it is stored. Not responsible for: when people act (``people``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from client import ActAnswered, ActLost, ClientCore, ClientEvent, Welcomed
 from protocol.limits import ACTS_UNANSWERED_MAX
-from shard.acting import Answered
 from shard.region import RegionCore
-from tests.sim.hosts import Host
 
 
 @dataclass(slots=True)
@@ -48,34 +46,6 @@ class Deeds:
                 self.lost += 1
             case Welcomed(welcome) if welcome.body != self.body:
                 self.body, self.answered = welcome.body, 0
-
-
-class Journal:
-    """The durable store of a world that has one: what it has stored, and that nothing else is told."""
-
-    def __init__(self) -> None:
-        self.stored: set[tuple[int, int]] = set()
-        """(session, number)."""
-        self.counted = 0
-        self._due_s: dict[Host, float] = {}
-
-    def due_s(self, host: Host, wished_s: float) -> float:
-        """When it has stored what a shard answers now: in order, however long it takes over one entry."""
-        due_s = self._due_s[host] = max(wished_s, self._due_s.get(host, 0.0))
-        return due_s
-
-    def store(self, host: Host, answered: Sequence[tuple[int, int, Answered]]) -> None:
-        """A step's answers are stored for good, and their shard hears of it; not if its process has died before."""
-        if host.shard is None or host.dead:
-            return
-        for region, born, answer in answered:
-            self.stored.add((answer.session, answer.number))
-            self.counted += 1
-            host.shard.core.committed(region, born, answer.journal)
-
-    def check(self, session: int, number: int) -> None:
-        """A client is told."""
-        assert (session, number) in self.stored, f"act {number} of session {session} was answered, and is not stored"
 
 
 def done(cores: Iterable[RegionCore], body: int) -> tuple[int, int] | None:

@@ -39,7 +39,8 @@ from server.session.limits import SessionLimits
 from server.transport.inbound import Inbound
 from tests.sim.checkers import NumberWatch
 from tests.sim.clock import Time
-from tests.sim.deeds import Deeds, Journal
+from tests.sim.databank import Databank
+from tests.sim.deeds import Deeds
 from tests.sim.network import Carrier, Faults
 
 CAPACITY = 32
@@ -221,7 +222,7 @@ class People:
         self.ground, self.doors, self.shown = ground, doors, shown
         self.digest = hashlib.blake2b(digest_size=16)
         self.all: list[Person] = []
-        self.journal: Journal | None = None
+        self.bank: Databank | None = None
         """Of a durable world: what is told must be in it."""
 
     @property
@@ -293,7 +294,7 @@ class People:
 
         def at_client(data: bytes) -> None:
             self.digest.update(data)
-            if self.journal is not None and data[1] == T_ANSWER:
+            if self.bank is not None and data[1] == T_ANSWER:
                 self._check_stored(person, data)
             person.core.receive(link, data, self.clock.now_ms)
             if data[1] == T_FRAME:
@@ -311,9 +312,10 @@ class People:
     def _check_stored(self, person: Person, data: bytes) -> None:
         answer, welcome = decode_server(data), person.core.welcome
         assert isinstance(answer, Answer)
-        assert self.journal is not None
+        assert self.bank is not None
         if welcome is not None:
-            self.journal.check(welcome.session, answer.number)
+            stored = self.bank.has_answered(welcome.session, answer.number)
+            assert stored, f"act {answer.number} of session {welcome.session} was answered, and is not stored"
 
     def _no_way(self, person: Person, link: int) -> None:
         self.counts["no gateway there"] += 1

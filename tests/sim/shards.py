@@ -19,7 +19,7 @@ from cluster.asks import Answer, Question
 from cluster.out import Out
 from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
-from cluster.regions import Layout
+from cluster.regions import LEVEL_MAX, Layout
 from protocol.carried import Send
 from protocol.place import Place
 from server.process import GatewayProcess
@@ -27,9 +27,11 @@ from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.core import ShardCore
+from shard.durable.contract import WorldIdentity
+from shard.journal.keeping import Reply
 from shard.process import ShardOut, ShardProcess
 from shard.region import RegionCore
-from tests.sim.deeds import Journal
+from tests.sim.databank import Databank
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
@@ -40,11 +42,10 @@ LATE_COPIES = 1.0
 """Where messages come late at all: part of the second copies that do."""
 LOAD_OF_ONE = 0.03
 """Part of a tick that an entity costs: with this a shard that has most of them is worth unburdening."""
-STORE_S = 0.1
-"""Until what a step has answered is stored, on average."""
 DRIFT = 2e-4
 """Of a monotonic clock: ten times what a cheap quartz does."""
 DRONES = 24
+LEAF_LEAST_M = 32.0
 
 
 def drones() -> Script:
@@ -119,9 +120,9 @@ class Shards:
         scripts: Callable[[], Script] = drones,
         half_m: float = HALF_M,
         options: Mapping[str, Any] | None = None,
-        durable: bool = False,
+        durable: bool = True,
     ) -> None:
-        self.durable, self.journal = durable, Journal()
+        self.durable = durable
         self.ground, self.scripts, self.half_m, self.options = ground, scripts, half_m, options
         self.rng = np.random.default_rng(seed)
         self.now_s = 0.0
@@ -131,6 +132,12 @@ class Shards:
         self.known = Known()
         self.faults = LinkFaults()
         self.cut: set[tuple[str, str]] = set()
+        leaf_level = level
+        while leaf_level < LEVEL_MAX and 2 * half_m / (2 << leaf_level) >= LEAF_LEAST_M:
+            leaf_level += 1
+        self.leaves = Layout(2 * half_m, leaf_level)
+        identity = WorldIdentity("sim", 7, 2 * half_m, leaf_level)
+        self.bank = Databank(identity, self.rng, self.later, lambda: self.now_s, self.counts)
         self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
         self.hosts: dict[str, Host] = {}
         self.tally = Tally()
@@ -147,7 +154,10 @@ class Shards:
     # ------------------------------------------------------------------------------------------------- processes
     def begin_shard(self, name: str) -> None:
         """A shard process starts, perhaps again under its old name."""
-        config = ShardConfig(seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0, durable=self.durable)
+        config = ShardConfig(
+            seed=7, rate_hz=RATE_HZ, bounds_half_m=self.half_m, orphan_s=8.0,
+            durable=self.durable, leaves=self.leaves if self.durable else None
+        )  # fmt: skip
         core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
@@ -184,17 +194,16 @@ class Shards:
         self._takes(shard, region)
 
     def _takes(self, shard: ShardProcess, region: int) -> None:
-        """What a process alone held goes with it, until state is durable. Those whom it had sent on their way are among
-        them as long as nobody has acknowledged them, and those of whom it has a frozen copy: who sent that may let it
-        go in the same moment."""
+        """What a process alone held goes back to what is durable; who is not durable yet, by nobody's hand, goes with
+        it. Those whom it had sent on their way are among them as long as nobody has acknowledged them, and those of
+        whom it has a frozen copy: who sent that may let it go in the same moment."""
         core = shard.core.regions.get(region)
         if core is None:
             return
         self.tally.region(core)
         table, links = core.state.table, core.state.links
-        held = set(table.id[table.rows()].tolist())
-        held |= {e for e, stone in links.tombstones.items() if not links.acknowledged(stone)}
-        self.known.allowed_losses |= held
+        held = set(table.id[table.rows()].tolist()) | set(links.tombstones)
+        self.known.allowed_losses |= held - self.bank.hops().keys()
 
     # ---------------------------------------------------------------------------------------------------- network
     def later(self, delay_s: float, do: Callable[[], None]) -> None:
@@ -224,13 +233,20 @@ class Shards:
         for send in out.sends:
             self._send(host, send)
         if isinstance(out, ShardOut):
-            assert not out.faults, out
-            if out.answered and self.durable:
-                stored_s = self.journal.due_s(host, self.now_s + float(self.rng.exponential(STORE_S)))
-                self.at(stored_s, lambda: self.journal.store(host, out.answered))
+            for number, question in out.journal:
+                self.bank.ask(question, self._bank_answer_to(host, number))
+            assert not out.damage, out.damage
+        assert not isinstance(out, ShardOut) or not out.faults, out
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
         return lambda answer: self.do(host, host.process.answered(whose, number, answer, host.now_s(self.now_s)))
+
+    def _bank_answer_to(self, host: Host, number: int) -> Callable[[Reply], None]:
+        def deliver(reply: Reply) -> None:
+            assert host.shard is not None
+            self.do(host, host.shard.journaled(number, reply, host.now_s(self.now_s)))
+
+        return lambda reply: self._when_awake(host, lambda: deliver(reply))
 
     def _ask(self, host: Host, question: Question, deliver: Callable[[Answer], None]) -> None:
         def arrive(answer: Answer) -> None:
@@ -376,8 +392,11 @@ class Shards:
             if region in stepping:
                 self.known.allowed_losses.discard(id_)
             before = self.known.hops.get(id_, 0)
-            assert hop >= before, f"tick {self.tick}: hop of {id_} went back from {before} to {hop}"
-            self.counts["crossed"] += hop - before
+            if hop < before:  # a process that is no owner any more, and may not know it yet, held the newer one
+                durable = self.bank.hops().get(id_, 0)
+                assert hop >= durable, f"tick {self.tick}: hop of {id_} went back from {before} to {hop}, of {durable}"
+                self.counts["hop undone"] += 1
+            self.counts["crossed"] += max(0, hop - before)
             self.known.hops[id_] = hop
             self.known.ids.add(id_)
 

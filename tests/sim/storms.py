@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from shard.process import ShardOut
+from tests.sim.databank import BankFaults
 from tests.sim.hosts import Host
 from tests.sim.shards import LinkFaults, Shards
 from tests.sim.storefront import STORE, StoreFaults
@@ -17,13 +18,17 @@ from tests.sim.whole import Whole
 
 FAULTS = (
     "killed", "paused", "stuck", "slow", "clock set", "cut from a shard", "cut one way", "cut from the store",
-    "hears no store", "store away", "store compacted", "placer killed", "region moved", "region full",
+    "hears no store", "store away", "store compacted", "placer killed", "region moved", "region full", "database away",
+    "two killed",
 )  # fmt: skip
 """Each of them is dealt once in a deck."""
 WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers")
 CALMS = 4
 """Of a deck: faults before it last for some cards."""
-MESSAGES = ("message lost", "message late", "message doubled", "message cut off", "question lost", "answer lost")
+MESSAGES = (
+    "message lost", "message late", "message doubled", "message cut off", "question lost", "answer lost",
+    "database silent", "database answer lost",
+)  # fmt: skip
 """Consequences of faults that must be seen as well."""
 
 
@@ -44,6 +49,9 @@ class Storm:
             world.front.faults = StoreFaults(
                 float(rng.choice([0.0, 0.1])), float(rng.choice([0.0, 0.3])), float(rng.choice([0.02, 0.2, 0.5]))
             )
+            faults = world.bank.faults
+            faults.lost_question, faults.lost_answer = float(rng.choice([0.0, 0.05])), float(rng.choice([0.0, 0.1]))
+            faults.slow_s = float(rng.choice([0.003, 0.02, 0.1]))
             self._play()
             live(min(end - world.tick, int(rng.integers(8, 44))))
         self.calm()
@@ -62,7 +70,7 @@ class Storm:
         """No faults any more; what is held up ends by itself."""
         world = self.world
         world.cut.clear()
-        world.faults, world.front.faults = LinkFaults(), StoreFaults()
+        world.faults, world.front.faults, world.bank.faults = LinkFaults(), StoreFaults(), BankFaults()
         for host in world.hosts.values():
             host.paused = False
         if isinstance(world, Whole):
@@ -82,6 +90,15 @@ class Storm:
         if host is not None:
             self.world.kill(host.name, float(self.rng.choice([0.0, self.rng.uniform(1.0, 6.0)])))
         return host is not None
+
+    def _two_killed(self) -> bool:
+        """In the same tick, so that what was on its way between them is held by nobody."""
+        names = self._names("s")
+        if len(names) < 2:
+            return False
+        for name in self.rng.permutation(sorted(names))[:2]:
+            self.world.kill(str(name), float(self.rng.uniform(0.0, 4.0)))
+        return True
 
     def _placer_killed(self) -> bool:
         host = self._one("p")
@@ -144,6 +161,10 @@ class Storm:
 
     def _store_away(self) -> bool:
         self.world.isolate(STORE, self._names("sgp"))
+        return True
+
+    def _database_away(self) -> bool:
+        self.world.bank.faults.down = True
         return True
 
     def _store_compacted(self) -> bool:

@@ -23,7 +23,8 @@ TRANSITIONS = (
     *(f"move {how}" for how in MOVES),
     "entities come", "entities gone", "regions begun", "regions moved in", "regions moved out", "regions lost",
     "regions kept", "border of an older epoch", "border for another's region",
-    "failsafe asked", "failsafe granted", "failsafe objected", "elected", "placed", "move asked",
+    "entities loaded", "journal fenced", "journal loaded", "journal committed", "journal away", "failsafe asked",
+    "failsafe granted", "failsafe objected", "elected", "placed", "move asked",
 )  # fmt: skip
 """Of shards, placers, and the store's members."""
 GATEWAYS = (
@@ -53,6 +54,8 @@ class Tally:
         self.counts["failsafe granted"] += process.failsafe.grants
         self.counts["failsafe objected"] += process.failsafe.objections
         if isinstance(process, ShardProcess):
+            if process.keeper is not None:
+                self.counts.update({f"journal {how}": count for how, count in process.keeper.keeping.counts.items()})
             self.counts.update({f"move {how}": count for how, count in process.moving.counts.items()})
             for core in process.core.regions.values():
                 self.region(core)

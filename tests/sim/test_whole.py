@@ -40,7 +40,7 @@ def check(world: Whole, *, kept: bool = False) -> None:
         assert not waiting, f"person {person.number} waits for answers: {waiting}"
     world.counts["deeds answered"] += sum(person.deeds.answered for person in world.folk.all)
     world.counts["deeds lost"] += sum(person.deeds.lost for person in world.folk.all)
-    world.counts["deeds stored"] += world.journal.counted
+    world.counts["deeds stored"] += world.bank.answers
     world.run((8 - world.tick) % 15)  # ducks change their mood each 15 ticks: all has arrived
     for person in world.folk.all:
         check_components(world, person)

@@ -61,7 +61,7 @@ class Whole(Shards):
         self.folk = People(
             seed, clock, self.rng, self.carriers, self.counts, walk_ground(), self.doors, self.truth.check
         )
-        self.folk.journal = self.journal if durable else None
+        self.folk.bank = self.bank if durable else None
         for k in range(gateways):
             self.begin_gateway(k)
         for k in range(people):

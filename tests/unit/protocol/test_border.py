@@ -1,6 +1,7 @@
 """Words between regions: malformed bytes, and the channel over a network that loses, repeats and reorders."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ ITEMS: list[Item] = [
 
 def full() -> Border:
     return Border(
-        4, 5, 2, 1, 2, 100, 3, 1, 9, [encode_item(item) for item in ITEMS],
+        4, 5, 2, 1, 2, 100, 3, 1, 9, 8, 1, 2, [encode_item(item) for item in ITEMS],
         ghost_id=np.array([7], np.uint64), ghost_hop=np.array([1], np.uint32), ghost_kind=np.array([1], np.uint16),
         ghost_pos=np.zeros((1, 3)), ghost_vel=np.ones((1, 3)), ghost_yaw=np.zeros(1), ghost_spin=np.zeros(1),
         ghost_flags=np.ones(1, np.uint8), components=[["name", "<U32", b"\0" * 128]],
@@ -134,14 +135,14 @@ class End:
     def message(self) -> Border:
         c = self.channel
         return Border(
-            1, 2, self.epoch, self.peer_epoch, c.born, 0, c.base, c.peer_born, c.taken, c.window()
+            1, 2, self.epoch, self.peer_epoch, c.born, 0, c.first, c.peer_born, c.taken, c.safe, *c.former, c.window()
         )  # fmt: skip
 
     def receive(self, m: Border) -> None:
         if m.epoch < self.peer_epoch or m.target_epoch > self.epoch:
             return
         self.peer_epoch = m.epoch
-        for number, item in self.channel.take(m.born, m.target_epoch, m.base, m.items, m.ack_born, m.ack):
+        for number, item in self.channel.take(m):
             self.took.setdefault(m.born, []).append((number, int(item)))
 
 
@@ -158,9 +159,9 @@ def test_acts_are_bounded_in_bytes_and_hand_overs_are_not() -> None:
         channel.put(b"x")
     channel.put(bytes(ACT_BYTES_MAX + 1), act=False)
     assert Channel.load(channel.state()).queue_bytes == channel.queue_bytes
-    channel.take(1, 1, 1, [], ack_born=1, ack=2)
+    channel.take(Border(1, 2, 1, 1, 1, 0, ack_born=1, ack=2, safe=2))
     channel.put(b"x")
-    channel.take(1, 1, 1, [], ack_born=1, ack=1000)
+    channel.take(Border(1, 2, 1, 1, 1, 0, ack_born=1, ack=1000, safe=1000))
     assert (len(channel.queue), channel.queue_bytes) == (0, 0)
 
 
@@ -204,3 +205,84 @@ def test_items_are_taken_once_in_order_and_none_is_missed(ops: list[tuple[int, s
             assert numbers[0] >= acknowledged.get((who, end.channel.born), 1) or other.channel.born > end.channel.born
         if (who, end.channel.born) not in acknowledged:  # nobody died here: nothing is missing
             assert numbers == list(range(1, other.said + 1))
+
+
+@dataclass
+class Kept:
+    """What a region's store has: its channel, what it has taken, and what it said."""
+
+    channel: list[Any]
+    took: list[int]
+    said: list[int]
+
+
+class Durable(End):
+    """An end whose life ends in crashes, and goes on from what was stored."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.channel.journaled = True
+        self.has: list[int] = []
+        """All that was taken and is part of the world, in order."""
+        self.spoken: list[int] = []
+        self.kept = Kept(self.channel.state(), [], [])
+
+    def receive(self, m: Border) -> None:
+        if m.epoch < self.peer_epoch or m.target_epoch > self.epoch:
+            return
+        self.peer_epoch = m.epoch
+        self.has += [int(item) for _, item in self.channel.take(m)]
+
+    def commit(self) -> None:
+        self.kept = Kept(unpack(pack(self.channel.state())), list(self.has), list(self.spoken))
+        self.channel.is_durable(self.channel.peer_born, self.channel.taken)
+
+    def crash(self) -> None:
+        self.epoch += 1
+        state = self.kept.channel
+        self.channel = Channel.after_a_crash(state, self.epoch, state[2])
+        self.channel.journaled = True
+        self.has, self.spoken = list(self.kept.took), list(self.kept.said)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.sampled_from(["put", "put", "send", "send", "deliver", "deliver", "deliver", "commit", "crash"]),
+            st.integers(0, 10**6),
+        ),
+        max_size=150,
+    )
+)
+def test_what_was_durable_when_its_speaker_crashed_is_taken_once(ops: list[tuple[int, str, int]]) -> None:
+    """Acts that a crash undoes at their speaker may have been heard; all that it still knows of were heard once. One
+    speaker crashes again only when the other has heard of its last life: two crashes in between may repeat acts."""
+    ends = [Durable(), Durable()]
+    under_way: list[list[Border]] = [[], []]
+    number = 0
+    for who, what, chance in ops:
+        end, other = ends[who], ends[1 - who]
+        match what:
+            case "put":
+                number += 1
+                end.channel.put(b"%d" % number)
+                end.spoken.append(number)
+            case "send":
+                under_way[1 - who].append(Border.decode(end.message().encode()))
+            case "deliver" if under_way[who]:
+                end.receive(under_way[who][chance % len(under_way[who])])
+            case "commit":
+                end.commit()
+            case "crash" if other.channel.peer_born == end.channel.born:
+                end.crash()
+    for _ in range(4):
+        for who in (0, 1):
+            ends[1 - who].receive(ends[who].message())
+            ends[1 - who].commit()
+    for who in (0, 1):
+        end, other = ends[who], ends[1 - who]
+        assert len(set(other.has)) == len(other.has), "an act was taken twice"
+        assert [each for each in other.has if each in set(end.spoken)] == end.spoken
+        assert not end.channel.queue

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.border import Channel
+from protocol.border import Border, Channel
 from shard.inbox import Inbox
 
 
@@ -33,13 +33,13 @@ def test_the_newest_message_of_a_border_has_all_that_older_ones_had(data: Any) -
     for k in range(data.draw(st.integers(1, 30))):
         for _ in range(data.draw(st.integers(0, 3))):
             there.put(f"{k}".encode())
-        inbox: Inbox[tuple[int, list[bytes]]] = Inbox(1, lambda message: "there")
+        inbox: Inbox[Border] = Inbox(1, lambda message: "there")
         for _ in range(data.draw(st.integers(1, 4))):
             there.put(b"more")
-            inbox.put((there.base, there.window()))
-        for base, items in inbox.take():
-            took += [item for _, item in here.take(there.born, 1, base, items, here.born, 0)]
+            inbox.put(Border(1, 2, 1, 1, there.born, 0, there.first, here.born, 0, items=there.window()))
+        for message in inbox.take():
+            took += [item for _, item in here.take(message)]
         if data.draw(st.booleans()):
-            there.take(here.born, 1, 1, [], there.born, here.taken)
+            there.take(Border(2, 1, 1, 1, here.born, 0, ack_born=there.born, ack=here.taken, safe=here.taken))
     assert (here.skipped, took) == (0, took[: here.taken])
     assert here.taken == there.base + len(there.queue) - 1
