@@ -150,7 +150,8 @@ class ShardState:
         self.far_slack = 1.0
         self.replay: ReplayMotion | None = None
         self.doomed: list[int] = []
-        """Ids of those who came in this step and are to leave: they leave in the next one, after they were told of."""
+        """Ids of those who leave in the next step: they came in this one, and are told of first; or the durable store
+        has them elsewhere."""
         self._kinds_walking = [number for number, kind in enumerate(self.registry.kinds, 1) if kind.walker]
         kinds = self.registry.kinds
         self.kind_walks = np.array([False, *(kind.walker for kind in kinds)])

@@ -388,6 +388,9 @@ class GatewayCore:
             for conn in self.regions.heard(delta, now_s):
                 self.commands.again(conn)
                 self.acts.again(conn)
+        for region in sorted(self.mirror.missed):
+            if self.regions.gap(region, now_s):
+                self.mirror.missed.discard(region)
         if delta.schema is not None:
             self._learn_schema(delta.schema)
         self._speaking = delta.region

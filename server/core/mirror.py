@@ -24,6 +24,7 @@ TRANSIT_TICKS = 40
 """For so long an entity is shown that left one region and has not come to another."""
 NO_TICK = np.int32(-1)
 """No frame's tick: views that hold an older state then get the whole of it."""
+CLAIMS_MAX = 4096
 NOWHERE = -1
 """The home of a row in transit."""
 Rows = npt.NDArray[np.int64]
@@ -74,6 +75,10 @@ class Mirror:
         self._until = np.zeros(ROWS_FIRST, np.int64)
         self._row_of_id: dict[int, int] = {}
         self._transit: Rows = np.zeros(0, np.int64)
+        self._claims: dict[int, int] = {}
+        """Region that told of an entity, by id, while a newer hop of it was known: a crash may have undone that hop."""
+        self.missed: set[int] = set()
+        """Regions whose claims turned out to be right: they are to be subscribed anew."""
         self._allocate_sorted()
 
     @property
@@ -224,6 +229,7 @@ class Mirror:
             self._drop(rows[again])
             rows[again], known = -1, known & ~again
             ours = ~known | newer
+            self._claim(delta, ours)
         else:
             ours = np.ones(len(ids), np.bool_)
         fresh = ~known
@@ -251,6 +257,15 @@ class Mirror:
         # What changed is not known here: views that hold an older state get the whole blob.
         self.hot["state_tick"][rows[changed]] = NO_TICK
         self.cold["full_bytes"][rows], self.cold["full_at"][rows] = sizes[ours], starts[ours]
+
+    def _claim(self, delta: RegionDelta, ours: npt.NDArray[np.bool_]) -> None:
+        """Remember who told of entities that are another region's, as far as is known."""
+        if ours.all():
+            return
+        if len(self._claims) > CLAIMS_MAX:
+            self.missed |= set(self._claims.values())
+            self._claims.clear()
+        self._claims |= dict.fromkeys(delta.enter_id[~ours].tolist(), delta.region)
 
     def _is_another_life(self, delta: RegionDelta, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which entities of a snapshot began anew behind an owner's crash: their versions do not go on from ours, so
@@ -295,6 +310,9 @@ class Mirror:
     def _drop(self, rows: Rows) -> None:
         for gone in self.cold["id"][rows].tolist():
             del self._row_of_id[gone]
+            claim = self._claims.pop(gone, None) if self._claims else None
+            if claim in self._regions:
+                self.missed.add(claim)
         self.hot["serial"][rows] = 0
         self.hot["version"][rows] = 0
         self.view_of[rows] = -1

@@ -114,8 +114,8 @@ class Regions:
                 gone.append(link.number)
         return gone
 
-    def gap(self, region: int, now_s: float) -> None:
-        """A delta came that does not follow."""
+    def gap(self, region: int, now_s: float) -> bool:
+        """A delta came that does not follow. Whether a snapshot is asked for, or the region is not wanted."""
         link = self.link(region)
         if link.wanted:
             if now_s - link.asked_s >= ASK_AGAIN_S and not link.begin:
@@ -123,6 +123,7 @@ class Regions:
                 self._ask(link, now_s)
         elif now_s - link.asked_s >= ASK_AGAIN_S:  # the region has not heard that it is not wanted any more
             link.stop, link.asked_s = True, now_s
+        return link.begin or not link.wanted
 
     def silence(self, now_s: float) -> None:
         """Time passed: regions that say nothing are asked anew; perhaps they have another owner."""

@@ -153,13 +153,10 @@ class Journal:
             neighbour = state.links.neighbours.get(region)
             if neighbour is not None:
                 neighbour.channel.is_durable(born, number)
-        rows = state.table.rows_of(refused)
-        rows = rows[~state.table.ghost[rows]]
-        if len(rows):
-            state.links.counts["superseded in the store"] += len(rows)
-            self._written.id[rows] = 0
-            for row in rows.tolist():
-                state.end_body(row)
+        here = [id_ for id_ in refused if self._is_here(state.table, id_)]
+        if here:
+            state.links.counts["superseded in the store"] += len(here)
+            state.doomed += here
 
     # ----------------------------------------------------------------------------------------------------- what is new
     def _gone(self, table: Table) -> list[tuple[int, int]]:

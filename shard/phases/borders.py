@@ -23,7 +23,8 @@ def take_in(state: ShardState, messages: Iterable[Border]) -> None:
     if state.doomed:
         doomed, state.doomed = state.doomed, []
         rows = state.table.rows_of(doomed)
-        state.end(rows[~state.table.ghost[rows]])
+        for row in rows[~state.table.ghost[rows]].tolist():
+            state.end_body(row)
     if not links.neighbours:
         return
     for message in sorted(messages, key=lambda m: (m.source, m.epoch, m.tick, m.base)):

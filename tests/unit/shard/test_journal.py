@@ -136,7 +136,9 @@ def test_who_is_newer_elsewhere_ends_here() -> None:
     kept._entities[row.id] = EntityRow(row.id, row.hop + 1, 16, row.data)
     assert kept.commit(draft.batch, 0.0).refused == [row.id]
     core.journaled(draft.batch.tick, [row.id])
+    told = core.step(2).delta
     assert row.id not in seen(core)
+    assert len(told.leave_row) == 1
 
 
 def test_a_session_finds_its_body_again() -> None:
