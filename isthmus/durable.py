@@ -15,7 +15,7 @@ from cluster.regions import LEVEL_MAX, Layout
 from isthmus.config import Config
 from shard.durable.contract import Away, Durable, Fenced, Incompatible, WorldIdentity
 from shard.durable.opening import open_durable
-from shard.journal.keeping import CommitDraft, FenceRegion, LoadSpan, Question, Reply
+from shard.journal.keeping import AskHops, CommitDraft, FenceRegion, LoadSpan, Question, Reply
 
 _log = structlog.get_logger(__name__)
 LEAF_M = 32.0
@@ -97,6 +97,8 @@ class Bank:
                 return None
             case LoadSpan():
                 return await store.load(question.first_leaf, question.last_leaf)
+            case AskHops():
+                return await store.hops(question.ids)
             case CommitDraft():
                 return await store.commit(question.draft.batch)
 

@@ -93,7 +93,7 @@ async def begin(config: Config, leaves: Layout, shard: ShardCore) -> RegionCore:
     shard.tick = loaded.tick
     core = shard.add_region(0, epoch, start=loaded.tick == 0)
     if loaded.tick:
-        restored = core.begin_from(loaded)
+        restored = core.begin_from(loaded, {})
         core.ids.skip_to(restored.next_id + ID_GAP)
         for damage in restored.damage:
             _log.error("durable_damaged", what=damage.what, why=damage.why)

@@ -30,7 +30,7 @@ from protocol.link import Upward
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.core import ShardCore
-from shard.durable.contract import Damage, Loaded
+from shard.durable.contract import Damage
 from shard.gateways import WINDOW
 from shard.inbox import Inbox
 from shard.journal.keeper import Keeper
@@ -59,7 +59,7 @@ class _Wanted:
 
     region: int
     epoch: int
-    loaded: Loaded | None = None
+    found: Found | None = None
     """What the durable store has of it."""
 
 
@@ -331,15 +331,15 @@ class ShardProcess:
             wanted = self._wanted.popleft()
             square, neighbours = self._geometry(wanted.region)
             # The scripts' ``start`` runs once in a world: where its origin is, under the first epoch.
-            is_new = wanted.epoch == 1 if wanted.loaded is None else wanted.loaded.tick == 0
+            is_new = wanted.epoch == 1 if wanted.found is None else wanted.found.loaded.tick == 0
             start = is_new and wanted.region == int(self.layout.region_at(0.0, 0.0))
             self._went.pop(wanted.region, None)
             core = self.core.add_region(
                 wanted.region, wanted.epoch, square, neighbours, first_id=ids.first, id_count=ids.count, start=start
             )
             self.counts["regions begun"] += 1
-            if wanted.loaded is not None:
-                restored = core.begin_from(wanted.loaded)
+            if wanted.found is not None:
+                restored = core.begin_from(wanted.found.loaded, wanted.found.hops)
                 self.counts["entities loaded"] += restored.entities
                 out.damage += [(wanted.region, damage) for damage in restored.damage]
         elif self._low:
@@ -356,7 +356,7 @@ class ShardProcess:
         for news in self.keeper.answered(number, reply, now_s):
             match news:
                 case Found():
-                    self._wanted.append(_Wanted(news.region, news.epoch, news.loaded))
+                    self._wanted.append(_Wanted(news.region, news.epoch, news))
                     self._begin_wanted(now_s, out)
                 case Kept():
                     if news.region in self.core.regions:

@@ -165,10 +165,11 @@ class RegionCore:
         if self.journal is not None:
             self.journal.committed(tick, refused)
 
-    def begin_from(self, loaded: Loaded) -> Restored:
-        """Fill a region that has not stepped yet with what the store holds of it."""
+    def begin_from(self, loaded: Loaded, hops: Mapping[int, int]) -> Restored:
+        """Fill a region that has not stepped yet with what the store holds of it; ``hops``: of those whom
+        ``journal.notes.leaving`` names."""
         assert self.journal is not None
-        restored = restore(self.state, self.journal, loaded)
+        restored = restore(self.state, self.journal, loaded, hops)
         self.journal.adopt()
         index.run(self.state)
         return restored

@@ -212,6 +212,9 @@ class Durable(Protocol):
     async def newest_epoch(self, region: int) -> int:
         """The highest epoch of all regions that overlap; 0: none."""
 
+    async def hops(self, ids: Collection[int]) -> dict[int, int]:
+        """The newest hop of those that are known, wherever they are, or left the world with."""
+
     async def prune(self) -> None:
         """Forget tombstones and sessions whose time is over. Commits see to it as well, now and then."""
 

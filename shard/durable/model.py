@@ -7,7 +7,7 @@ Invariants: see ``contract``; in here also: a session has actions exactly as lon
 backwards: an earlier ``now_s`` than before changes nothing. Not responsible for: damage (memory has none).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from shard.durable.contract import (
@@ -80,6 +80,11 @@ class DurableCore:
     def newest_epoch(self, region: int) -> int:
         """See ``contract.Durable``."""
         return max((owner.epoch for owner in self._overlapping(span_of(region, self.world.leaf_level))), default=0)
+
+    def hops(self, ids: Iterable[int]) -> dict[int, int]:
+        """See ``contract.Durable``."""
+        known = {id_: self._entities[id_].hop for id_ in ids if id_ in self._entities}
+        return known | {id_: self._tombstones[id_][0] for id_ in ids if id_ in self._tombstones}
 
     def load(self, first_leaf: int, last_leaf: int) -> Loaded:
         """See ``contract.Durable``."""
@@ -187,6 +192,10 @@ class MemoryDurable(Durable):
     async def newest_epoch(self, region: int) -> int:
         """See ``contract.Durable``."""
         return self._open().newest_epoch(region)
+
+    async def hops(self, ids: Collection[int]) -> dict[int, int]:
+        """See ``contract.Durable``."""
+        return self._open().hops(ids)
 
     async def prune(self) -> None:
         """See ``contract.Durable``."""

@@ -11,7 +11,7 @@ is replicated.
 """
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from hashlib import blake2b
@@ -151,6 +151,11 @@ class PostgresDurable(Durable):
         span: Span = span_of(region, self.world.leaf_level)
         async with self._connected() as connection:
             return await postgres_rows.newest_epoch(connection, span)
+
+    async def hops(self, ids: Collection[int]) -> dict[int, int]:
+        """See ``contract.Durable``."""
+        async with self._connected() as connection:
+            return await postgres_rows.hops(connection, ids)
 
     async def prune(self) -> None:
         """See ``contract.Durable``."""

@@ -8,14 +8,14 @@ of their keys. A function that raises Fenced has written nothing.
 Not responsible for: connections and their errors (``postgres``), damaged pages: PostgreSQL has checksums for them.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 
 from asyncpg import Connection
 
 from shard.durable import rows
 from shard.durable.contract import Batch, Committed, Damage, Fenced, Limits, Loaded
-from shard.durable.rows import ACTION, ENTITY, POSE, REGION, SESSION, TOMBSTONE_LEAF, Row, Table
+from shard.durable.rows import ACTION, ENTITY, NOTE, POSE, REGION, SESSION, TOMBSTONE_LEAF, Row, Table
 from shard.durable.schema import ENTITY_WINS
 from shard.durable.spans import Span
 
@@ -46,6 +46,7 @@ _POSE = _replace_sql(POSE, "true")
 _SESSION = _replace_sql(SESSION, "excluded.tick >= session.tick")
 _ACTION = f"{insert_sql(ACTION)} ON CONFLICT (session, number) DO NOTHING"
 _REGION = _replace_sql(REGION, "true")
+_NOTE = _replace_sql(NOTE, "true")
 _OLD_POSES = (
     "DELETE FROM pose USING unnest($1::bigint[]) AS named (leaf) WHERE pose.leaf = named.leaf AND pose.second <"
     " (SELECT second FROM pose AS kept WHERE kept.leaf = named.leaf ORDER BY second DESC LIMIT 1 OFFSET $2)"
@@ -87,6 +88,8 @@ async def commit(connection: Connection, batch: Batch, span: Span, limits: Limit
         raise Fenced(await newest_epoch(connection, span))
     _, tick, now_s = found
     await _put(connection, _REGION, [rows.region(batch.region, batch.epoch, max(tick, batch.tick), span)])
+    if batch.note:
+        await _put(connection, _NOTE, [rows.note(batch.region, batch.tick, span, batch.note)])
     written = [rows.tombstone(gone.id, gone.hop, now_s) for gone in batch.gone]
     written += [rows.entity(row) for row in batch.entities]
     accepted = await _put(connection, _ENTITY, sorted(written))
@@ -113,7 +116,16 @@ async def load(connection: Connection, span: Span) -> Loaded:
     here = f"WHERE session IN (SELECT session FROM session WHERE {_OVERLAPS})"
     actions = await _sound(connection, ACTION, damage, here, *span)
     regions = await _sound(connection, REGION, damage, f"WHERE {_OVERLAPS}", *span)
-    return rows.loaded(entities, poses, actions, regions, damage)
+    notes = await _sound(connection, NOTE, damage, f"WHERE {_OVERLAPS}", *span)
+    return rows.loaded(entities, poses, actions, regions, notes, damage)
+
+
+async def hops(connection: Connection, ids: Iterable[int]) -> dict[int, int]:
+    """The newest hop of those that are known."""
+    found = await connection.fetch(
+        "SELECT id, hop FROM entity WHERE id = ANY($1::bigint[])", [rows.signed(id) for id in ids]
+    )
+    return {rows.unsigned(id): hop for id, hop in found}
 
 
 async def prune(connection: Connection, limits: Limits) -> None:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Any, TypeAlias
 
-from shard.durable.contract import ActionRow, Damage, EntityRow, Loaded, PoseRow, WorldIdentity
+from shard.durable.contract import ActionRow, Damage, EntityRow, Loaded, NoteRow, PoseRow, WorldIdentity
 from shard.durable.spans import Span
 
 Row: TypeAlias = tuple[Any, ...]
@@ -110,7 +110,8 @@ SESSION = Table(
 """Where the newest batch that named the session was committed, and when any last did."""
 ACTION = Table("action", ("session", "number", "tick", "answer"), 2, True, "action {1} of session {0}")
 REGION = Table("region", ("region", "epoch", "tick", "first_leaf", "last_leaf"), 1, False, "epoch of region {0}")
-TABLES = {table.name: table for table in (ENTITY, POSE, SESSION, ACTION, REGION)}
+NOTE = Table("note", ("region", "tick", "first_leaf", "last_leaf", "data"), 1, True, "note of region {0}")
+TABLES = {table.name: table for table in (ENTITY, POSE, SESSION, ACTION, REGION, NOTE)}
 
 
 # ------------------------------------------------------------------------------------------- from and to the contract
@@ -146,6 +147,11 @@ def region(number: int, epoch: int, tick: int, span: Span) -> Row:
     return REGION.sealed(number, epoch, tick, span.first, span.last)
 
 
+def note(number: int, tick: int, span: Span, data: bytes) -> Row:
+    """What a region holds that is no entity's."""
+    return NOTE.sealed(number, tick, span.first, span.last, data)
+
+
 def world_sum(world: WorldIdentity) -> int:
     """Checksum of a world's identity."""
     text = f"{world.name}\0{world.seed}\0{float(world.side_m)!r}\0{world.leaf_level}"
@@ -153,7 +159,12 @@ def world_sum(world: WorldIdentity) -> int:
 
 
 def loaded(
-    entities: Iterable[Row], poses: Iterable[Row], actions: Iterable[Row], regions: Iterable[Row], damage: list[Damage]
+    entities: Iterable[Row],
+    poses: Iterable[Row],
+    actions: Iterable[Row],
+    regions: Iterable[Row],
+    notes: Iterable[Row],
+    damage: list[Damage],
 ) -> Loaded:
     """Sound rows as the contract has them: sorted, and of each leaf's poses the newest."""
     newest = {leaf: PoseRow(leaf, second, data) for leaf, second, data, _ in sorted(poses)}
@@ -166,4 +177,5 @@ def loaded(
             key=lambda action: (action.session, action.number),
         ),
         damage,
+        sorted((NoteRow(number, tick, data) for number, tick, _, _, data, _ in notes), key=lambda note: note.region),
     )

@@ -9,7 +9,7 @@ once it was released: tests/integration/durable/worlds holds a store of version 
 runs steps when (``sqlite``, ``postgres``).
 
 Versions: 1, the journal's rows say their region and when they were written. 2, a session has one place, in a table of
-its own, that moves with the newest batch which names the session.
+its own, that moves with the newest batch which names the session. 3, a region has a note.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,7 @@ from shard.durable.contract import Incompatible, WorldIdentity
 from shard.durable.rows import ACTION, Row, Table, session, world_sum
 from shard.durable.spans import span_of
 
-VERSION = 2
+VERSION = 3
 
 Types = Mapping[str, str]
 """How an engine calls ``int`` (64 bits), ``real`` and ``bytes``, and its primary key of one such number ``id``."""
@@ -103,7 +103,16 @@ STEPS: dict[int, Step] = {
         read="SELECT session, number, region, tick, heard_s, answer, sum FROM action_1",
         convert=_places,
         after=("DROP TABLE action_1",),
-    )
+    ),
+    3: Step(
+        before=(
+            "CREATE TABLE note (region {id}, tick {int} NOT NULL, first_leaf {int} NOT NULL, last_leaf {int} NOT NULL,"
+            " data {bytes} NOT NULL, sum {int} NOT NULL)",
+        ),
+        read="SELECT region FROM note",
+        convert=lambda old, world: {},
+        after=(),
+    ),
 }
 
 

@@ -10,7 +10,7 @@ is never made anew while the store is open. Not responsible for: statements (``s
 """
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -106,6 +106,11 @@ class SqliteDurable(Durable):
         """See ``contract.Durable``."""
         span = self._span(region)
         return await self._read(lambda c: sqlite_rows.newest_epoch(c, span))
+
+    async def hops(self, ids: Collection[int]) -> dict[int, int]:
+        """See ``contract.Durable``."""
+        self._check_open()
+        return await self._read(lambda c: sqlite_rows.hops(c, ids))
 
     async def prune(self) -> None:
         """See ``contract.Durable``."""

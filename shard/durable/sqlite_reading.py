@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shard.durable.contract import Damage, Loaded
-from shard.durable.rows import ACTION, ENTITY, POSE, REGION, SESSION, Row, Table, loaded
+from shard.durable.rows import ACTION, ENTITY, NOTE, POSE, REGION, SESSION, Row, Table, loaded
 from shard.durable.spans import Span
 
 _WITNESSES = {"entity": "entity_leaf", "pose": "pose_key", "session": "session_leaf", "action": "action_key"}
@@ -44,8 +44,9 @@ def load(connection: sqlite3.Connection, span: Span) -> Loaded:
     numbers = json.dumps([number for (number,) in sessions.keys])
     actions = read(connection, ACTION, "session IN (SELECT value FROM json_each(?))", (numbers,))
     regions = read(connection, REGION, "last_leaf >= ? AND first_leaf <= ?", both)
-    damage = [damage for found in (entities, poses, sessions, actions, regions) for damage in found.damage]
-    return loaded(entities.rows, poses.rows, actions.rows, regions.rows, damage)
+    notes = read(connection, NOTE, "last_leaf >= ? AND first_leaf <= ?", both)
+    damage = [damage for found in (entities, poses, sessions, actions, regions, notes) for damage in found.damage]
+    return loaded(entities.rows, poses.rows, actions.rows, regions.rows, notes.rows, damage)
 
 
 def read(connection: sqlite3.Connection, table: Table, where: str = "true", values: tuple[object, ...] = ()) -> Found:

@@ -5,12 +5,13 @@ that raises Fenced has written nothing. Not responsible for: connections, errors
 also damaged ones (``sqlite_reading``).
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
 from shard.durable import rows
 from shard.durable.contract import Batch, Committed, Fenced, Limits, NotEmpty
-from shard.durable.rows import ACTION, ENTITY, POSE, REGION, SESSION, TABLES, TOMBSTONE_LEAF, Row, Table
+from shard.durable.rows import ACTION, ENTITY, NOTE, POSE, REGION, SESSION, TABLES, TOMBSTONE_LEAF, Row, Table
 from shard.durable.schema import ENTITY_WINS
 from shard.durable.spans import Span
 
@@ -34,6 +35,7 @@ _POSE = _replace_sql(POSE, "true")
 _SESSION = _replace_sql(SESSION, "excluded.tick >= session.tick")
 _ACTION = f"{insert_sql(ACTION)} ON CONFLICT (session, number) DO NOTHING"
 _REGION = _replace_sql(REGION, "true")
+_NOTE = _replace_sql(NOTE, "true")
 _OLD_POSES = (
     "DELETE FROM pose WHERE leaf = ?1 AND second <"
     " (SELECT second FROM pose WHERE leaf = ?1 ORDER BY second DESC LIMIT 1 OFFSET ?2)"
@@ -68,6 +70,8 @@ def commit(connection: sqlite3.Connection, batch: Batch, span: Span, now_s: int,
     if found is None or found[0] != batch.epoch:
         raise Fenced(newest_epoch(connection, span))
     connection.execute(_REGION, rows.region(batch.region, batch.epoch, max(found[1], batch.tick), span))
+    if batch.note:
+        connection.execute(_NOTE, rows.note(batch.region, batch.tick, span, batch.note))
     written = [rows.tombstone(gone.id, gone.hop, now_s) for gone in batch.gone]
     written += [rows.entity(row) for row in batch.entities]
     refused = _put_entities(connection, written)
@@ -80,6 +84,13 @@ def commit(connection: sqlite3.Connection, batch: Batch, span: Span, now_s: int,
     connection.executemany(_ACTION, map(rows.action, batch.actions))
     connection.executemany(_OLD_ACTIONS, [(session, limits.actions_per_session - 1) for session in sessions])
     return Committed(refused)
+
+
+def hops(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, int]:
+    """The newest hop of those that are known."""
+    asked = json.dumps([rows.signed(id) for id in ids])
+    found = connection.execute("SELECT id, hop FROM entity WHERE id IN (SELECT value FROM json_each(?))", (asked,))
+    return {rows.unsigned(id): hop for id, hop in found}
 
 
 def prune(connection: sqlite3.Connection, now_s: int, limits: Limits) -> None:

@@ -21,6 +21,7 @@ from shard.behaviours.timers import Timers
 from shard.border.links import Links
 from shard.durable.contract import ActionRow, Batch, EntityRow, Gone, PoseRow
 from shard.journal.layouts import HEAD, Layout
+from shard.journal.notes import NOTE_FORMAT
 from shard.state import ShardState
 from shard.world.table import Table
 
@@ -29,7 +30,6 @@ U64 = npt.NDArray[np.uint64]
 
 JOURNAL_S = 0.4
 """Between two batches: a pose is as old as this and one commit after a crash, at most a second."""
-NOTE_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)

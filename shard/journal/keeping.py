@@ -1,9 +1,10 @@
 """What a shard asks of the durable store, for each of its regions: fence, load, commit, and again when it was away.
 
 Theory of operation. A region that begins anew is fenced under its epoch and then loaded; one that moved here, or whose
-epoch was raised, is fenced alone. Batches are carried one after the other, each until it is committed:
+epoch was raised, is fenced alone. What is loaded may have departures under way, of entities that have gone on since:
+how far they have come is asked as well. Batches are carried one after the other, each until it is committed:
 
-    begin --> FENCING --> LOADING --> KEPT        take --> FENCING --> KEPT -- put --> COMMITTING --> KEPT
+    begin --> FENCING --> LOADING --> (ASKING) --> KEPT        take --> FENCING --> KEPT -- put --> COMMITTING --> KEPT
 
 Invariants: nothing is loaded or committed before the epoch is written; a store that is away costs nothing but time, its
 question is asked again (RETRY_S); a store that knows a newer epoch ends all this with :class:`Overtaken`. Not
@@ -18,6 +19,7 @@ from math import inf
 from shard.durable.contract import Away, Committed, Fenced, Incompatible, Loaded
 from shard.durable.spans import span_of
 from shard.journal.journal import Draft
+from shard.journal.notes import leaving
 
 RETRY_S = 0.25
 
@@ -46,18 +48,27 @@ class CommitDraft:
     draft: Draft
 
 
-Question = FenceRegion | LoadSpan | CommitDraft
-Reply = Loaded | Committed | Fenced | Away | Incompatible | None
+@dataclass(frozen=True, slots=True)
+class AskHops:
+    """``Durable.hops``."""
+
+    ids: tuple[int, ...]
+
+
+Question = FenceRegion | LoadSpan | AskHops | CommitDraft
+Hops = dict[int, int]
+Reply = Loaded | Hops | Committed | Fenced | Away | Incompatible | None
 
 
 # ----------------------------------------------------------------------------------------------------- what comes of it
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store holds for a region that begins."""
+    """What the store holds for a region that begins; ``hops``: how far those have come who were leaving it."""
 
     region: int
     epoch: int
     loaded: Loaded
+    hops: Hops
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,7 @@ News = Found | Kept | Overtaken
 class _Phase(Enum):
     FENCING = auto()
     LOADING = auto()
+    ASKING = auto()
     KEPT = auto()
     COMMITTING = auto()
 
@@ -93,6 +105,7 @@ class _Region:
     loads: bool
     phase: _Phase = _Phase.FENCING
     draft: Draft | None = None
+    loaded: Loaded | None = None
     asked: int = 0
     """Number of the question under way; 0: none."""
     retry_s: float = -inf
@@ -156,6 +169,9 @@ class Keeping:
                 return FenceRegion(number, region.epoch)
             case _Phase.LOADING:
                 return LoadSpan(*span_of(number, self.leaf_level))
+            case _Phase.ASKING:
+                assert region.loaded is not None
+                return AskHops(leaving(region.loaded))
             case _ if region.draft is not None and region.draft.batch.epoch == region.epoch:
                 region.phase = _Phase.COMMITTING
                 return CommitDraft(region.draft)
@@ -182,12 +198,16 @@ class Keeping:
         self.away = ""
         return self._done(at, region, reply)
 
-    def _done(self, at: int, region: _Region, reply: Loaded | Committed | None) -> list[News]:
+    def _done(self, at: int, region: _Region, reply: Loaded | Hops | Committed | None) -> list[News]:
         match reply:
+            case Loaded() if leaving(reply):
+                region.loaded, region.phase = reply, _Phase.ASKING
+                return []
             case Loaded():
-                self.counts["loaded"] += 1
-                region.phase = _Phase.KEPT
-                return [Found(at, region.epoch, reply)]
+                return self._found(at, region, reply, {})
+            case dict():
+                assert region.loaded is not None
+                return self._found(at, region, region.loaded, reply)
             case Committed():
                 self.counts["committed"] += 1
                 draft, region.draft, region.phase = region.draft, None, _Phase.KEPT
@@ -197,3 +217,8 @@ class Keeping:
                 self.counts["fenced"] += 1
                 region.phase = _Phase.LOADING if region.loads else _Phase.KEPT
                 return []
+
+    def _found(self, at: int, region: _Region, loaded: Loaded, hops: Hops) -> list[News]:
+        self.counts["loaded"] += 1
+        region.loaded, region.phase = None, _Phase.KEPT
+        return [Found(at, region.epoch, loaded, hops)]

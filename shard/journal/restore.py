@@ -6,26 +6,22 @@ journal that goes on after it has every row that was loaded as not written, so t
 to date. Not responsible for: reading the store, who owns the region.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from protocol.border import Cancel, Channel, Prepare, decode_item, encode_item
-from protocol.codes import ProtocolViolation
+from protocol.border import Channel
 from protocol.limits import ANSWERS_KEPT
-from protocol.messages import unpack
 from shard.behaviours.runner import Pending
 from shard.behaviours.timers import TIMER
 from shard.border.links import Tombstone
 from shard.durable.contract import Damage, Loaded
-from shard.journal.journal import NOTE_FORMAT, Journal
+from shard.journal.journal import Journal
 from shard.journal.layouts import KEY_BYTES, Layout, LayoutError, Records, fill
+from shard.journal.notes import read_note, still_true
 from shard.state import FAR_AWAY, ShardState
-
-NOTE_BYTES_MAX = 1 << 28
 
 
 @dataclass(slots=True)
@@ -48,8 +44,9 @@ class _Group:
     timers: list[Records] = field(default_factory=list)
 
 
-def restore(state: ShardState, journal: Journal, loaded: Loaded) -> Restored:
-    """Fill a region that has just begun empty under a new epoch."""
+def restore(state: ShardState, journal: Journal, loaded: Loaded, hops: Mapping[int, int]) -> Restored:
+    """Fill a region that has just begun empty under a new epoch. ``hops``: how far those have come who were leaving
+    (``notes.leaving``)."""
     done = Restored(damage=list(loaded.damage))
     note = _newest_note(state, loaded, done)
     layouts = {**_layouts(note, done), journal.layout.key: journal.layout}
@@ -78,7 +75,7 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded) -> Restored:
     given = [first for first, _ in note.get("ids", [])]
     done.next_id = max([*given, *(row.id + 1 for row in loaded.entities), 1])
     _move_to_poses(state, loaded, layouts, done)
-    _remember(state, note)
+    _remember(state, note, hops)
     answers: dict[int, list[tuple[int, bytes]]] = {}
     for action in loaded.actions:
         answers.setdefault(action.session, []).append((action.number, action.answer))
@@ -92,10 +89,8 @@ def _newest_note(state: ShardState, loaded: Loaded, done: Restored) -> dict[str,
     newest: dict[str, Any] = {}
     for entry in sorted(loaded.notes, key=lambda entry: entry.tick, reverse=True):
         try:
-            note = unpack(entry.data, NOTE_BYTES_MAX)
-            if not isinstance(note, dict) or note.get("format") != NOTE_FORMAT:
-                raise ValueError(f"it is not of format {NOTE_FORMAT}")
-        except (ProtocolViolation, ValueError) as error:
+            note = read_note(entry.data)
+        except ValueError as error:
             done.damage.append(Damage(f"note of region {entry.region}", str(error)))
             continue
         if not newest:
@@ -142,11 +137,24 @@ def _begin(state: ShardState, journal: Journal, layout: Layout, group: _Group, d
         if component.replicate:
             state.touched.add(component.name)
     for row in rows[columns["o.session"][rows] != 0].tolist():
-        state.row_of_session[int(columns["o.session"][row])] = row
+        _give_back(state, row)
     if group.timers:
         timers = np.concatenate(group.timers)
         state.runner.timers.append(timers[np.isin(timers["id"], ids[known])].astype(TIMER))
     done.entities += len(rows)
+
+
+def _give_back(state: ShardState, row: int) -> None:
+    """A session finds its body again; of two, one of which it was given while the other's region was away, the one of
+    the higher generation, and the other leaves."""
+    columns = state.table.columns
+    session, generation = int(columns["o.session"][row]), columns["o.generation"]
+    other = state.row_of_session.get(session, row)
+    newer, older = (row, other) if generation[row] >= generation[other] else (other, row)
+    state.row_of_session[session] = newer
+    if older != newer:
+        columns["o.session"][older] = 0
+        state.doomed.append(int(state.table.id[older]))
 
 
 def _move_to_poses(state: ShardState, loaded: Loaded, layouts: dict[bytes, Layout], done: Restored) -> None:
@@ -168,12 +176,12 @@ def _move_to_poses(state: ShardState, loaded: Loaded, layouts: dict[bytes, Layou
         fill(table, rows[fits], poses[fits])
 
 
-def _remember(state: ShardState, note: dict[str, Any]) -> None:
+def _remember(state: ShardState, note: dict[str, Any], hops: Mapping[int, int]) -> None:
     """What was pending, and what neighbours and this region owe each other."""
     if not note:
         return
     state.spawned = note["spawned"]
-    state.doomed = list(note["doomed"])
+    state.doomed += note["doomed"]
     started, enter, leave, messages = note["pending"]
     state.runner.pending = Pending(
         started, list(enter), [(kind, ids) for kind, ids in leave], [(t, ids, p) for t, ids, p in messages]
@@ -183,23 +191,8 @@ def _remember(state: ShardState, note: dict[str, Any]) -> None:
     for region, channel in kept["neighbours"]:
         neighbour = links.neighbours.get(region)
         if neighbour is not None:
-            neighbour.channel = Channel.after_a_crash(channel, links.born, _still_true(channel[2]))
+            neighbour.channel = Channel.after_a_crash(channel, links.born, still_true(channel[2], hops))
             neighbour.channel.journaled = True
     for entity, *stone in kept["tombstones"]:
         if state.table.row(entity) < 0:
             links.bury(entity, Tombstone(*stone))
-
-
-def _still_true(items: Iterable[bytes]) -> list[bytes]:
-    """Items of a predecessor. A prepare is void, since whom it was for is here again, and is taken back."""
-    return [
-        encode_item(Cancel(item.handover)) if isinstance(item, Prepare) else data
-        for data, item in ((data, _decoded(data)) for data in items)
-    ]
-
-
-def _decoded(data: bytes) -> Any:
-    try:
-        return decode_item(data)
-    except (ProtocolViolation, msgspec.MsgspecError):
-        return None

@@ -12,7 +12,7 @@ import numpy as np
 
 from shard.durable.contract import Away, Fenced, WorldIdentity
 from shard.durable.model import DurableCore
-from shard.journal.keeping import CommitDraft, FenceRegion, LoadSpan, Question, Reply
+from shard.journal.keeping import AskHops, CommitDraft, FenceRegion, LoadSpan, Question, Reply
 
 TIMEOUT_S = 1.0
 
@@ -88,6 +88,8 @@ class Databank:
                     return None
                 case LoadSpan():
                     return self.core.load(question.first_leaf, question.last_leaf)
+                case AskHops():
+                    return self.core.hops(question.ids)
                 case CommitDraft():
                     return self.core.commit(question.draft.batch, self._now_s())
         except Fenced as fenced:

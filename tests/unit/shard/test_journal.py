@@ -58,7 +58,7 @@ def here(*said: Upward) -> list[Upward]:
 def again(kept: DurableCore, epoch: int, script: Script | None = None) -> tuple[RegionCore, list[str]]:
     kept.fence(1, epoch)
     core = make(epoch, start=False, script=script, first_id=epoch << 20)
-    restored = core.begin_from(kept.load(*span_of(1, LEVEL)))
+    restored = core.begin_from(kept.load(*span_of(1, LEVEL)), {})
     assert broken(core.state) == []
     return core, [damage.why for damage in restored.damage]
 

@@ -19,6 +19,7 @@ from shard.durable.contract import (
     Gone,
     Limits,
     Loaded,
+    NoteRow,
     PoseRow,
     WorldIdentity,
 )
@@ -117,6 +118,23 @@ class DurableContract:
         await store.fence(4, 9)
         assert await store.commit(Batch(20, 4, 1)) == Committed([])
         assert [await store.newest_epoch(region) for region in (1, 4, 16, 5, 20, 21, 6)] == [9, 9, 9, 4, 4, 4, 0]
+
+    async def test_notes_are_found_where_regions_overlap(self, place: Place) -> None:
+        store = await place.open()
+        await put(store, region=4, note=b"four")
+        await put(store, region=4, tick=11)
+        assert (await store.load(*span_of(4, LEAF_LEVEL))).notes == [NoteRow(4, 10, b"four")]
+        assert (await store.load(*span_of(5, LEAF_LEVEL))).notes == []
+        await put(store, region=16, epoch=2, tick=12, note=b"sixteen")
+        await put(store, region=1, epoch=3, tick=13, note=b"one")
+        notes = [NoteRow(1, 13, b"one"), NoteRow(4, 10, b"four"), NoteRow(16, 12, b"sixteen")]
+        assert (await (await place.open()).load(*span_of(16, LEAF_LEVEL))).notes == notes
+
+    async def test_hops_are_told_of_whoever_is_known(self, place: Place) -> None:
+        store = await place.open()
+        await put(store, entity(1, 3), entity(2**63 + 5, 4), entity(9), gone=[Gone(7, 2)])
+        assert await store.hops([1, 2**63 + 5, 7, 8]) == {1: 3, 2**63 + 5: 4, 7: 2}
+        assert await store.hops([]) == {}
 
     async def test_the_same_fence_again_changes_nothing(self, place: Place) -> None:
         store = await place.open()
