@@ -20,6 +20,7 @@ from shard.journal.keeping import AskHops, CommitDraft, FenceRegion, LoadSpan, Q
 _log = structlog.get_logger(__name__)
 LEAF_M = 32.0
 """Leaves are as narrow as a region may be, so that no split ever cuts one."""
+MEMORY = "memory:"
 FOLDER = Path(".isthmus")
 """Beside where the server was started."""
 

@@ -21,10 +21,10 @@ from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord, WorldRecord
 from cluster.store.contract import StoreError
 from isthmus.config import Config
-from isthmus.durable import Bank, identity_of, leaves_of, url_of
+from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.figures import of_placer, of_shard
-from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
+from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
@@ -74,7 +74,8 @@ def run_placer(config: Config) -> None:
 async def _shard(config: Config) -> None:
     place = the_place(config)
     layout = layout_of(config, place)
-    leaves = leaves_of(layout)
+    # Memory that only one of many processes has keeps nothing: the region begins anew elsewhere.
+    leaves = None if url_of(config) == MEMORY else leaves_of(layout)
     name = member_name(config, SHARD)
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
@@ -83,18 +84,21 @@ async def _shard(config: Config) -> None:
         log = RegionLog()
         process.on_lost = log.lost
 
-        bank = Bank(
-            url_of(config),
-            identity_of(config, leaves),
-            lambda number, reply: host.do(process.journaled(number, reply, time.monotonic())),
-        )
-        await bank.open()
+        bank = None
+        if leaves is not None:
+            bank = Bank(
+                url_of(config),
+                identity_of(config, leaves),
+                lambda number, reply: host.do(process.journaled(number, reply, time.monotonic())),
+            )
+            await bank.open()
 
         def told(out: Out) -> None:
             log.look({region: own.epoch for region, own in core.regions.items()}, core.frozen)
             _log_faults(out)
-            for number, question in out.journal if isinstance(out, ShardOut) else ():
-                bank.ask(number, question)
+            if bank is not None and isinstance(out, ShardOut):
+                for number, question in out.journal:
+                    bank.ask(number, question)
 
         def measured(load: float) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
@@ -112,7 +116,7 @@ async def _shard(config: Config) -> None:
             on_out=told,
             drained=drained,
             figures=lambda: of_shard(process, host.links),
-            after_all=bank.close,
+            after_all=nothing if bank is None else bank.close,
         )
 
     await be_member(config, name, world=world_record(config, layout), make=make)

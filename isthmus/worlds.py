@@ -118,6 +118,7 @@ def make_shard(config: Config, place: Place | None, tick: int = 0, leaves: Layou
         tolerance_near_m=config.view.near_tolerance_m,
         tolerance_far_m=config.view.far_tolerance_m,
         orphan_s=config.limits.resume_s + 10.0,
+        durable=leaves is not None,
         leaves=leaves,
     )
     options = {"inhabitants_count": config.world.inhabitants_count, "props_count": config.world.props_count}

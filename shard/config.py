@@ -75,6 +75,7 @@ class ShardConfig:
                     bool(self.neighbours) and self.square_m is None,
                     "neighbours: a region with neighbours needs square_m",
                 ),
+                (self.leaves is not None and not self.durable, "leaves: answers have to wait for the store (durable)"),
                 (min(x1 - x0, z1 - z0) < SIDE_LEAST_M, f"square_m: sides of at least {SIDE_LEAST_M:g} m"),
                 (self.region in dict(self.neighbours), f"neighbours: {self.region} cannot be its own"),
                 (not 0 < self.age_max_s * self.rate_hz <= 255, f"age_max_s: at most 255 ticks, got {self.age_max_s} s"),

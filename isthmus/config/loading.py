@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from isthmus.config.lines import lines_of
-from isthmus.config.model import AREAS, Auth, Cluster, Config, Gateway, Limits, Logging, Shard, View, World
+from isthmus.config.model import AREAS, Auth, Cluster, Config, Durable, Gateway, Limits, Logging, Shard, View, World
 from isthmus.config.options import OPTIONS, BadValue, from_text, from_toml
 from isthmus.config.problems import ConfigProblems, Problem
 from isthmus.config.relations import broken_relations
@@ -52,6 +52,7 @@ def load(
         auth=_area(Auth, "auth", values),
         logging=_area(Logging, "logging", values),
         cluster=_area(Cluster, "cluster", values),
+        durable=_area(Durable, "durable", values),
         folder=os.path.dirname(path) or ".",
         sources={key: sources.get(key, "default") for key in OPTIONS},
     )

@@ -32,6 +32,7 @@ def broken_relations(config: Config, path: str, is_file: Callable[[str], bool]) 
     yield from _limits(config, problem)
     yield from _exposure(config, problem)
     yield from _cluster(config, problem)
+    yield from _durable(config, problem)
     yield from _files(config, problem, is_file)
 
 
@@ -75,6 +76,16 @@ def _view(config: Config, problem: Report) -> Iterator[Problem]:
             f"{view.radius_m:g} m times the hysteresis {view.hysteresis_ratio:g} is {reach_m:.1f} m, more than an "
             f"enter record can express ({ENTER_REACH_M:.0f} m)",
             f"make view.radius_m at most {(ENTER_REACH_M - 2) / view.hysteresis_ratio:.0f}, or lower hysteresis_ratio",
+        )
+
+
+def _durable(config: Config, problem: Report) -> Iterator[Problem]:
+    url = config.durable.url
+    if url is not None and not re.fullmatch(r"memory:|sqlite:.+|postgres(ql)?://.+", url):
+        yield problem(
+            "durable.url",
+            f"{url!r} names no durable store",
+            "write sqlite:PATH, postgresql://user@host/database or memory:",
         )
 
 

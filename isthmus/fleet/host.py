@@ -72,7 +72,7 @@ class ProcessCore(Protocol):
         """End: the lease is given back."""
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """Nothing more."""
 
 
@@ -90,7 +90,7 @@ class Turn:
     """Whether a member that drains may go."""
     on_drain: Callable[[], None] = lambda: None
     """Called once when the member begins to drain."""
-    after_all: Callable[[], Awaitable[None]] = _nothing
+    after_all: Callable[[], Awaitable[None]] = nothing
     """Awaited when the member has left."""
     figures: Callable[[], list[Figure]] | None = None
     """Logged from time to time, for a process that does not show them otherwise."""

@@ -13,6 +13,7 @@ from shard.border import crossing
 from shard.border.links import Neighbour
 from shard.state import ShardState
 from tests.sim.checkers import check_deeds
+from tests.sim.databank import BankFaults
 from tests.sim.hosts import RATE_HZ
 from tests.sim.shards import LinkFaults
 from tests.sim.whole import Whole, live
@@ -72,7 +73,7 @@ MUTANTS = [forget_acts_at_crossings, answer_before_the_commit, cross_with_what_i
 def walk(seed: int) -> Whole:
     """Nobody dies; all that people asked for is answered in the end."""
     world = Whole(seed, durable=True)
-    world.faults = LinkFaults(loss=0.05, late=0.01)
+    world.faults, world.bank.faults = LinkFaults(loss=0.05, late=0.01), BankFaults(slow_s=0.1)
     live(world, WALK_S * RATE_HZ)
     world.faults = LinkFaults()
     world.run(3 * RATE_HZ)

@@ -7,6 +7,7 @@ import pytest
 
 from shard.durable import schema
 from shard.durable.contract import ActionRow, Batch, Committed, Damage, EntityRow, Incompatible, Loaded, PoseRow
+from shard.durable.schema import VERSION
 from shard.durable.spans import span_of
 from tests.integration.durable.conftest import EnginePlace
 from tests.unit.shard.durable.contract_cases import LEAF_LEVEL, WORLD, entity, put, whole
@@ -69,7 +70,7 @@ async def test_a_step_that_fails_leaves_the_old_world(place: EnginePlace, monkey
 async def test_a_newer_version_is_refused(place: EnginePlace) -> None:
     await put(await place.open(), entity(1))
     await place.sql("UPDATE schema_version SET version = 9")
-    with pytest.raises(Incompatible, match="schema version 9 and this program knows 2: run the newer program"):
+    with pytest.raises(Incompatible, match=f"schema version 9 and this program knows {VERSION}: run the newer program"):
         await place.open()
 
 

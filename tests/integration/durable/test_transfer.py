@@ -24,6 +24,7 @@ from shard.durable.contract import (
     NotEmpty,
     PoseRow,
 )
+from shard.durable.schema import VERSION
 from shard.durable.transfer import backup, restore
 from tests.integration.durable.committer import batch, check
 from tests.integration.durable.conftest import EnginePlace
@@ -31,7 +32,7 @@ from tests.integration.durable.places import PostgresPlace, SqlitePlace
 from tests.integration.durable.servers import Server, running
 from tests.unit.shard.durable.contract_cases import LEAF_LEVEL, WORLD, entity, leaf, put, whole
 
-COUNTS = {"entity": 4, "pose": 3, "session": 2, "action": 3, "region": 2}
+COUNTS = {"entity": 4, "pose": 3, "session": 2, "action": 3, "region": 2, "note": 1}
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def settle(store: Durable) -> Loaded:
     await put(store, entity(2, 4, 4), region=4, epoch=3, tick=20, gone=[Gone(3, 5)])
     poses = [PoseRow(leaf(4, n), second, b"%d" % second) for n, second in ((0, 1), (0, 2), (1, 9))]
     actions = [ActionRow(7, 1, 1, b"yes"), ActionRow(7, 2, 1, b"no"), ActionRow(1 << 63, 1, 1, b"")]
-    await store.commit(Batch(4, 3, 21, poses=poses, actions=actions))
+    await store.commit(Batch(4, 3, 21, poses=poses, actions=actions, note=b"owed"))
     return await whole(store)
 
 
@@ -194,7 +195,7 @@ def damage_file(file: Path) -> list[tuple[str, str]]:
     flipped[data.index(b"data") + 1] ^= 4
     copies = {
         "cut": (data[: len(data) // 2], r"record \d: the file was cut"),
-        "short": (data[:-1], "record 6: the file was cut"),
+        "short": (data[:-1], "record 7: the file was cut"),
         "flipped": (bytes(flipped), "record 1: the checksum does not fit"),
         "other": (b"something else", "record 0: this is no backup"),
     }
@@ -254,7 +255,7 @@ async def test_a_backup_of_another_version_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr("shard.durable.transfer.VERSION", 1)
         await backup(place.url, WORLD, tmp_path / "file")
-    with pytest.raises(Incompatible, match="schema version 1 and this program restores 2"):
+    with pytest.raises(Incompatible, match=f"schema version 1 and this program restores {VERSION}"):
         await restore(tmp_path / "file", place.url)
 
 

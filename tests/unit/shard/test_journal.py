@@ -24,7 +24,9 @@ from tests.unit.shard.worlds import attach, boxes, busy_script, place
 
 LEVEL = 2
 LEAVES = Regions(128.0, LEVEL)
-CONFIG = ShardConfig(rows=16, bounds_half_m=64.0, seed=5, region=1, square_m=(-64.0, -64.0, 64.0, 64.0), leaves=LEAVES)
+CONFIG = ShardConfig(
+    rows=16, bounds_half_m=64.0, seed=5, region=1, square_m=(-64.0, -64.0, 64.0, 64.0), durable=True, leaves=LEAVES
+)
 World_ = dict[int, dict[str, Any]]
 
 

@@ -18,6 +18,7 @@ ROWS: dict[str, list[Row]] = {
     "session": [],
     "action": [rows.action(ActionRow(7, 1, 2, b"yes"))],
     "region": [rows.region(1, 2, 3, Span(64, 127))],
+    "note": [rows.note(1, 3, Span(64, 127), b"owed")],
 }
 
 
