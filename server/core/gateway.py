@@ -57,6 +57,8 @@ SHOW_S = 0.5
 """A session waits so long at most until its body can be shown: less than its former gateway lets it look on."""
 FIND_S = 1.5
 """A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile."""
+NOBODY = 0
+"""No gateway's number: of a body that no gateway has asked for since its region was loaded."""
 Conns = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 
@@ -446,7 +448,13 @@ class GatewayCore:
         """A region says that a session's body is there: newly made, given again, or come over a border."""
         session, generation, entity, row, row_generation, gateway = entry[:6]
         conn = self._conn_of.get(session)
-        if gateway != self.facts_fixed.gateway:
+        if gateway == NOBODY:  # it is back from the durable store, and waits for whoever has its session
+            ask = self.sessions.reclaims(session, entity)
+            if ask is not None:
+                self._ask_body(ask, region, now_s)
+            elif conn is not None and self.sessions.disowns(session, entity):
+                self.regions.link(region).detach.append([session, generation, True, entity])
+        elif gateway != self.facts_fixed.gateway:
             self._do(self.sessions.elsewhere(session, generation, gateway, now_s), now_s)
         elif self.sessions.disowns(session, entity):
             # It left before it got the body, or the body crossed a border before it heard of that.

@@ -258,6 +258,13 @@ class Sessions:
             self._violated(entry.conn, "body_lost", Close.GOING_AWAY, text, now_s)
         return self._take()
 
+    def reclaims(self, session: int, body: int) -> AttachBody | None:
+        """A body is back that nobody has: asked for again by the session that is live in it here, and by no other."""
+        entry = self._register.by_id.get(session)
+        if entry is None or entry.state is not State.LIVE or entry.body != body or self.switching.has_left(entry):
+            return None
+        return AttachBody(session, entry.generation, entry.name, 0, entry.profile, body)
+
     def elsewhere(self, session: int, generation: int, gateway: int, now_s: float) -> list[Action]:
         """A region has given the body to another gateway, under ``generation``. If that one does not say by SWITCH_S
         that the session goes on there, nobody waited for the body any more, and the client here gets it back."""

@@ -169,7 +169,7 @@ def _detach(state: ShardState, session: int, generation: int, remove: bool, body
     if row < 0 and (away := acts.elsewhere(state, session, body)):
         acts.send(state, away[1], DetachBody(session, generation, remove, away[0], gateway))
         return
-    if row < 0 or columns["o.generation"][row] > generation or columns["o.gateway"][row] != gateway:
+    if row < 0 or columns["o.generation"][row] > generation or columns["o.gateway"][row] not in (0, gateway):
         return
     columns["o.attached"][row] = 0
     columns["q.queued"][row] = 0

@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,26 @@ def deed(world, rows, payloads):
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Running]:
+    """What a shard alone holds goes with it."""
+    with running(tmp_path, "memory:") as made:
+        yield made
+
+
+@pytest.fixture
+def durable_cluster(tmp_path: Path) -> Iterator[Running]:
+    """What was committed outlives every process."""
+    with running(tmp_path, f"sqlite:{tmp_path / 'world.sqlite'}") as made:
+        yield made
+
+
+@contextmanager
+def running(tmp_path: Path, durable_url: str) -> Iterator[Running]:
+    """Two shards, two gateways."""
     world = tmp_path / "world.toml"
     world.write_text('[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n')
     (tmp_path / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)) + ACTING)
     line = [sys.executable, "-m", "isthmus", "cluster", str(world), "--shards", "2", "--gateways", "2"]
-    line += ["--gateway-port", "0", "--cluster-region-level", "1"]
+    line += ["--gateway-port", "0", "--cluster-region-level", "1", "--durable-url", durable_url]
     with (tmp_path / "errors").open("w") as errors:
         # Unbuffered: of two lines that come at once the second would be out of select's sight.
         process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
