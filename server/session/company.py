@@ -33,6 +33,8 @@ class Company:
 
     def __init__(self, gateway: int | None, limits: SessionLimits, random_bytes: Callable[[int], bytes]) -> None:
         self.roster = None if gateway is None else Roster(gateway, limits.resume_grace_s)
+        self._adopted: dict[int, int] = {}
+        """From which gateway sessions came that go on here."""
         self._names = NameBook(limits.name_chars_max, limits.names_reserved, random_bytes)
         self._presence = PresenceBook(
             limits.presence_joined_max, limits.presence_left_max, limits.presence_newcomer_max
@@ -79,12 +81,16 @@ class Company:
         """A session is no more, or goes on at another gateway."""
         self._names.release(session.name)
         if self.roster is not None and elsewhere is not None:
+            self._adopted.pop(session.id, None)
             self.roster.handed_over(session, elsewhere.since_s)
             if self.roster.of_body(session.body or 0) is None:
                 self.disembodied(session)  # it goes on there in another body
             return
         if self.roster is not None:
             self.roster.ended(session)
+            former = self._adopted.pop(session.id, None)
+            if former is not None:
+                self.roster.ask_again(former)  # its person may have stayed there
         self.disembodied(session)
 
     def adopt(self, session: int, body: int | None) -> bool:
@@ -93,6 +99,7 @@ class Company:
         known = None if self.roster is None else self.roster.adopted(session)
         if known is None:
             return False
+        self._adopted[session] = known.gateway
         self._names.release(known.person.name)
         if known.person.present and known.person.body != body:
             self._presence.left(known.person.body)

@@ -171,6 +171,10 @@ class Roster:
             if listed is not None:
                 changes.left.append(listed)
 
+    def ask_again(self, gateway: int) -> None:
+        """Have another gateway tell of all its people."""
+        self._lines.append((gateway, Again(self.gateway)))
+
     def say(self, line: Line, gateway: int | None) -> None:
         """Pass a line on to one gateway, or to all."""
         self._lines.append((gateway, line))

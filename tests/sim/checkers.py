@@ -238,7 +238,8 @@ def check_one_body_each(cluster: Seen) -> None:
         table = region.state.table
         rows = table.rows()
         held += table.id[rows[table.columns["o.session"][rows] != 0]].tolist()
-    held += [body for body in bodies if cluster.truth.is_on_way(cluster.tick, body)]
+    on_way = {entity for region in cluster.cores for entity in region.state.links.tombstones}
+    held += [body for body in bodies if body not in held and body in on_way]
     assert sorted(held) == sorted(bodies), f"bodies of sessions {sorted(held)}, of people {sorted(bodies)}"
 
 

@@ -15,7 +15,7 @@ from tests.sim.whole import Whole, live
 
 COME_S = 5
 STORM_S = 36
-SETTLE_S = 16
+SETTLE_S = 22
 """Longer than a lease, an election, a session's grace and a client's longest wait."""
 WAIT_S = 12
 """Who came while his part of the world was starting is told to come again so much later."""
