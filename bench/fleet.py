@@ -46,7 +46,7 @@ class Fleet:
         self.gateways: list[Child] = []
         self.others: list[Child] = []
         self._stack, self._form, self._world, self._folder = stack, form, world, folder
-        self._options = [*options]
+        self._options = [*options, "--durable-url", f"sqlite:{folder / 'world.sqlite'}"]
         self._logs = CACHE / "logs"
         self._logs.mkdir(exist_ok=True)
         if form.shards:

@@ -36,10 +36,12 @@ class Child:
         self._log_path = log
         self._log = log.open("wb")
         # All threads inherit the pinning: it is set before the program starts.
+        # A world begins anew in each run; who measures what it costs to keep one says where.
+        environment = {"ISTHMUS_DURABLE_URL": "memory:", **os.environ}
         pinned = ["taskset", "-c", str(core), *map(str, command)]
         self._process = subprocess.Popen(
             pinned, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=cwd, bufsize=0,
-            start_new_session=True,
+            start_new_session=True, env=environment,
         )  # fmt: skip
         _prefer(self._process.pid)
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()

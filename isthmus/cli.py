@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -168,6 +169,30 @@ def drain(world_file: str, name: str, **given: str | None) -> None:
     from isthmus.operate import drain, run
 
     run(config, lambda store: drain(store, name))
+
+
+@cli.command()
+@_WORLD_FILE
+@click.argument("file", type=click.Path(path_type=Path))
+@_option_flags
+def backup(world_file: str, file: Path, **given: str | None) -> None:
+    """Write one moment of the world's durable store into FILE, also while it is served."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.transferring import back_up
+
+    back_up(config, file)
+
+
+@cli.command()
+@_WORLD_FILE
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_option_flags
+def restore(world_file: str, file: Path, **given: str | None) -> None:
+    """Write a backup into the world's durable store, which must be empty: all of it or nothing."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.transferring import bring_back
+
+    bring_back(config, file)
 
 
 @cli.command()
