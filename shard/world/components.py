@@ -29,9 +29,8 @@ class Component:
     """One value that each entity of some kinds has.
 
     ``dtype``: NumPy's name of a bool, integer or float, or "U<n>" for a text of up to n characters. ``unit`` is for
-    people. ``replicate``: clients are told. ``persist``: durable as soon as an act is answered; without, it is kept with
-    the place, at most a second old after a crash. ``scale``: on the wire it is
-    round(value / scale).
+    people. ``replicate``: clients are told. ``persist``: durable as soon as an act is answered; without, it is kept
+    with the place, at most a second old after a crash. ``scale``: on the wire it is round(value / scale).
     """
 
     name: str
