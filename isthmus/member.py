@@ -38,6 +38,8 @@ EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: trying again does not help."""
 EXIT_UNAVAILABLE = 69
 """EX_UNAVAILABLE: etcd does not answer, an address is in use."""
+LAST_S = 1.5
+"""For the last batches of a shard that ends: less than what a lease has left."""
 ENTITIES_BASE = 20
 """What a region costs without entities, in entities: its load is shared out by entities and this."""
 
@@ -110,9 +112,18 @@ async def _shard(config: Config) -> None:
             others = [m for m in book.shards() if m.name != name and not m.record.draining]
             return not process.member.claims or not others
 
+        async def write_last() -> None:
+            end_s = time.monotonic() + LAST_S
+            while time.monotonic() < end_s:
+                host.do(process.write_all(time.monotonic()))
+                if process.is_written:
+                    return
+                await asyncio.sleep(0.005)
+
         return process, Turn(
             before=core.shed,
             after=measured,
+            before_leaving=write_last,
             on_out=told,
             drained=drained,
             figures=lambda: of_shard(process, host.links),

@@ -56,7 +56,9 @@ def _run(do: Callable[[], Coroutine[Any, Any, Transferred]]) -> Transferred:
 
 def _tell(done: Transferred, what: str) -> None:
     counts = ", ".join(f"{count:,} {name}" for name, count in done.counts.items() if count)
-    Console().print(f"{what}: {counts or 'nothing: the world has not begun'}", markup=False, highlight=False, soft_wrap=True)
+    Console().print(
+        f"{what}: {counts or 'nothing: the world has not begun'}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def _said(text: str, status: int) -> int:

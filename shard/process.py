@@ -366,6 +366,22 @@ class ShardProcess:
         self._ask_journal(now_s, out)
         return out
 
+    def write_all(self, now_s: float) -> ShardOut:
+        """Before the end: batches of all that is not written yet. Again until :attr:`is_written`."""
+        out = ShardOut()
+        if self.keeper is not None:
+            for region, core in self.core.regions.items():
+                draft = core.last_draft() if region not in self.core.frozen else None
+                if draft is not None and self.keeper.keeping.keeps(region):
+                    self.keeper.keeping.put(region, draft)
+            self._ask_journal(now_s, out)
+        return out
+
+    @property
+    def is_written(self) -> bool:
+        """Whether no batch waits to be committed."""
+        return self.keeper is None or not any(self.keeper.keeping.waits(region) for region in self.core.regions)
+
     def _ask_journal(self, now_s: float, out: ShardOut) -> None:
         if self.keeper is None:
             return

@@ -123,6 +123,20 @@ def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
             by=_words(process.moving.counts),
         ),
         Figure("inbox_dropped", "Messages that newer ones took the place of before a step.", process.inbox_dropped),
+        *_of_journal(process),
+    ]
+
+
+def _of_journal(process: ShardProcess) -> list[Figure]:
+    if process.keeper is None:
+        return []
+    keeping = process.keeper.keeping
+    waits = sum(keeping.waits(region) for region in process.core.regions)
+    return [
+        Figure(
+            "journal", "Questions to the durable store, by what came of them.", label="what", by=_words(keeping.counts)
+        ),
+        Figure("journal_waiting", "Regions whose batch is not committed yet.", waits, counts=False),
     ]
 
 

@@ -90,6 +90,8 @@ class Turn:
     """Whether a member that drains may go."""
     on_drain: Callable[[], None] = lambda: None
     """Called once when the member begins to drain."""
+    before_leaving: Callable[[], Awaitable[None]] = nothing
+    """Awaited when the last tick was made, while the member still owns what it has."""
     after_all: Callable[[], Awaitable[None]] = nothing
     """Awaited when the member has left."""
     figures: Callable[[], list[Figure]] | None = None
@@ -152,6 +154,7 @@ class Host:
                 if self._turn.figures is not None:
                     beside.append(tasks.create_task(self._tell(self._turn.figures)))
                 await self._ticks(core)
+                await self._turn.before_leaving()
                 self.do(core.leave(time.monotonic()))
                 if core.member.state is not State.GONE:
                     with contextlib.suppress(TimeoutError):

@@ -112,8 +112,10 @@ class Journal:
     def draft(self, *, at_once: bool = False) -> Draft | None:
         """At the end of a step: the next batch, if it is due (``at_once``: it is) and none is under way."""
         state = self.state
-        self._wants |= at_once
+        self._wants |= at_once and state.tick != self._since
         if self._under_way is not None:
+            return None
+        if at_once and state.tick == self._since:
             return None
         is_due = self._since < 0 or state.tick - self._since >= JOURNAL_S * state.config.rate_hz
         if not (self._wants or is_due):
