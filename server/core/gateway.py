@@ -448,13 +448,14 @@ class GatewayCore:
         """A region says that a session's body is there: newly made, given again, or come over a border."""
         session, generation, entity, row, row_generation, gateway = entry[:6]
         conn = self._conn_of.get(session)
-        if gateway == NOBODY:  # it is back from the durable store, and waits for whoever has its session
+        mine = gateway == self.facts_fixed.gateway
+        if gateway == NOBODY and not mine:  # it is back from the durable store, and waits for whoever has its session
             ask = self.sessions.reclaims(session, entity)
             if ask is not None:
                 self._ask_body(ask, region, now_s)
             elif conn is not None and self.sessions.disowns(session, entity):
                 self.regions.link(region).detach.append([session, generation, True, entity])
-        elif gateway != self.facts_fixed.gateway:
+        elif not mine:
             self._do(self.sessions.elsewhere(session, generation, gateway, now_s), now_s)
         elif self.sessions.disowns(session, entity):
             # It left before it got the body, or the body crossed a border before it heard of that.
