@@ -340,7 +340,8 @@ class Channel:
         """Take in a message's part; returns [(number, item)] of those that are new, in order.
 
         A channel that is new to us begins only with a message whose sender knows of our life (``target_epoch``): an
-        older one may still be on its way to a dead predecessor, with items that this one took and acknowledged.
+        older one may still be on its way to a dead predecessor, with items that this one took and acknowledged. One
+        that goes on from a predecessor takes nothing from such a message if it leaves out what only that one had.
         """
         peer_born, base = message.born, message.base
         if peer_born < self.peer_born:
@@ -360,6 +361,8 @@ class Channel:
             had = [min(known, message.former_last) if goes_on else 0 for known in (self.taken, self.durable)]
             self.peer_born, self.peer_base = peer_born, base
             self.taken, self.durable = max(base - 1, had[0]), max(base - 1, had[1])
+        if base > self.taken + 1 and message.target_epoch < self.born:
+            return []  # what is left out a former life had taken; the sender has not heard of this one
         if base > self.taken + 1:
             self.skipped += base - self.taken - 1
             self.taken = self.durable = base - 1

@@ -286,3 +286,24 @@ def test_what_was_durable_when_its_speaker_crashed_is_taken_once(ops: list[tuple
         assert len(set(other.has)) == len(other.has), "an act was taken twice"
         assert [each for each in other.has if each in set(end.spoken)] == end.spoken
         assert not end.channel.queue
+
+
+def test_what_only_a_dead_life_had_is_waited_for() -> None:
+    """Its neighbour does not know yet that it died, and says only what comes next."""
+    here, there = Durable(), Durable()
+    for _ in range(2):
+        there.receive(here.message())
+        here.receive(there.message())
+    here.commit()
+    there.channel.put(b"1")
+    here.receive(there.message())
+    there.receive(here.message())
+    assert there.channel.window() == []
+    here.crash()
+    there.channel.put(b"2")
+    here.receive(there.message())
+    assert here.has == []
+    for _ in range(3):
+        there.receive(here.message())
+        here.receive(there.message())
+    assert here.has == [1, 2]
