@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shard.durable import archive
 from shard.durable.contract import Damage, Durable, DurableError, Incompatible, WorldIdentity
@@ -28,6 +28,7 @@ class Transferred:
     damage: list[Damage]
 
 
+@runtime_checkable
 class Movable(Durable, Protocol):
     """A store whose rows can be taken out and put in as they are."""
 
@@ -123,7 +124,6 @@ def _refuse_to_replace(file: Path) -> None:
 
 
 def _movable(store: Durable, url: str) -> Movable:
-    if hasattr(store, "dump") and hasattr(store, "fill"):
-        movable: Movable = store  # type: ignore[assignment]
-        return movable
+    if isinstance(store, Movable):
+        return store
     raise Incompatible(f"a store at {url!r} lives in one process alone: there is nothing to back up or restore")

@@ -56,11 +56,8 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded, hops: Mapping[i
         if gone.get(row.id, -1) > row.hop:
             continue  # it is on its way to a neighbour, who is told of it again
         key = row.data[:KEY_BYTES]
-        layout = layouts.get(key)
         try:
-            if layout is None:
-                raise LayoutError(f"it is written in layout {key.hex()}, which nothing describes")
-            part, timers = layout.split(row.data[KEY_BYTES:])
+            part, timers = _layout(layouts, key).split(row.data[KEY_BYTES:])
         except LayoutError as error:
             done.damage.append(Damage(f"entity {row.id}", str(error)))
             continue
@@ -107,6 +104,13 @@ def _layouts(note: dict[str, Any], done: Restored) -> dict[bytes, Layout]:
             found[key] = Layout.read(described)
         except LayoutError as error:
             done.damage.append(Damage(f"layout {key.hex()}", str(error)))
+    return found
+
+
+def _layout(layouts: Mapping[bytes, Layout], key: bytes) -> Layout:
+    found = layouts.get(key)
+    if found is None:
+        raise LayoutError(f"it is written in layout {key.hex()}, which nothing describes")
     return found
 
 
@@ -161,12 +165,8 @@ def _move_to_poses(state: ShardState, loaded: Loaded, layouts: dict[bytes, Layou
     """Entities go where they were last: a pose counts if it is of the hop that the row has."""
     table = state.table
     for row in sorted(loaded.poses, key=lambda row: row.second):
-        key = row.data[:KEY_BYTES]
-        layout = layouts.get(key)
         try:
-            if layout is None:
-                raise LayoutError(f"it is written in layout {key.hex()}, which nothing describes")
-            head, poses = layout.blob(row.data[KEY_BYTES:])
+            head, poses = _layout(layouts, row.data[:KEY_BYTES]).blob(row.data[KEY_BYTES:])
         except LayoutError as error:
             done.damage.append(Damage(f"poses of leaf {row.leaf} in second {row.second}", str(error)))
             continue

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from tests.integration.cluster.running import Running
 from tests.integration.cluster.test_gateways import Person, people, until
@@ -22,11 +24,10 @@ async def act(person: Person, done: list[int], stop: asyncio.Event) -> None:
         await asyncio.sleep(BREATH_S)
 
 
-def test_acts_are_done_once_over_a_killed_gateway_and_moved_regions(cluster: Running) -> None:
-    asyncio.run(_act(cluster))
-
-
-async def _act(cluster: Running) -> None:
+@asynccontextmanager
+async def acting(cluster: Running) -> AsyncIterator[tuple[list[Person], Callable[[str], Awaitable[None]]]]:
+    """People at both gateways who act all the time; ``all_go_on(what)`` waits until each has got more answers. In the
+    end they are in the bodies that they had when all had begun."""
     async with people(cluster.urls[0]) as some, people(cluster.urls[1]) as others, asyncio.TaskGroup() as tasks:
         everybody = [*some, *others]
         done: list[list[int]] = [[] for _ in everybody]
@@ -39,17 +40,26 @@ async def _act(cluster: Running) -> None:
             await until(what, lambda: all(len(own) > n + 3 for own, n in zip(done, before, strict=True)))
 
         await all_go_on("everybody acts")
+        bodies = [person.bodies[-1] for person in everybody]
+        yield everybody, all_go_on
+        stop.set()
+        assert [person.bodies[-1] for person in everybody] == bodies, "in the bodies that they had"
+
+
+def test_acts_are_done_once_over_a_killed_gateway_and_moved_regions(cluster: Running) -> None:
+    asyncio.run(_act(cluster))
+
+
+async def _act(cluster: Running) -> None:
+    async with acting(cluster) as (everybody, all_go_on):
         regions = sorted(entry["region"] for entry in cluster.status(0)["regions"] if entry["mirrored"])
         for target in ("shard-1", "shard-0"):
             for region in regions:
                 await asyncio.to_thread(cluster.command, "region", "move", "world.toml", str(region), target)
             await all_go_on(f"they go on when all regions are at {target}")
-        bodies = [person.bodies[-1] for person in everybody]
         urls = [url.replace("http", "ws", 1) + "/ws" for url in cluster.urls]
         killed = urls.index(everybody[0].gateway)
         before = len(everybody[0].losses)
         os.kill(cluster.pids()[f"gateway-{killed}"], signal.SIGKILL)
         await until("a gateway's end is noticed", lambda: len(everybody[0].losses) > before)
         await all_go_on("they go on when a gateway was killed")
-        stop.set()
-        assert [person.bodies[-1] for person in everybody] == bodies, "in the bodies that they had"

@@ -6,8 +6,8 @@ import signal
 
 from tests.integration.cluster.conftest import DUCKS
 from tests.integration.cluster.running import Running
-from tests.integration.cluster.test_acting import act
-from tests.integration.cluster.test_gateways import people, until
+from tests.integration.cluster.test_acting import acting
+from tests.integration.cluster.test_gateways import until
 
 
 def entities(cluster: Running) -> int:
@@ -20,19 +20,7 @@ def test_what_was_answered_survives_killed_shards(durable_cluster: Running) -> N
 
 
 async def _kill(cluster: Running) -> None:
-    async with people(cluster.urls[0]) as some, people(cluster.urls[1]) as others, asyncio.TaskGroup() as tasks:
-        everybody = [*some, *others]
-        done: list[list[int]] = [[] for _ in everybody]
-        stop = asyncio.Event()
-        for person, own in zip(everybody, done, strict=True):
-            tasks.create_task(act(person, own, stop))
-
-        async def all_go_on(what: str) -> None:
-            before = [len(own) for own in done]
-            await until(what, lambda: all(len(own) > n + 3 for own, n in zip(done, before, strict=True)))
-
-        await all_go_on("everybody acts")
-        bodies = [person.bodies[-1] for person in everybody]
+    async with acting(cluster) as (everybody, all_go_on):
         whole = DUCKS + len(everybody)
         await until("all are there", lambda: entities(cluster) == whole)
         for shards in (("shard-0",), ("shard-1",), ("shard-0", "shard-1")):
@@ -40,5 +28,3 @@ async def _kill(cluster: Running) -> None:
                 os.kill(cluster.pids()[name], signal.SIGKILL)
             await all_go_on(f"they go on when {' and '.join(shards)} were killed")
             await until("nobody is missing, and nobody is there twice", lambda: entities(cluster) == whole)
-        stop.set()
-        assert [person.bodies[-1] for person in everybody] == bodies, "in the bodies that they had"

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.unit.shard.durable.contract_cases import WORLD
 WORLDS = Path(__file__).parent / "worlds"
 
 
-class EngineClients:
+class EngineClients(ABC):
     """What both have in common."""
 
     types: schema.Types
@@ -38,13 +39,13 @@ class EngineClients:
         for store in self._stores:
             await store.close()
 
+    @abstractmethod
     async def sql(self, *statements: str) -> None:
         """Behind everybody's back."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blob(self, data: bytes) -> str:
         """Bytes as a literal."""
-        raise NotImplementedError
 
     async def lay_down(self, name: str) -> None:
         """Make the store that a checked-in file describes."""
