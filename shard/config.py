@@ -53,7 +53,7 @@ class ShardConfig:
     backlog_s: float = 2.0
     """Commands that stay behind for so long are dropped, so that delay does not stay for ever."""
     durable: bool = False
-    """Whether answers to acts wait until the shell says that they are stored (``RegionCore.committed``)."""
+    """Whether answers to acts wait until the shell says that they are stored (``RegionCore.journaled``)."""
     leaves: Layout | None = None
     """The cells that the durable store keeps rows by; None: the region is written down nowhere."""
     orphan_s: float = 40.0

@@ -37,7 +37,7 @@ class RegionStep:
     """What a step obliges its shell to do: send ``delta`` to each of ``gateways`` (to those in ``subscribe`` send
     ``RegionCore.snapshot_delta(delta.seq)`` instead), ``borders`` to the owners of the regions that they name, and log
     ``faults``. ``lost``: somebody knows a newer owner of this region: look into the store, and step it no more if that
-    is so. ``draft``: a batch to commit; then call ``RegionCore.committed``."""
+    is so. ``draft``: a batch to commit; then call ``RegionCore.journaled``."""
 
     delta: RegionDelta
     subscribe: list[int] = field(default_factory=list)
@@ -46,8 +46,7 @@ class RegionStep:
     borders: list[Border] = field(default_factory=list)
     lost: bool = False
     answered: list[Answered] = field(default_factory=list)
-    """Answers for the journal, all under one number: where the world is durable, store them with what this step
-    changed, and then say ``RegionCore.committed``."""
+    """What acts were answered in this step; where the world is durable, the next ``draft`` has it."""
     draft: Draft | None = None
 
 
@@ -208,11 +207,6 @@ class RegionCore:
         It takes the place of that step's delta: give it ``seq`` of that delta, so that the next delta follows.
         """
         return publish.snapshot(self.state, seq)
-
-    def committed(self, upto: int) -> None:
-        """The journal has stored all answers up to this number for good (``RegionStep.answered``): the next step tells
-        them. Nothing if the world is not durable: then each step tells its own."""
-        self.state.acting.commit(upto)
 
     def shed(self, far_slack: float) -> None:
         """Let far levels be off by ``far_slack`` times their tolerance (1: as configured), to save work when

@@ -167,9 +167,9 @@ def test_a_durable_answer_waits_for_its_commit() -> None:
     assert second.journal > first.journal
     assert room.answers(act((1, "pay", 1))) == [], "said again, and still not committed"
     assert room.result.answered == []
-    room.core.committed(first.journal)
+    room.core.state.acting.commit(first.journal)
     assert room.answers() == [[1, 0, 9]]
-    room.core.committed(second.journal + 10)
+    room.core.state.acting.commit(second.journal + 10)
     assert room.answers(act((1, "pay", 1))) == [[1, 0, 9], [2, 0, 8]]
     assert room.answers(act((3, "pay", 1))) == [], "what is said to be committed has been told to the journal before"
 
@@ -178,7 +178,7 @@ def test_not_more_than_may_be_unanswered_wait_for_a_commit() -> None:
     room = Room(durable=True)
     room.answers(act(*((number, "ring", None) for number in range(1, 40))))
     assert len(room.result.answered) == ACTS_UNANSWERED_MAX
-    room.core.committed(room.result.answered[0].journal)
+    room.core.state.acting.commit(room.result.answered[0].journal)
     assert len(room.answers(act((17, "ring", None)))) == ACTS_UNANSWERED_MAX
     assert [answered.number for answered in room.result.answered] == [17]
 
@@ -186,7 +186,7 @@ def test_not_more_than_may_be_unanswered_wait_for_a_commit() -> None:
 def test_a_dump_takes_answers_along_and_the_journal_is_told_anew_of_those_that_wait() -> None:
     room = Room(durable=True)
     room.answers(act((1, "pay", 1)))
-    room.core.committed(1)
+    room.core.state.acting.commit(1)
     assert room.answers(act((2, "pay", 1))) == [[1, 0, 9]]
     dump = room.core.dump()
     room.core = RegionCore(ShardConfig(bounds_half_m=64.0, durable=True, start=False), None, [shop()])
@@ -196,7 +196,7 @@ def test_a_dump_takes_answers_along_and_the_journal_is_told_anew_of_those_that_w
     (again,) = room.result.answered
     assert (again.session, again.number, unpack(again.encoded)) == (7, 2, [0, 8])
     assert again.journal > 2
-    room.core.committed(again.journal)
+    room.core.state.acting.commit(again.journal)
     assert room.answers(act((3, "pay", 1))) == [[2, 0, 8]]
     assert room.coins == 7
 
@@ -216,7 +216,7 @@ def test_answers_leave_a_process_when_they_are_committed() -> None:
     core.step(1, [Upward(9, 1, 1, 4, attach=[[7, 1, "A", "person", "desktop", 0]])])
     core.step(2, [Upward(9, 2, 2, 4, acts=[[7, 1, 1, "pay", 1, 0, 1]])])
     assert core.step(3).published[0].delta.answers == []
-    core.regions[4].committed(1)
+    core.regions[4].state.acting.commit(1)
     (published,) = core.step(4).published
     assert published.delta.answers == [[7, 1, 0, 9, 9]]
     assert published.snapshot().answers == published.delta.answers

@@ -54,7 +54,7 @@ class Client:
     def commit(self) -> None:
         """The store has stored everything."""
         for region, journal, number in self.uncommitted:
-            self.seam.cores[region].committed(journal)
+            self.seam.cores[region].state.acting.commit(journal)
             self.committed.add(number)
         self.uncommitted.clear()
 
@@ -144,7 +144,7 @@ def test_a_body_crosses_when_what_it_did_is_committed() -> None:
     assert seam.home(client.body.entity) == 4, "it walks on in the neighbour's ground, simulated by its home"
     assert seam.pos(client.body.entity)[0] > 2.0
     assert client.answers == {}, "nothing is told that is not committed"
-    seam.cores[4].committed(1)
+    seam.cores[4].state.acting.commit(1)
     seam.run(8, go)
     assert seam.home(client.body.entity) == 5
     assert client.answers[1] == [0, 11]
