@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.regions import Sights
+from cluster.partition import Sights
 
 LOAD_PART = 1.25
 LOAD_REST = 10

@@ -7,6 +7,7 @@ acting on it.
 
 from dataclasses import dataclass, field
 
+from cluster.partition import Partition
 from cluster.records import (
     ASKS,
     CLAIMS,
@@ -16,17 +17,20 @@ from cluster.records import (
     PLACER,
     REGIONS,
     SHARD,
+    WISHES,
     WORLD,
     AskRecord,
     ClaimRecord,
     MemberRecord,
     RecordError,
     RegionRecord,
+    WishRecord,
     WorldRecord,
     life_of,
     read,
     region_of,
 )
+from cluster.regions import Layout, level_of
 from cluster.store.contract import Record, Relisted, WatchItem
 
 
@@ -68,6 +72,8 @@ class Book:
     """By name and lease of the life that they stand for."""
     asks: dict[int, str] = field(default_factory=dict)
     """What operators want: region to the name of the member that shall own it."""
+    wishes: dict[int, str] = field(default_factory=dict)
+    """By cell: what operators want of the regions there (records.SPLIT, MERGE)."""
     drains: set[tuple[str, int]] = field(default_factory=set)
     """Lives that operators want drained: name and lease."""
     disowned: set[tuple[str, int]] = field(default_factory=set)
@@ -77,6 +83,7 @@ class Book:
     epochs: dict[int, int] = field(default_factory=dict)
     revision: int = 0
     problems: list[str] = field(default_factory=list)
+    _partition: tuple[Layout, frozenset[int], Partition] | None = field(default=None, repr=False)
 
     def watched(self, item: WatchItem) -> set[int]:
         """Take over what the watch told; returns the regions whose record changed."""
@@ -84,7 +91,7 @@ class Book:
         if isinstance(item, Relisted):
             self.world, self.placer = None, None
             self.members, self.regions, self.claims = {}, {}, {}
-            self.asks, self.drains = {}, set()
+            self.asks, self.wishes, self.drains = {}, {}, set()
             for record in item.records:
                 self._put(record.key, record)
         else:
@@ -110,6 +117,10 @@ class Book:
                 self.asks.pop(region_of(key, ASKS), None)
                 if record is not None:
                     self.asks[region_of(key, ASKS)] = read(key, record.value, AskRecord).to
+            elif key.startswith(WISHES):
+                self.wishes.pop(region_of(key, WISHES), None)
+                if record is not None:
+                    self.wishes[region_of(key, WISHES)] = read(key, record.value, WishRecord).what
             elif key.startswith(DRAINS):
                 name = key.removeprefix(DRAINS)
                 self.drains = {life for life in self.drains if life[0] != name}
@@ -134,8 +145,19 @@ class Book:
         self.regions.pop(region, None)
         if record is not None:
             told = read(key, record.value, RegionRecord)
+            try:
+                level_of(region)
+            except ValueError as error:
+                raise RecordError(f"{key}: {error}") from None
             self.regions[region] = Owner(told, record.mod_revision)
             self.saw(region, told.epoch)
+
+    def partition(self, layout: Layout) -> Partition:
+        """The regions as the store tells of them; where it tells of none, as ``layout`` cuts the world."""
+        known = frozenset(self.regions)
+        if self._partition is None or self._partition[:2] != (layout, known):
+            self._partition = layout, known, Partition.of(layout, known)
+        return self._partition[2]
 
     def saw(self, region: int, epoch: int) -> None:
         """An epoch was seen, in the store or in a message."""

@@ -27,6 +27,7 @@ from cluster.book import Book
 from cluster.claims import SETTLE_S, Claims
 from cluster.failsafe import AWAY_S
 from cluster.records import IDS, MemberRecord, RegionRecord, claim_key, member_key, region_key, write
+from cluster.regions import level_of
 from cluster.store.contract import (
     Delete,
     KeyAbsent,
@@ -73,6 +74,15 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
+class Reshape:
+    """Regions ``former`` of this member were split or merged, as it asked for: it owns ``now`` in their place, (region,
+    epoch) each, with all that they hold."""
+
+    former: tuple[int, ...]
+    now: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lose:
     """The region is not this member's any more: neither step, nor publish, nor acknowledge anything of it."""
 
@@ -87,7 +97,7 @@ class Ids:
     count: int
 
 
-Action = Ask | Own | Lose | Ids
+Action = Ask | Own | Reshape | Lose | Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,7 @@ class MemberCore:
 
     def _compare(self, now_s: float) -> list[Action]:
         """What is owned, against what the store has told."""
-        actions: list[Action] = []
+        actions: list[Action] = self._reshaped() if self.owned_lease(now_s) else []
         for region, held in sorted(self._owned.items()):
             entry = self.book.regions.get(region)
             if entry is None or (entry.record.epoch > held.epoch and not self._is_mine(entry.record)):
@@ -183,6 +193,28 @@ class MemberCore:
                     continue
                 self._owned[region] = _Held(epoch, self.lease.id)
                 actions.append(Own(region, epoch, entry.record.move, again=before is not None))
+        return actions
+
+    def _reshaped(self) -> list[Action]:
+        """Splits and merges of own regions that the store tells of."""
+        regions = self.book.regions
+        if self._owned.keys() <= regions.keys():
+            return []
+        found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for region, entry in sorted(regions.items()):
+            former = tuple(entry.record.former)
+            was_mine = former and all(n in self._owned and n not in regions for n in former)
+            if was_mine and self._is_mine(entry.record) and not self.book.is_stale(region, entry.record.epoch):
+                found.setdefault(former, []).append((region, entry.record.epoch))
+        actions: list[Action] = []
+        for former, now in found.items():
+            if sum(4.0 ** -level_of(n) for n, _ in now) != sum(4.0 ** -level_of(n) for n in former):
+                continue  # some of it is another's already
+            assert self.lease is not None
+            for region in former:
+                del self._owned[region]
+            self._owned |= {region: _Held(epoch, self.lease.id) for region, epoch in now}
+            actions.append(Reshape(former, tuple(now)))
         return actions
 
     def _is_mine(self, record: RegionRecord) -> bool:

@@ -22,7 +22,19 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from protocol.link import LINK_BYTES_MAX
-from protocol.moving import Declined, Loaded, Offer, Please, Settle, Settled, Withdrawn, Word, Yours
+from protocol.moving import (
+    Declined,
+    Loaded,
+    Merge,
+    Offer,
+    Please,
+    Settle,
+    Settled,
+    Split,
+    Withdrawn,
+    Word,
+    Yours,
+)
 
 PATIENCE_S = 1.0
 """Silence of the target after which the owner goes on itself: people stand still meanwhile."""
@@ -189,15 +201,17 @@ class Moving:
         self.counts["offered"] += 1
         return [Freeze(region)]
 
-    def frozen(self, region: int, dump: bytes, gateways: dict[int, str]) -> list[Action]:
-        """The region was frozen and dumped; ``gateways``: members by the numbers that its subscribers may go by."""
+    def frozen(self, region: int, dump: bytes, gateways: dict[int, str], revision: int = 0) -> list[Action]:
+        """The region was frozen and dumped; ``gateways``: members by the numbers that its subscribers may go by;
+        ``revision`` of the store, as it is known here."""
         leaving = self.departures[region]
         offered = [d for d in self.departures.values() if d.to == leaving.to and d.phase is Phase.OFFERED]
         if sum(d.dump_bytes for d in offered) + len(dump) > DUMPS_BYTES_MAX:
             self.counts["too large"] += 1
             return self._withdraw(region)
         leaving.dump_bytes = len(dump)
-        return [Tell(leaving.to, Offer(leaving.move, region, leaving.epoch, leaving.lease, dump, gateways))]
+        offer = Offer(leaving.move, region, leaving.epoch, leaving.lease, dump, gateways, revision)
+        return [Tell(leaving.to, offer)]
 
     def wrote(self, region: int, outcome: Outcome, now_s: float) -> list[Action]:
         """What came of the last WriteOwner or TakeBack of ``region``."""
@@ -290,14 +304,19 @@ class Moving:
         return [Begin(region, coming.owned_epoch, coming.lease)]
 
     # ---------------------------------------------------------------------------------------------------- both
-    def heard(self, member: str, word: Word, owns: bool, lease: int | None, now_s: float) -> list[Action]:
+    def heard(
+        self, member: str, word: Word, owns: bool, lease: int | None, now_s: float, revision: int = 0
+    ) -> list[Action]:
         """A member said something about a region; ``owns``: whether this shard owns that region now, ``lease``: the
-        life of this shard, None while it has none."""
+        life of this shard, None while it has none; ``revision`` of the store, as it is known here."""
         match word:
             case Offer():
                 if word.lease != lease:  # a former life: the record would name that one, and nobody would have it
                     self.counts["declined"] += 1
                     return [Tell(member, Declined(word.move, word.region, "it is for another life of this shard"))]
+                if word.revision > revision:
+                    self.counts["declined"] += 1
+                    return [Tell(member, Declined(word.move, word.region, "the store's news are late here"))]
                 return self._offered(member, word, owns, now_s)
             case Loaded():
                 leaving = self._departure(member, word)
@@ -323,7 +342,7 @@ class Moving:
                     return []
                 coming.owned_epoch, coming.lease = word.epoch, word.lease
                 return self._begin(word.region, coming)
-            case Please() | Settle() | Settled():
+            case Please() | Settle() | Settled() | Split() | Merge():
                 return []  # whoever composes the shard decides about it
 
     def _offered(self, member: str, offer: Offer, owns: bool, now_s: float) -> list[Action]:

@@ -1,9 +1,11 @@
-"""The one elected placer: gives away regions that nobody owns, and asks owners to move regions for balance or a drain.
+"""The one elected placer: gives away regions that nobody owns, and asks owners to move, split and merge regions.
 
 Theory of operation. The key ``placer`` is put if it is absent, with the lease of this process's membership; its value
 names that life, and every record that a placer writes is written only while the key has that value, so a placer that
 has been replaced writes nothing. Orphans are regions without a record, or whose record names a life of a member that
-the store has ended. Planned moves are only asked for: owners carry them out (``moving``).
+the store has ended. Planned moves, splits and merges are only asked for: owners
+carry them out (``moving``, ``reshaping``). Regions stay between two levels: those that the world begins with, and
+the smallest.
 
 Waiting: nothing of a life is given away while its claim stands; each transaction compares that it is gone. A placer
 that is new, or that could not reach the store lately, first waits SETTLE_S, so that members which the failsafe let go
@@ -20,9 +22,10 @@ from cluster.asks import NEVER_S, Answer, Ask, Asking
 from cluster.book import Book
 from cluster.claims import SETTLE_S
 from cluster.member import MemberCore, State
+from cluster.partition import is_within
 from cluster.plan import Host
-from cluster.records import PLACER, RegionRecord, claim_key, region_key, write
-from cluster.regions import Layout
+from cluster.records import MERGE, PLACER, SPLIT, RegionRecord, claim_key, region_key, write
+from cluster.regions import Layout, level_of, quarters
 from cluster.store.contract import KeyAbsent, Put, RevisionIs, Transaction, ValueIs
 
 PLACE_EVERY_S = 0.25
@@ -46,14 +49,33 @@ class AskMove:
     to: str
 
 
-Action = Ask | AskMove
+@dataclass(frozen=True, slots=True)
+class AskSplit:
+    """Ask the member ``owner``, who owns ``region`` under ``epoch``, to split it."""
+
+    owner: str
+    region: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskMerge:
+    """Ask the member ``owner``, who owns all quarters of the cell ``region`` under ``epochs``, to merge them."""
+
+    owner: str
+    region: int
+    epochs: dict[int, int]
+
+
+Action = Ask | AskMove | AskSplit | AskMerge
 
 
 class PlacerCore:
     """A candidate, and the placer once elected. It lives beside the ``MemberCore`` of its process."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, level_max: int | None = None) -> None:
         self.layout = layout
+        self.level_max = layout.level if level_max is None else level_max
         self.placed = 0
         """Records written for orphans."""
         self.elections = 0
@@ -65,6 +87,10 @@ class PlacerCore:
         self._balance_s = NEVER_S
         self._moved_s: dict[int, float] = {}
         self._asked_s: dict[int, float] = {}
+        self._hot_s: dict[int, float] = {}
+        """Since when a region is hot."""
+        self._idle_s: dict[int, float] = {}
+        """Since when a cell is idle."""
 
     def is_placer(self, member: MemberCore, now_s: float) -> bool:
         """Whether this process places now."""
@@ -106,7 +132,8 @@ class PlacerCore:
         if self._busy or now_s < max(self._settled_s, member.settled_s) or now_s - self._place_s < PLACE_EVERY_S:
             return []
         self._place_s = now_s
-        orphans = [region for region in self.layout.all() if book.owner(region) is None]
+        partition = book.partition(self.layout)
+        orphans = [region for region in partition.all() if book.owner(region) is None]
         orphans = [region for region in orphans if not self._is_claimed(region, book)]
         if orphans:
             return self._place(orphans, book, life)
@@ -129,7 +156,7 @@ class PlacerCore:
         ]  # fmt: skip
 
     def _place(self, orphans: list[int], book: Book, life: str) -> list[Action]:
-        given = plan.assign(orphans[:RECORDS_MAX], self._hosts(book), self.layout)
+        given = plan.assign(orphans[:RECORDS_MAX], self._hosts(book), book.partition(self.layout))
         compares: list[ValueIs | RevisionIs | KeyAbsent] = [ValueIs(PLACER, life.encode())]
         puts = []
         for region, name in given.items():
@@ -157,27 +184,64 @@ class PlacerCore:
         ]
 
     def _move(self, book: Book, now_s: float) -> list[Action]:
-        hosts = self._hosts(book)
-        wanted = [*self._asked_for(book), *plan.drain(hosts, self.layout)]
-        if not wanted and now_s - self._balance_s >= BALANCE_EVERY_S:
+        hosts, partition = self._hosts(book), book.partition(self.layout)
+        self._asked_s = {r: at_s for r, at_s in self._asked_s.items() if now_s - at_s < ASK_AGAIN_S}
+        changes, gathering = self._change(book, hosts, now_s)
+        wanted = [*self._asked_for(book), *plan.drain(hosts, partition), *gathering]
+        if not wanted and not changes and now_s - self._balance_s >= BALANCE_EVERY_S:
             self._balance_s = now_s
-            movable = frozenset(
-                r for r in book.regions.keys() - book.asks.keys() if now_s - self._moved_s.get(r, NEVER_S) >= REST_S
-            )
-            best = plan.balance(hosts, self.layout, movable)
+            best = plan.balance(hosts, partition, self._rested(book, now_s))
             wanted = [] if best is None else [best]
-        under_way = sum(now_s - at_s < ASK_AGAIN_S for at_s in self._asked_s.values())
-        actions: list[Action] = []
-        for move in wanted:
-            if under_way >= MOVES_MAX:
-                break
-            if now_s - self._asked_s.get(move.region, NEVER_S) < ASK_AGAIN_S:
+        asked: list[Action] = [change for change in changes if self._may_ask(change.region, now_s)]
+        asked += [
+            AskMove(move.source, move.region, book.regions[move.region].record.epoch, move.target)
+            for move in wanted
+            if self._may_ask(move.region, now_s)
+        ]
+        return asked
+
+    def _may_ask(self, cell: int, now_s: float) -> bool:
+        """Whether something may be asked now for what is in a cell; then it counts as asked."""
+        lately = any(is_within(cell, other) or is_within(other, cell) for other in self._asked_s)
+        if lately or len(self._asked_s) >= MOVES_MAX:
+            return False
+        self._asked_s[cell] = self._moved_s[cell] = now_s
+        return True
+
+    def _rested(self, book: Book, now_s: float) -> frozenset[int]:
+        """Regions that nobody wants anywhere, and that neither moved nor changed lately."""
+        lately = [cell for cell, at_s in self._moved_s.items() if now_s - at_s < REST_S]
+        return frozenset(
+            r for r in book.regions.keys() - book.asks.keys()
+            if not any(is_within(r, cell) or is_within(cell, r) for cell in lately)
+        )  # fmt: skip
+
+    def _change(self, book: Book, hosts: list[Host], now_s: float) -> tuple[list[AskSplit | AskMerge], list[plan.Move]]:
+        """What is to be split and merged now, as operators wish or loads want it; and moves that have to come before
+        a merge."""
+        self._hot_s = {r: self._hot_s.get(r, now_s) for r in plan.hot(hosts)}
+        self._idle_s = {c: self._idle_s.get(c, now_s) for c in plan.idle(hosts, self.layout.level)}
+        rested = self._rested(book, now_s)
+        owners = {region: host.name for host in hosts for region in host.regions}
+        wished = [r for r, what in sorted(book.wishes.items()) if what == SPLIT and r in owners]
+        wished = [r for r in wished if level_of(r) < self.level_max]
+        hot = [(n, r) for n, r in plan.split(hosts, self.level_max, self._hot_s, now_s) if r in rested]
+        changes: list[AskSplit | AskMerge] = [
+            AskSplit(name, region, book.regions[region].record.epoch)
+            for name, region in [*((owners[r], r) for r in wished), *hot]
+        ]
+        cells = [c for c, what in sorted(book.wishes.items()) if what == MERGE and level_of(c) >= self.layout.level]
+        cells += [
+            c for c, since_s in sorted(self._idle_s.items())
+            if now_s - since_s >= plan.IDLE_S and rested.issuperset(quarters(c))
+        ]  # fmt: skip
+        moves: list[plan.Move] = []
+        for cell in cells[:MOVES_MAX]:
+            if not all(region in owners for region in quarters(cell)):
                 continue
-            under_way += 1
-            self._asked_s[move.region] = self._moved_s[move.region] = now_s
-            actions.append(AskMove(move.source, move.region, book.regions[move.region].record.epoch, move.target))
-        for region, at_s in list(self._asked_s.items()):
-            owner = book.regions.get(region)
-            if now_s - at_s >= ASK_AGAIN_S or owner is None:
-                del self._asked_s[region]
-        return actions
+            gathering = plan.gather(cell, hosts)
+            moves += gathering
+            if not gathering:
+                epochs = {region: book.regions[region].record.epoch for region in quarters(cell)}
+                changes.append(AskMerge(owners[quarters(cell)[0]], cell, epochs))
+        return changes, moves

@@ -12,7 +12,7 @@ from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import LEASE_S, MemberCore
 from cluster.out import Out
-from cluster.placer import AskMove, PlacerCore
+from cluster.placer import AskMerge, AskMove, AskSplit, PlacerCore
 from cluster.records import MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import WatchItem
@@ -25,11 +25,13 @@ from protocol.codes import ProtocolViolation
 class PlacerProcess:
     """One candidate for placing."""
 
-    def __init__(self, name: str, record: MemberRecord, layout: Layout, lease_s: int = LEASE_S) -> None:
+    def __init__(
+        self, name: str, record: MemberRecord, layout: Layout, level_max: int | None = None, lease_s: int = LEASE_S
+    ) -> None:
         self.name = name
         self.layout = layout
         self.member = MemberCore(name, record, lease_s)
-        self.placer = PlacerCore(layout)
+        self.placer = PlacerCore(layout, level_max)
         self.failsafe = FailsafeCore(name)
         self.counts: Counter[str] = Counter()
         """For metrics: moves asked for."""
@@ -72,8 +74,18 @@ class PlacerProcess:
                     out.asks.append((whose, action))
                 case Tell():
                     out.sends.append(Send(action.member, Kind.FAILSAFE, 0, failsafe_words.encode(action.word)))
+                case AskSplit():
+                    out.sends.append(self._move(action.owner, moving_words.Split(action.region, action.epoch)))
+                    self.counts["split asked"] += 1
+                case AskMerge():
+                    out.sends.append(self._move(action.owner, moving_words.Merge(action.region, action.epochs)))
+                    self.counts["merge asked"] += 1
                 case AskMove():
                     please = moving_words.Please(action.region, action.epoch, action.to)
-                    out.sends.append(Send(action.owner, Kind.MOVE, 0, moving_words.encode(please)))
+                    out.sends.append(self._move(action.owner, please))
                     self.counts["move asked"] += 1
         return out
+
+    @staticmethod
+    def _move(owner: str, word: moving_words.Word) -> Send:
+        return Send(owner, Kind.MOVE, 0, moving_words.encode(word))

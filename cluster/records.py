@@ -14,6 +14,8 @@ REGIONS = "region/"
 CLAIMS = "claim/"
 ASKS = "ask/"
 DRAINS = "drain/"
+WISHES = "wish/"
+SPLIT, MERGE = "split", "merge"
 PLACER = "placer"
 IDS = "ids"
 KIND_PLACER, SHARD, GATEWAY = "placer", "shard", "gateway"
@@ -27,7 +29,8 @@ class RecordError(Exception):
 
 class WorldRecord(msgspec.Struct, frozen=True):
     """What all processes of a world must agree on. ``start_unix_ms``: the time of tick 0; ``side_m``, ``level``: the
-    regions (``regions.Layout``)."""
+    regions that it begins with (``regions.Layout``); ``level_max``: the level of the smallest that they may be split
+    into."""
 
     name: str
     start_unix_ms: int
@@ -35,6 +38,7 @@ class WorldRecord(msgspec.Struct, frozen=True):
     seed: int
     side_m: float
     level: int
+    level_max: int = 0
 
 
 class MemberRecord(msgspec.Struct, frozen=True):
@@ -52,12 +56,14 @@ class MemberRecord(msgspec.Struct, frozen=True):
 
 class RegionRecord(msgspec.Struct, frozen=True):
     """Who owns a region. ``lease``: of the owner's membership, so that a process that came back under the same name
-    is not taken for the one that had the region; ``move``: the planned move that made it so, or 0."""
+    is not taken for the one that had the region; ``move``: the planned move that made it so, or 0; ``former``: regions
+    whose place it took, by the split or merge that made it so."""
 
     owner: str
     lease: int
     epoch: int
     move: int = 0
+    former: list[int] = []
 
 
 class ClaimRecord(msgspec.Struct, frozen=True):
@@ -72,6 +78,18 @@ class AskRecord(msgspec.Struct, frozen=True):
     patience."""
 
     to: str
+
+
+class WishRecord(msgspec.Struct, frozen=True):
+    """An operator wants a region split (SPLIT), or what lies in a cell to be one region (MERGE). Its key has the
+    operator's lease, too."""
+
+    what: str
+
+
+def wish_key(cell: int) -> str:
+    """The key of an operator's wish for the regions of a cell."""
+    return f"{WISHES}{cell}"
 
 
 def ask_key(region: int) -> str:

@@ -1,13 +1,13 @@
-"""The regions of a world: squares of one level of a quadtree over the ground plane, and their numbers.
+"""The cells of a world: squares of one level of a quadtree over the ground plane, and their numbers.
 
-A number is the path from the root with a leading one: the root is 1, the quarters of region n are 4n to 4n + 3 (Morton
+A number is the path from the root with a leading one: the root is 1, the quarters of cell n are 4n to 4n + 3 (Morton
 order: bit 0 of the quarter is the half along X, bit 1 the half along Z), so a number tells its level and its place, and
-a parent is ``n >> 2``. Invariants: every place belongs to exactly one region (a place outside the root to the nearest);
-a border place belongs to the region on its greater side. Not responsible for: who owns what.
+a parent is ``n >> 2``. Invariants: every place belongs to exactly one cell of a level (a place outside the root to the
+nearest); a border place belongs to the cell on its greater side. Not responsible for: which cells are regions just now
+(``partition``), who owns what.
 """
 
 from dataclasses import dataclass
-from math import floor
 
 import numpy as np
 import numpy.typing as npt
@@ -29,30 +29,27 @@ class Square:
     z1: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sights:
-    """Which regions each of n circles touches: those of circle k are ``regions[first[k] : first[k + 1]]``, never none
-    (int64; ``first`` has n + 1)."""
+def level_of(region: int) -> int:
+    """How often the world was cut to get this cell. Raises ValueError for what is no cell's number."""
+    bits = region.bit_length()
+    if region < 1 or bits % 2 == 0:
+        raise ValueError(f"{region} is no number of a region")
+    return (bits - 1) // 2
 
-    regions: I64
-    first: I64
 
-    def __len__(self) -> int:
-        return len(self.first) - 1
+def quarters(region: int) -> list[int]:
+    """The four cells that a cell is cut into, ascending."""
+    return list(range(4 * region, 4 * region + 4))
 
-    def of(self, k: int) -> I64:
-        """Regions of circle ``k``."""
-        return self.regions[self.first[k] : self.first[k + 1]]
 
-    def counts(self) -> dict[int, int]:
-        """How many circles touch each region."""
-        regions, counts = np.unique(self.regions, return_counts=True)
-        return dict(zip(regions.tolist(), counts.tolist(), strict=True))
+def square_of(side_m: float, region: int) -> Square:
+    """Where a cell is in a world of ``side_m`` metres. Raises ValueError for what is no cell's number."""
+    return Layout(side_m, level_of(region)).square(region)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All regions of a world: a root square of ``side_m`` metres around the origin, cut ``level`` times.
+    """All cells of a level: a root square of ``side_m`` metres around the origin, cut ``level`` times.
 
     Raises ValueError if regions would be narrower than twice MARGIN_M (neighbours' neighbours would touch).
     """
@@ -96,7 +93,7 @@ class Layout:
 
     def holds(self, region: int) -> bool:
         """Whether this is the number of a region here."""
-        return region >> (2 * self.level) == 1
+        return region > 0 and region >> (2 * self.level) == 1
 
     def number(self, i: int, k: int) -> int:
         """The region in column ``i`` (along X) and row ``k`` (along Z), counted from the least corner."""
@@ -124,44 +121,6 @@ class Layout:
     def region_at(self, x: npt.ArrayLike, z: npt.ArrayLike) -> I64:
         """Numbers of the regions at places (metres), int64 of their common shape."""
         return self._numbers(self._cell(np.asarray(x, np.float64)), self._cell(np.asarray(z, np.float64)))
-
-    def seen(self, x: F64, z: F64, radius_m: float) -> Sights:
-        """Regions that the squares around circles at places (float64[n] each, metres) touch."""
-        left, right, top, bottom = (self._cell(c) for c in (x - radius_m, x + radius_m, z - radius_m, z + radius_m))
-        width = right - left + 1
-        count = width * (bottom - top + 1)
-        first = np.zeros(len(x) + 1, np.int64)
-        np.cumsum(count, out=first[1:])
-        nth = np.arange(first[-1]) - np.repeat(first[:-1], count)
-        width = np.repeat(width, count)
-        return Sights(self._numbers(np.repeat(left, count) + nth % width, np.repeat(top, count) + nth // width), first)
-
-    def neighbours(self, region: int) -> list[int]:
-        """Regions that share a side or a corner with ``region``, ascending."""
-        i, k = self.place(region)
-        last = self.across - 1
-        return sorted(
-            self.number(a, b)
-            for a in range(max(i - 1, 0), min(i + 1, last) + 1)
-            for b in range(max(k - 1, 0), min(k + 1, last) + 1)
-            if (a, b) != (i, k)
-        )
-
-    def touching(self, x: float, z: float, radius_m: float) -> list[int]:
-        """Regions that a circle touches, ascending; at least the one that its centre belongs to."""
-        side, low, last = self.region_m, -self.side_m / 2, self.across - 1
-        found = []
-        (left, right), (top, bottom) = (
-            [min(max(floor((at - low) / side), 0), last) for at in (c - radius_m, c + radius_m)] for c in (x, z)
-        )
-        home = int(self.region_at(x, z))
-        for i in range(left, right + 1):
-            for k in range(top, bottom + 1):
-                dx = max(low + i * side - x, x - (low + (i + 1) * side), 0.0)
-                dz = max(low + k * side - z, z - (low + (k + 1) * side), 0.0)
-                if dx * dx + dz * dz <= radius_m * radius_m or self.number(i, k) == home:
-                    found.append(self.number(i, k))
-        return sorted(found)
 
     def _numbers(self, i: I64, k: I64) -> I64:
         number = np.ones(np.broadcast(i, k).shape, np.int64)

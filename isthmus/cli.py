@@ -120,7 +120,7 @@ def placer(world_file: str, **given: str | None) -> None:
 
 @cli.group()
 def region() -> None:
-    """Regions of a running cluster: where they are, and moving them."""
+    """Regions of a running cluster: where they are; moving, splitting and merging them."""
 
 
 @region.command("list")
@@ -145,6 +145,31 @@ def region_move(world_file: str, number: int, shard_name: str, **given: str | No
     from isthmus.operate import move_region, run
 
     run(config, lambda store: move_region(store, number, shard_name))
+
+
+@region.command("split")
+@_WORLD_FILE
+@click.argument("number", metavar="REGION", type=click.IntRange(min=1))
+@_option_flags
+def region_split(world_file: str, number: int, **given: str | None) -> None:
+    """Split REGION into its four quarters, and wait until that is done. People in it notice nothing."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.operate import run, split_region
+
+    run(config, lambda store: split_region(store, number))
+
+
+@region.command("merge")
+@_WORLD_FILE
+@click.argument("number", metavar="REGION", type=click.IntRange(min=1))
+@_option_flags
+def region_merge(world_file: str, number: int, **given: str | None) -> None:
+    """Make one region of four: REGION, one of them, and the three beside it in the same square; or the number that they
+    have together. They are brought to one shard before. People in them notice nothing."""
+    config = _load_or_exit(world_file, given)
+    from isthmus.operate import merge_region, run
+
+    run(config, lambda store: merge_region(store, number))
 
 
 @region.command("release")

@@ -26,7 +26,7 @@ from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.figures import of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
 from isthmus.fleet.region_log import RegionLog
-from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name, open_store, world_record
+from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
 from isthmus.warmup import warm_up
 from isthmus.worlds import WorldError, make_shard, the_place
@@ -146,7 +146,8 @@ async def _placer(config: Config) -> None:
     name = member_name(config, KIND_PLACER)
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
-        process = PlacerProcess(name, MemberRecord(KIND_PLACER, address), layout)
+        record = MemberRecord(KIND_PLACER, address)
+        process = PlacerProcess(name, record, layout, level_max_of(config, layout))
         return process, Turn(figures=lambda: of_placer(process, host.links))
 
     await be_member(config, name, world=world_record(config, layout), make=make)

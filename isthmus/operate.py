@@ -17,7 +17,19 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.book import Book
-from cluster.records import AskRecord, ask_key, claim_key, drain_key, member_key, write
+from cluster.records import (
+    MERGE,
+    SPLIT,
+    AskRecord,
+    WishRecord,
+    ask_key,
+    claim_key,
+    drain_key,
+    member_key,
+    wish_key,
+    write,
+)
+from cluster.regions import level_of, quarters
 from cluster.store.contract import Delete, Put, RevisionIs, Store, StoreError, Transaction, WatchItem
 from isthmus.config import Config
 from isthmus.fleet.setup import SetupError, open_store
@@ -96,8 +108,7 @@ async def list_regions(store: Store) -> None:
 async def move_region(store: Store, region: int, to: str) -> None:
     """Have a region moved to a shard. Raises NotDone."""
     book = await _book(store)
-    if region not in book.regions:
-        raise NotDone(f"there is no region {region}; `isthmus region list` names them")
+    _known(book, region)
     if to not in {member.name for member in book.shards()}:
         raise NotDone(f"there is no shard {to!r}; there are {', '.join(m.name for m in book.shards()) or 'none'}")
     lease = await store.grant(WISH_S)
@@ -108,6 +119,49 @@ async def move_region(store: Store, region: int, to: str) -> None:
                 owner = book.owner(region)
                 if owner is not None and owner.name == to:
                     sys.stdout.write(f"region {region} is at {to}, epoch {book.regions[region].record.epoch}\n")
+                    return
+    finally:
+        await store.revoke(lease)
+
+
+async def split_region(store: Store, region: int) -> None:
+    """Have a region split into its quarters. Raises NotDone."""
+    book = await _book(store)
+    _known(book, region)
+    deepest = 0 if book.world is None else book.world.level_max
+    if level_of(region) >= deepest:
+        raise NotDone(f"region {region} is one of the smallest (cluster.region_level_max is {deepest})")
+    await _wish(store, region, SPLIT, lambda book: all(n in book.regions for n in quarters(region)))
+    sys.stdout.write(f"region {region} is split: {', '.join(map(str, quarters(region)))}\n")
+
+
+async def merge_region(store: Store, region: int) -> None:
+    """Have the quarters of a cell become one region; ``region``: the cell, or one of the quarters. Raises NotDone."""
+    book = await _book(store)
+    cell = region >> 2 if region in book.regions else region
+    for quarter in quarters(cell) if cell else ():
+        _known(book, quarter)
+    least = 0 if book.world is None else book.world.level
+    if not cell or level_of(cell) < least:
+        raise NotDone(
+            f"regions are not merged beyond those that the world began with (cluster.region_level is {least})"
+        )
+    await _wish(store, cell, MERGE, lambda book: cell in book.regions)
+    sys.stdout.write(f"regions {', '.join(map(str, quarters(cell)))} are one: {cell}\n")
+
+
+def _known(book: Book, region: int) -> None:
+    if region not in book.regions:
+        raise NotDone(f"there is no region {region}; `isthmus region list` names them")
+
+
+async def _wish(store: Store, cell: int, what: str, is_done: Callable[[Book], bool]) -> None:
+    lease = await store.grant(WISH_S)
+    await store.transact(Transaction((), (Put(wish_key(cell), write(WishRecord(what)), lease.id),)))
+    try:
+        async with aclosing(_books(store)) as books:
+            async for book in books:
+                if is_done(book):
                     return
     finally:
         await store.revoke(lease)

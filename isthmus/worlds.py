@@ -140,15 +140,15 @@ def make_facts(
         server=f"isthmus {version}",
         idle_ack_ms=config.limits.idle_ack_ms,
         layout=layout,
-        spawn_regions=(0,) if layout is None else _spawn_regions(place, layout),
+        spawn_m=_spawn_m(place),
     )
 
 
-def _spawn_regions(place: Place | None, layout: Layout) -> tuple[int, ...]:
-    """Where newcomers begin: the regions of the place's spawn points, or that of the origin."""
+def _spawn_m(place: Place | None) -> tuple[tuple[float, float], ...]:
+    """Where newcomers begin: at the place's spawn points, or at the origin."""
     if place is None or not len(place.spawn_m):
-        return (int(layout.region_at(0.0, 0.0)),)
-    return tuple(sorted(set(layout.region_at(place.spawn_m[:, 0], place.spawn_m[:, 1]).tolist())))
+        return ((0.0, 0.0),)
+    return tuple((float(x), float(z)) for x, z in place.spawn_m)
 
 
 def assemble(config: Config, version: str) -> Assembly:

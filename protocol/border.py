@@ -188,7 +188,7 @@ def decode_item(data: bytes) -> Item:
 # -------------------------------------------------------------------------------------------------------------- message
 _NUMBERS = (
     "source", "target", "epoch", "target_epoch", "born", "tick", "base", "ack_born", "ack", "safe", "former_born",
-    "former_last",
+    "former_last", "hold", "held",
 )  # fmt: skip
 
 
@@ -200,6 +200,9 @@ class Border(_Columns):
     ``items`` are numbered from ``base`` on; ``ack_born`` and ``ack`` acknowledge the target's items up to ``ack``: need
     not be said again; ``safe``: up to here they are durable, and need not be kept. ``former_born`` and ``former_last``:
     what the channel goes on from after a crash, items up to that number are the same ones in both (0: from nothing).
+    ``hold``: the source is about to be split or merged, and nothing new is to be said between the two (0: it is not);
+    ``held``: the target's ``hold`` that is kept: all that was said either way is durable where it went, and nothing
+    more will be said until the target says another ``hold``, or is gone.
     ``ghost_*``: all entities near the target's square at ``tick``, metres, m/s, rad, rad/s; ``components``: [name,
     dtype, data], one value for each ghost in order.
     """
@@ -217,6 +220,8 @@ class Border(_Columns):
     former_born: int = 0
     former_last: int = 0
     items: list[bytes] = field(default_factory=list)
+    hold: int = 0
+    held: int = 0
     ghost_id: Array = _column("<u8")
     ghost_hop: Array = _column("<u4")
     ghost_kind: Array = _column("<u2")
@@ -321,6 +326,11 @@ class Channel:
         return self.durable if self.journaled else self.taken
 
     @property
+    def is_idle(self) -> bool:
+        """Whether all that was said either way, as far as it is known here, is durable where it went."""
+        return not self.queue and self.safe == self.taken
+
+    @property
     def first(self) -> int:
         """Number of the first item in :meth:`window`."""
         return self.peer_taken + 1
@@ -339,9 +349,8 @@ class Channel:
     def take(self, message: Border) -> list[tuple[int, bytes]]:
         """Take in a message's part; returns [(number, item)] of those that are new, in order.
 
-        A channel that is new to us begins only with a message whose sender knows of our life (``target_epoch``): an
-        older one may still be on its way to a dead predecessor, with items that this one took and acknowledged. One
-        that goes on from a predecessor takes nothing from such a message if it leaves out what only that one had.
+        Nothing is taken from a message whose sender does not know of our life (``target_epoch``): it may be on its way
+        since a predecessor's, with items that this one took and acknowledged, or leave out what only that one had.
         """
         peer_born, base = message.born, message.base
         if peer_born < self.peer_born:
@@ -354,15 +363,13 @@ class Channel:
                 self.queue_bytes -= len(self.queue.popleft())
                 self.base += 1
             self.peer_taken = max(self.peer_taken, self.base - 1, min(message.ack, last))
+        if message.target_epoch < self.born:
+            return []
         if peer_born > self.peer_born:
-            if message.target_epoch < self.born:
-                return []
             goes_on = message.former_born == self.peer_born
             had = [min(known, message.former_last) if goes_on else 0 for known in (self.taken, self.durable)]
             self.peer_born, self.peer_base = peer_born, base
             self.taken, self.durable = max(base - 1, had[0]), max(base - 1, had[1])
-        if base > self.taken + 1 and message.target_epoch < self.born:
-            return []  # what is left out a former life had taken; the sender has not heard of this one
         if base > self.taken + 1:
             self.skipped += base - self.taken - 1
             self.taken = self.durable = base - 1

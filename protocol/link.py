@@ -89,7 +89,8 @@ class RegionDelta(_Columns):
     (``changed`` blob and ``full`` blob, msgpack maps; ``state_version`` counts up per row); ``own_*`` for bodies of
     sessions. In a snapshot every entity enters, and ``far_*`` gives the far level's published state of each row in
     ``row`` (outside snapshots these are empty: flag FAR_RENEWED says it all). ``born``: the epoch at which the region
-    began anew, with other rows and numbers; a planned move keeps it.
+    began anew, with other rows and numbers; a planned move keeps it. ``former``: of a snapshot, regions whose place
+    this one has lately taken by a split or merge; what they held is here with the same hops.
     """
 
     region: int
@@ -98,6 +99,7 @@ class RegionDelta(_Columns):
     tick: int
     snapshot: bool = False
     born: int = 0
+    former: list[int] = field(default_factory=list)
     leave_row: Array = _column("<u4")
     moved_row: Array = _column("<u4")
     moved_to: Array = _column("<i8")

@@ -13,7 +13,8 @@ from protocol.link import LINK_BYTES_MAX
 class Offer(msgspec.Struct, array_like=True, tag=1, frozen=True):
     """The owner of ``epoch`` has frozen ``region`` and gives all of it to the life of the target that ``lease`` names.
     ``move`` names this attempt and no other. ``gateways``: which members its subscribers are, by their numbers, so that
-    none of them misses the first delta."""
+    none of them misses the first delta. ``revision`` of the store, as the owner knew it: who knows less may not know of
+    the region's neighbours."""
 
     move: int
     region: int
@@ -21,6 +22,7 @@ class Offer(msgspec.Struct, array_like=True, tag=1, frozen=True):
     lease: int
     dump: bytes
     gateways: dict[int, str] = {}
+    revision: int = 0
 
 
 class Loaded(msgspec.Struct, array_like=True, tag=2, frozen=True):
@@ -78,7 +80,22 @@ class Settled(msgspec.Struct, array_like=True, tag=8, frozen=True):
     epoch: int
 
 
-Word = Offer | Loaded | Declined | Withdrawn | Yours | Please | Settle | Settled
+class Split(msgspec.Struct, array_like=True, tag=9, frozen=True):
+    """The placer asks the owner of ``epoch`` to split ``region`` into its quarters. It may be said again, and too late,
+    as :class:`Merge` may."""
+
+    region: int
+    epoch: int
+
+
+class Merge(msgspec.Struct, array_like=True, tag=10, frozen=True):
+    """The placer asks the owner of all quarters of cell ``region`` to make one region of them; ``epochs``: of each."""
+
+    region: int
+    epochs: dict[int, int]
+
+
+Word = Offer | Loaded | Declined | Withdrawn | Yours | Please | Settle | Settled | Split | Merge
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
 

@@ -48,7 +48,8 @@ class GatewayProcess:
         self.member = MemberCore(name, record, lease_s)
         self.failsafe = FailsafeCore(name)
         self.moves = Moves()
-        self.sender = Sender(name, layout, core, Rules() if rules is None else rules)
+        self.sender = Sender(name, core, Rules() if rules is None else rules)
+        self._partition = core.partition
         self._looked_s = float("-inf")
         self.counts: Counter[str] = Counter()
         """For metrics: messages dropped by reason."""
@@ -67,6 +68,10 @@ class GatewayProcess:
         """The watch of the namespace told something."""
         out = Out()
         self._follow(self.member.watched(item, now_s), out)
+        partition = self.member.book.partition(self.layout)
+        if partition is not self._partition:
+            self._partition = partition
+            self.core.regroup(partition, now_s)
         self.moves.watched(self.member.book, now_s)
         return out
 

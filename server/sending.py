@@ -15,7 +15,6 @@ import numpy as np
 
 from cluster.affinity import Crowd, gateway_for, to_send
 from cluster.book import Book
-from cluster.regions import Layout
 from server.core.gateway import GatewayCore
 
 MOVE_WITHIN_MS = 10_000
@@ -41,8 +40,8 @@ class Rules:
 class Sender:
     """Of the gateway ``name``. ``look`` is to be called about once a second."""
 
-    def __init__(self, name: str, layout: Layout, core: GatewayCore, rules: Rules) -> None:
-        self.name, self.layout, self.core, self.rules = name, layout, core, rules
+    def __init__(self, name: str, core: GatewayCore, rules: Rules) -> None:
+        self.name, self.core, self.rules = name, core, rules
         self._sent: deque[tuple[float, str, list[int]]] = deque()
         self._on_way: Counter[str] = Counter()
         self._seen: Counter[tuple[str, int]] = Counter()
@@ -51,7 +50,7 @@ class Sender:
         """Send some for affinity. Returns what the record is to tell: of each region, how many sessions see it."""
         switching = self.core.sessions.switching
         conns = switching.staying(now_s)
-        sights = self.core.sights(self.layout, conns)
+        sights = self.core.sights(conns)
         counts = sights.counts()
         if self.rules.affinity and not switching.draining:
             crowds = self._crowds(book, counts, now_s)
@@ -73,7 +72,7 @@ class Sender:
             return False
 
         def url_of(conn: int, now_s: float) -> str | None:
-            seen = self.core.sights(self.layout, np.array([conn], np.int32)).of(0).tolist()
+            seen = self.core.sights(np.array([conn], np.int32)).of(0).tolist()
             name = gateway_for(seen, self._crowds(book, seen, now_s), self.rules.sessions_max)
             return None if name is None else self._note(book, name, seen, now_s)
 

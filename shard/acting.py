@@ -16,7 +16,7 @@ Not responsible for: carrying acts out (``phases.actions``), storing anything.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -180,6 +180,20 @@ class Acting:
         self._kept[session] = deque((Kept(*answer) for answer in answers), maxlen=ANSWERS_KEPT)
 
     # ----------------------------------------------------------------------------------------------------------- dump
+    @classmethod
+    def shared(cls, formers: Iterable["Acting"], sessions: Container[int], own: "Acting") -> "Acting":
+        """What several regions remember of some sessions, for one that takes their place (``own``: it, still empty).
+        What was not committed is told to the journal anew."""
+        kept: list[Any] = []
+        waiting: list[Any] = []
+        put_off: list[Any] = []
+        for former in formers:
+            _, *lists = former.state()
+            for all_of, found in zip((kept, waiting, put_off), lists, strict=True):
+                all_of += [entry for entry in found if entry[0] in sessions]
+        own.load([0, kept, waiting, put_off])
+        return own
+
     def state(self) -> list[Any]:
         """For a dump, between two steps."""
         kept = [

@@ -20,7 +20,10 @@ from shard.config import ShardConfig
 from shard.journal.journal import Draft
 from shard.phases.replay import ReplayMotion
 from shard.region import TICKS_MAX, RegionCore
+from shard.reshape import reshape
 
+Geometry = tuple[Square, Sequence[tuple[int, Square]]]
+"""A region's square, and its neighbours with theirs."""
 CATCH_UP_STEPS = 2
 """Steps of a region in one step of the process: one that was on its way between processes catches up with the rest."""
 
@@ -120,6 +123,32 @@ class ShardCore:
         if epoch is not None:
             self.regions[region].set_epoch(epoch)
         self.frozen.discard(region)
+
+    def reshape(self, former: Sequence[int], now: Mapping[int, int], geometry: Callable[[int], Geometry]) -> None:
+        """Split a region into its quarters, or merge four into one: ``now`` has their epochs, ``geometry(region)`` says
+        where each is. All of ``former`` are here, hold still, and end."""
+        olds = {region: self.regions[region] for region in former}
+        shares = [old.ids.share(len(now)) for old in olds.values()]
+        begun: dict[int, RegionCore] = {}
+        for nth, (region, epoch) in enumerate(sorted(now.items())):
+            config = self._config(region, epoch, *geometry(region), False, 1, 1)
+            tick = max(old.tick for old in olds.values())
+            core = RegionCore(config, self.place, self._scripts, options=self._options, tick=tick)
+            core.ids.skip_to(2)
+            for share in shares:
+                for first, end in share[nth].state():
+                    core.ids.add(first, end - first)
+            begun[region] = core
+        reshape(olds, begun)
+        for region in former:
+            self.drop_region(region)
+        for core in begun.values():
+            self._own(core)
+
+    def regroup(self, geometry: Callable[[int], Geometry]) -> None:
+        """Regions were split or merged somewhere: each of ours has the neighbours that ``geometry(region)`` names."""
+        for region, core in self.regions.items():
+            core.regroup(dict(geometry(region)[1]))
 
     def drop_region(self, region: int) -> None:
         """Forget a region: it is another's."""

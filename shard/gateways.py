@@ -107,6 +107,15 @@ class Gateways:
                 (anew.add if message.subscribe else anew.discard)(message.gateway)
         return sorted(anew)
 
+    def inherit(self, formers: Iterable["Gateways"]) -> None:
+        """The region takes the place of others: who was subscribed to one of those is to this; messages to it are
+        numbered anew."""
+        for former in formers:
+            for number, known in former._known.items():
+                mine = self._known.setdefault(number, Known(heard_tick=known.heard_tick))
+                mine.subscribed |= known.subscribed
+                mine.heard_tick = max(mine.heard_tick, known.heard_tick)
+
     def state(self) -> list[Any]:
         """For a dump."""
         return [

@@ -8,18 +8,20 @@ leaves after all regions have stepped. Not responsible for: rules of ownership (
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cluster import moving
+from cluster import moving, reshaping
 from cluster.asks import Answer, Ask, Asking, Failed, Read
 from cluster.failsafe import FailsafeCore
 from cluster.failsafe import Tell as FailsafeTell
-from cluster.member import Ids, Lose, MemberCore, Own
+from cluster.member import Ids, Lose, MemberCore, Own, Reshape
 from cluster.moving import Moving, Outcome
 from cluster.out import Out
+from cluster.partition import Partition
 from cluster.records import MemberRecord, RecordError, RegionRecord, read, region_key, write
-from cluster.regions import Layout
+from cluster.regions import Layout, quarters
+from cluster.reshaping import Reshaping
 from cluster.store.contract import Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
 from protocol import failsafe as failsafe_words
 from protocol import moving as moving_words
@@ -75,6 +77,7 @@ class ShardProcess:
         self.member = MemberCore(name, record, lease_s)
         self.failsafe = FailsafeCore(name)
         self.moving = Moving()
+        self.reshaping = Reshaping()
         self.counts: Counter[str] = Counter()
         """For metrics: regions begun, moved in, dropped; messages dropped by reason."""
         self.on_lost: Callable[[int], None] | None = None
@@ -107,7 +110,14 @@ class ShardProcess:
     def watched(self, item: WatchItem, now_s: float) -> ShardOut:
         """The watch of the namespace told something."""
         out = ShardOut()
-        self._follow(self.member.watched(item, now_s), now_s, out)
+        before = self.partition
+        actions = self.member.watched(item, now_s)
+        if self.partition is not before:
+            # First what was changed here: it took nothing along. Then everybody has the neighbours that there are now.
+            self._follow([action for action in actions if isinstance(action, Reshape)], now_s, out)
+            actions = [action for action in actions if not isinstance(action, Reshape)]
+            self.core.regroup(self._geometry)
+        self._follow(actions, now_s, out)
         return out
 
     def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> ShardOut:
@@ -115,6 +125,8 @@ class ShardProcess:
         out = ShardOut()
         if whose == "member":
             self._follow(self.member.answered(number, answer, now_s), now_s, out)
+        elif whose == "reshaping":
+            self._change(self.reshaping.answered(number, answer, now_s), out)
         else:
             self._move(self._own_asks.answered(number, answer, now_s), now_s, out)
         return out
@@ -188,6 +200,9 @@ class ShardProcess:
                 self.keeper.heard(member, word)
             return
         owned = self.member.owned(now_s)
+        if isinstance(word, moving_words.Split | moving_words.Merge):
+            self._asked_to_change(word, owned, now_s, out)
+            return
         if isinstance(word, moving_words.Please):
             if owned.get(word.region) == word.epoch:
                 self._move(self.ask_move(word.region, word.to, now_s), now_s, out)
@@ -196,12 +211,13 @@ class ShardProcess:
             # A gateway may be known here by its former life's number: that one goes when it speaks itself.
             self._gateways = {**word.gateways, **self._gateways}
         lease = None if self.member.lease is None else self.member.lease.id
-        self._move(self.moving.heard(member, word, word.region in owned, lease, now_s), now_s, out)
+        revision = self.member.book.revision
+        self._move(self.moving.heard(member, word, word.region in owned, lease, now_s, revision), now_s, out)
 
     def ask_move(self, region: int, to: str, now_s: float) -> list[moving.Action]:
         """Begin to move an owned region; nothing if the target is not there, or the region has not begun."""
         target = self.member.book.members.get(to)
-        if target is None or to == self.name or region not in self.core.regions or region in self.core.frozen:
+        if target is None or to == self.name or not self._is_running(region):
             return []
         self._next_move += 1
         return self.moving.ask(region, self.member.owned(now_s)[region], to, target.lease, self._next_move, now_s)
@@ -216,6 +232,7 @@ class ShardProcess:
         self._say(told, out)
         self._follow(member.tick(now_s), now_s, out)
         self._move(self.moving.tick(now_s), now_s, out)
+        self._change(self.reshaping.tick(member, self.partition, self._is_still, now_s), out)
         self._begin_wanted(now_s, out)
         self._told.clear()
         while self.core.tick < tick:
@@ -273,6 +290,8 @@ class ShardProcess:
                     out.asks.append(("member", action))
                 case Own():
                     self._own(action, now_s, out)
+                case Reshape():
+                    self._reshape(action, now_s, out)
                 case Lose():
                     self._lose(action.region, now_s, out)
                 case Ids():
@@ -299,7 +318,7 @@ class ShardProcess:
         if self.keeper is None:
             self._wanted.append(_Wanted(own.region, own.epoch))
         else:
-            owners = [self.member.book.owner(other) for other in self.layout.neighbours(own.region)]
+            owners = [self.member.book.owner(other) for other in self._beside(own.region)]
             names = {owner.name for owner in owners if owner is not None}
             self.keeper.begin(own.region, own.epoch, names, now_s)
 
@@ -307,6 +326,7 @@ class ShardProcess:
         entry = self.member.book.regions.get(region)
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
         self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
+        self._change(self.reshaping.ended([region], done=False), out)
         self._forget(region)
         if region in self.core.regions:
             self.counts["regions lost"] += 1
@@ -332,7 +352,7 @@ class ShardProcess:
             square, neighbours = self._geometry(wanted.region)
             # The scripts' ``start`` runs once in a world: where its origin is, under the first epoch.
             is_new = wanted.epoch == 1 if wanted.found is None else wanted.found.loaded.tick == 0
-            start = is_new and wanted.region == int(self.layout.region_at(0.0, 0.0))
+            start = is_new and wanted.region == int(self.partition.region_at(0.0, 0.0))
             self._went.pop(wanted.region, None)
             core = self.core.add_region(
                 wanted.region, wanted.epoch, square, neighbours, first_id=ids.first, id_count=ids.count, start=start
@@ -403,15 +423,76 @@ class ShardProcess:
 
     def _held_beside(self, region: int) -> dict[int, int]:
         """Neighbours of a region that are here, and their ticks."""
-        beside = self.layout.neighbours(region)
-        return {n: self.core.regions[n].tick for n in beside if n in self.core.regions}
+        return {n: self.core.regions[n].tick for n in self._beside(region) if n in self.core.regions}
+
+    # ------------------------------------------------------------------------------------------------- the partition
+    @property
+    def partition(self) -> Partition:
+        """The regions that there are now, as far as the store has told."""
+        return self.member.book.partition(self.layout)
+
+    def _beside(self, region: int) -> list[int]:
+        """A region's neighbours; of one that was split or merged meanwhile, none."""
+        return self.partition.neighbours(region) if self.partition.holds(region) else []
 
     def _geometry(self, region: int) -> tuple[Square, list[tuple[int, Square]]]:
-        return self._square(region), [(other, self._square(other)) for other in self.layout.neighbours(region)]
+        return self._square(region), [(other, self._square(other)) for other in self._beside(region)]
 
     def _square(self, region: int) -> Square:
-        square = self.layout.square(region)
+        square = self.partition.square(region)
         return square.x0, square.z0, square.x1, square.z1
+
+    def _is_running(self, region: int) -> bool:
+        """Whether a region is stepped here, and neither on its way nor about to change."""
+        here = region in self.core.regions and region not in self.core.frozen
+        return here and region not in self.moving.departures and not self.reshaping.is_changing(region)
+
+    def _asked_to_change(
+        self, word: moving_words.Split | moving_words.Merge, owned: Mapping[int, int], now_s: float, out: ShardOut
+    ) -> None:
+        epochs = {word.region: word.epoch} if isinstance(word, moving_words.Split) else word.epochs
+        if any(owned.get(region) != epoch or not self._is_running(region) for region, epoch in epochs.items()):
+            return
+        if isinstance(word, moving_words.Split):
+            self._change(self.reshaping.split(word.region, now_s), out)
+        elif sorted(epochs) == quarters(word.region):
+            self._change(self.reshaping.merge(word.region, now_s), out)
+
+    def _change(self, actions: Sequence[reshaping.Action], out: ShardOut) -> None:
+        """Carry out what splits and merges need."""
+        for action in actions:
+            match action:
+                case Ask():
+                    out.asks.append(("reshaping", action))
+                case reshaping.Hold() | reshaping.Release():
+                    number = action.number if isinstance(action, reshaping.Hold) else 0
+                    for region in action.regions:
+                        if region in self.core.regions:
+                            self.core.regions[region].hold(number)
+
+    def _is_still(self, region: int) -> bool:
+        """Whether nothing is under way between a region and its neighbours, as they are now."""
+        core, regions = self.core.regions.get(region), self.member.book.regions
+        if core is None or region in self.core.frozen or not core.is_still:
+            return False
+        return all(n in regions and regions[n].record.epoch == epoch for n, epoch in core.neighbours.items())
+
+    def _reshape(self, news: Reshape, now_s: float, out: ShardOut) -> None:
+        """Own regions were split or merged, as the store tells."""
+        self._change(self.reshaping.ended(news.former, done=True), out)
+        if any(region not in self.core.regions or region in self.core.frozen for region in news.former):
+            for region in news.former:
+                self._lose(region, now_s, out)
+            for region, epoch in news.now:
+                self._own(Own(region, epoch, 0), now_s, out)
+            return
+        self.core.reshape(news.former, dict(news.now), self._geometry)
+        for region in news.former:
+            self._forget(region)
+        for region, epoch in news.now:
+            self._went.pop(region, None)
+            self._keep(region, epoch)
+        self.counts["regions reshaped"] += len(news.former)
 
     # -------------------------------------------------------------------------------------------------------- moves
     def _move(self, actions: Sequence[moving.Action], now_s: float, out: ShardOut) -> None:
@@ -422,7 +503,8 @@ class ShardProcess:
                     dump = self.core.freeze_region(action.region)
                     subscribed = self.core.regions[action.region].state.gateways.subscribed
                     gateways = {number: self._gateways[number] for number in subscribed if number in self._gateways}
-                    self._move(self.moving.frozen(action.region, dump, gateways), now_s, out)
+                    revision = self.member.book.revision
+                    self._move(self.moving.frozen(action.region, dump, gateways, revision), now_s, out)
                 case moving.Thaw():
                     if action.region in self.core.regions:
                         self.core.thaw_region(action.region)
@@ -455,7 +537,7 @@ class ShardProcess:
         square, neighbours = self._geometry(load.region)
         problem = None
         try:
-            self.core.take_region(load.region, load.dump, load.epoch + 1, square, neighbours)
+            self.core.take_region(load.region, load.dump, load.epoch + 1, square, neighbours).regroup(dict(neighbours))
             self._went.pop(load.region, None)
         except ValueError as error:
             problem = str(error)

@@ -18,6 +18,9 @@ from protocol.place import Place
 from shard.acting import Answered
 from shard.behaviours.api import Script
 from shard.behaviours.runner import Fault
+from shard.border.holding import is_ready
+from shard.border.links import Square
+from shard.border.regroup import regroup
 from shard.config import ShardConfig
 from shard.durable.contract import Loaded
 from shard.journal.journal import Draft, Journal
@@ -71,6 +74,8 @@ class RegionCore:
         self.journal = Journal(self.state, config.leaves) if config.leaves is not None else None
         self._journal_channels()
         self._schema_due = True
+        self._is_reshaped = False
+        """It has taken the place of others, and has not stepped yet: all are told everything."""
         self.on_phase: Callable[[str], None] | None = None
         """Called with the name of each phase as it begins, and with "" after the last: the shell's timers hook in
         here."""
@@ -126,6 +131,10 @@ class RegionCore:
         state.clear_step()
         state.tick, state.ticks = tick, ticks
         state.seq += 1
+        if self._is_reshaped:
+            for row in state.row_of_session.values():
+                if state.table.columns["o.attached"][row]:
+                    state.told_attached(row)
         self._begin("ingest")
         borders.take_in(state, border)
         if state.links.neighbours:  # what neighbours told is as of the end of the last tick, like all that is here
@@ -151,6 +160,8 @@ class RegionCore:
         self._schema_due = False
         self._begin("")
         subscribe = state.gateways.subscribe(fresh)
+        if self._is_reshaped:
+            subscribe, self._is_reshaped = state.gateways.subscribed, False
         faults, state.runner.faults = state.runner.faults, []
         # Who asked for a body is told of it, even if it does not mirror this region yet.
         asked = {*(entry[5] for entry in delta.attached), *np.unique(delta.kept_gateway).tolist()}
@@ -199,6 +210,34 @@ class RegionCore:
     def _begin(self, phase: str) -> None:
         if self.on_phase is not None:
             self.on_phase(phase)
+
+    # -------------------------------------------------------------------------------------------- splitting and merging
+    def hold(self, number: int) -> None:
+        """Hold still, so that the region can be split or merged; ``number`` > 0 is used once. 0: go on as before."""
+        self.state.links.hold = number
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing is under way between this region and its neighbours, and will not be until ``hold(0)``."""
+        return is_ready(self.state)
+
+    @property
+    def neighbours(self) -> dict[int, int]:
+        """The newest epoch of each neighbour that was heard of (0: none)."""
+        return {number: neighbour.epoch for number, neighbour in self.state.links.neighbours.items()}
+
+    def owed(self) -> list[tuple[int, int]]:
+        """(id, hop) of those who left the world, which the durable store has not been told for good."""
+        return self.journal.owed() if self.journal is not None else []
+
+    def begin_reshaped(self, former: list[int]) -> None:
+        """It has been filled with all that the regions ``former`` held."""
+        self.state.former, self.state.reshaped = former, self.state.tick
+        self._is_reshaped = self._schema_due = True
+
+    def regroup(self, neighbours: Mapping[int, Square]) -> None:
+        """The neighbours are these from now on: some of them were split or merged."""
+        regroup(self.state, neighbours)
 
     def snapshot_delta(self, seq: int) -> RegionDelta:
         """Everything, for a gateway that (re)subscribes: the state after the last step, with what that step told

@@ -152,6 +152,9 @@ class ShardState:
         self.doomed: list[int] = []
         """Ids of those who leave in the next step: they came in this one, and are told of first; or the durable store
         has them elsewhere."""
+        self.former: list[int] = []
+        """Regions whose place this one took at tick ``reshaped``."""
+        self.reshaped = -1
         self._kinds_walking = [number for number, kind in enumerate(self.registry.kinds, 1) if kind.walker]
         kinds = self.registry.kinds
         self.kind_walks = np.array([False, *(kind.walker for kind in kinds)])

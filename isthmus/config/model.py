@@ -383,10 +383,17 @@ class Cluster:
         Meta(
             ge=0,
             le=12,
-            description="The ground is cut into 4 to the power of this many regions. 2: 16, enough for some shards to "
-            "share evenly, each still wider than a view.",
+            description="The ground is cut into 4 to the power of this many regions to begin with, and is never cut "
+            "into fewer. 2: 16, enough for some shards to share evenly, each still wider than a view.",
         ),
     ] = 2
+    region_level_max: Annotated[
+        int | None,
+        _says(
+            "A region that is hot is split into quarters, and those again, down to this level. Absent: as long as "
+            "regions stay at least 64 m wide, so that a view touches few of them."
+        ),
+    ] = None
     region_side_m: Annotated[
         float | None,
         _says("Side of the square that is cut into regions. Absent: the next power of two that holds the world."),

@@ -218,14 +218,22 @@ def _cluster(config: Config, problem: Report) -> Iterator[Problem]:
             "links take either a key or mutual TLS, which needs authority, certificate and key",
             "give link_ca_path, link_cert_path and link_key_path and no key_path, or key_path alone",
         )
+    if own.region_level_max is not None and own.region_level_max < own.region_level:
+        yield problem(
+            "cluster.region_level_max",
+            f"the smallest regions would be larger than those of region_level, {own.region_level}",
+            "raise it to region_level or more, or leave it out",
+        )
     if own.region_side_m is not None:
         from cluster.regions import Layout  # loads numpy, which --help should not wait for
 
         try:
-            Layout(own.region_side_m, own.region_level)
+            Layout(own.region_side_m, max(own.region_level, own.region_level_max or 0))
         except ValueError as error:
             yield problem(
-                "cluster.region_side_m", str(error), "lower cluster.region_level or raise cluster.region_side_m"
+                "cluster.region_side_m",
+                str(error),
+                "lower cluster.region_level and region_level_max, or raise region_side_m",
             )
 
 

@@ -16,12 +16,16 @@ import numpy as np
 from cluster.links.handshake import KEY_BYTES_MIN
 from cluster.links.links import LinksConfig
 from cluster.records import WorldRecord
-from cluster.regions import Layout
+from cluster.regions import LEVEL_MAX, Layout
 from cluster.store.etcd import EtcdStore
 from cluster.store.etcd_config import EtcdConfig
 from isthmus.config import Config
 from protocol.layouts import GRID_PER_M
 from protocol.place import Place
+
+REGION_LEAST_M = 64.0
+"""As small as regions get by themselves: a view of 50 m touches nine of them, and each costs its gateway a message a
+tick."""
 
 
 class SetupError(Exception):
@@ -126,8 +130,23 @@ def layout_of(config: Config, place: Place | None, level: int | None = None) -> 
         raise SetupError(f"cluster.region_level: {error}") from error
 
 
+def level_max_of(config: Config, layout: Layout) -> int:
+    """The level of the smallest regions that one may be split into. Raises SetupError."""
+    if config.cluster.region_level_max is not None:
+        try:
+            return Layout(layout.side_m, config.cluster.region_level_max).level
+        except ValueError as error:
+            raise SetupError(f"cluster.region_level_max: {error}") from error
+    level = layout.level
+    while level < LEVEL_MAX and layout.side_m / (2 << level) >= REGION_LEAST_M:
+        level += 1
+    return level
+
+
 def world_record(config: Config, layout: Layout) -> WorldRecord:
     """What the options say of the world; tick 0 is now if this process is its first."""
     world = config.world
     now_ms = time.time_ns() // 1_000_000
-    return WorldRecord(world.name, now_ms, world.rate_hz, world.seed, layout.side_m, layout.level)
+    return WorldRecord(
+        world.name, now_ms, world.rate_hz, world.seed, layout.side_m, layout.level, level_max_of(config, layout)
+    )

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cluster.regions import MARGIN_M, Layout, Sights
+from cluster.partition import Partition, Sights
+from cluster.regions import MARGIN_M, Layout
 from kernels.pace import take_acks, take_owns
 from protocol.acting import Act, Answer
 from protocol.codes import Close, ProtocolViolation
@@ -49,6 +50,8 @@ from server.session.world import WelcomeFacts
 
 CELLS_PER_RADIUS = 4
 """Finer cells cost more lines, coarser ones more rows out of range: measured best for 50 to 200 visible."""
+ALONE = 0
+"""The number of the only region of a world without borders."""
 LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
 SEEK_S = 0.5
@@ -144,9 +147,9 @@ class GatewayFacts:
     idle_ack_ms: int = 200
     body_kind: str = "person"
     layout: Layout | None = None
-    """The regions; None: one without borders, whose number is the only one in ``spawn_regions``."""
-    spawn_regions: tuple[int, ...] = (0,)
-    """Where newcomers begin, in turn."""
+    """The regions that the world begins with; None: one region without borders, number 0."""
+    spawn_m: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
+    """Places (x, z) where newcomers begin; the regions there, in turn."""
 
 
 class GatewayCore:
@@ -173,7 +176,9 @@ class GatewayCore:
         self.inputs = 0
         """INPUT messages taken, for metrics."""
         self._heard_s = np.zeros(capacity, np.float64)
-        self.regions = Regions(facts.gateway, facts.layout, self._is_awaited)
+        self.partition = None if facts.layout is None else Partition.of(facts.layout)
+        self._spawns = self._spawn_regions()
+        self.regions = Regions(facts.gateway, self.partition, self._is_awaited)
         self.commands = Inputs(capacity)
         self.acts = Acts(limits)
         self._now_s = 0.0
@@ -200,8 +205,7 @@ class GatewayCore:
         self._schema: dict[str, Any] = {"kinds": [], "components": []}
         self._schema_hash = schema_hash(self._schema)
         if facts.layout is None:
-            for region in facts.spawn_regions:
-                self.regions.want(region, 0.0)
+            self.regions.want(ALONE, 0.0)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -306,11 +310,40 @@ class GatewayCore:
         """These connections are sent to other gateways, each to its address."""
         self._do(self.sessions.send(urls, within_ms, now_s), now_s)
 
-    def sights(self, layout: Layout, conns: Conns) -> Sights:
-        """Which regions these connections' views need to be mirrored."""
+    def sights(self, conns: Conns) -> Sights:
+        """Which regions these connections' views need to be mirrored; of a world with more than one."""
+        assert self.partition is not None
         views = self.views.state.views[conns]
         x_m, z_m = views["x"] / GRID_PER_M, views["z"] / GRID_PER_M
-        return layout.seen(x_m, z_m, self.sight_m)
+        return self.partition.seen(x_m, z_m, self.sight_m)
+
+    def regroup(self, partition: Partition, now_s: float) -> None:
+        """Regions were split or merged: those in their place have what they had, and what they may not have heard is
+        said to those."""
+        self.partition = partition
+        self._spawns = self._spawn_regions()
+        for gone in self.regions.regroup(partition, now_s):
+            self.mirror.retire(gone.number, max(self.tick_now, self.mirror.newest_tick))
+            self._body_region[self._body_region == gone.number] = NOWHERE
+            for conn in gone.conns:
+                self.commands.again(conn)
+                self.acts.again(conn)
+            for session, generation, name, kind, profile, body in gone.attach:
+                # Perhaps it was given a body in the last moment: nobody makes another one before that is known.
+                ask = AttachBody(session, generation, name, kind, profile, body)
+                self._sought[session] = ask, now_s + FIND_S
+                self._seek(ask, partition)
+            self._kept = {
+                session: (gone.heirs[0] if region == gone.number else region, body)
+                for session, (region, body) in self._kept.items()
+            }
+            self._arriving = {s: entry for s, entry in self._arriving.items() if entry[0] != gone.number}
+
+    def _spawn_regions(self) -> tuple[int, ...]:
+        if self.partition is None:
+            return (ALONE,)
+        x_m, z_m = np.array(self.facts_fixed.spawn_m).T
+        return tuple(dict.fromkeys(self.partition.region_at(x_m, z_m).tolist()))
 
     @property
     def sight_m(self) -> float:
@@ -557,13 +590,13 @@ class GatewayCore:
 
     def _look_around(self, now_s: float) -> None:
         """Mirror what views see, and no more."""
-        if self.facts_fixed.layout is None:
+        if self.partition is None:
             return
         self._let_in(now_s)
-        self._seek_on(self.facts_fixed.layout, now_s)
+        self._seek_on(self.partition, now_s)
         self.regions.silence(now_s)
         if not self.ready:
-            self.regions.want(self.facts_fixed.spawn_regions[0], now_s)
+            self.regions.want(self._spawns[0], now_s)
         # A body may be far outside of the region that has it: it waits there until what it did is stored.
         homes = np.unique(self._body_region[self.sessions.live_conns])
         for region in homes[homes != NOWHERE].tolist():
@@ -622,10 +655,10 @@ class GatewayCore:
     def _attach(self, ask: AttachBody, now_s: float) -> None:
         """To the region where the body is; if nobody knows, all are asked. A new one begins where newcomers do."""
         home = self.mirror.home_of(ask.body) if ask.body else NOWHERE
-        if ask.body and home == NOWHERE and self.facts_fixed.layout is not None:
+        if ask.body and home == NOWHERE and self.partition is not None:
             self._sought[ask.session] = ask, now_s + FIND_S
-            self._kept[ask.session] = self.facts_fixed.spawn_regions[0], ask.body
-            self._seek(ask, self.facts_fixed.layout)
+            self._kept[ask.session] = self._spawns[0], ask.body
+            self._seek(ask, self.partition)
         else:
             self._ask_body(ask, self._spawn_region() if home == NOWHERE else home, now_s)
 
@@ -635,30 +668,29 @@ class GatewayCore:
         entry = [ask.session, ask.generation, ask.name, ask.kind, ask.profile, ask.body or 0]
         self.regions.link(region).attach.append(entry)
 
-    def _seek(self, ask: AttachBody, layout: Layout) -> None:
+    def _seek(self, ask: AttachBody, partition: Partition) -> None:
         """Whichever region has the body shall give it; none is to make another one, so they are told no kind."""
-        for region in layout.all():
-            entry = [ask.session, ask.generation, ask.name, 0, ask.profile, ask.body]
+        for region in partition.all():
+            entry = [ask.session, ask.generation, ask.name, 0, ask.profile, ask.body or 0]
             self.regions.link(region).attach.append(entry)
 
-    def _seek_on(self, layout: Layout, now_s: float) -> None:
+    def _seek_on(self, partition: Partition, now_s: float) -> None:
         for session, (ask, until_s) in list(self._sought.items()):
             if not self.sessions.awaits(session, ask.generation):
                 del self._sought[session]
             elif now_s < until_s or session in self._arriving:
-                self._seek(ask, layout)
+                self._seek(ask, partition)
             else:
                 del self._sought[session]
                 self._ask_body(ask, self._spawn_region(), now_s)
 
     def _spawn_region(self) -> int:
         self._attaches += 1
-        regions = self.facts_fixed.spawn_regions
-        return regions[self._attaches % len(regions)]
+        return self._spawns[self._attaches % len(self._spawns)]
 
     def _detach(self, detach: DetachBody, now_s: float) -> None:
         """To the region where the body is; if nobody knows, to the one that was asked for it."""
-        asked, body = self._kept.get(detach.session, (self.facts_fixed.spawn_regions[0], 0))
+        asked, body = self._kept.get(detach.session, (self._spawns[0], 0))
         home = self.mirror.home_of(body) if body else NOWHERE
         region = asked if home == NOWHERE else home
         if detach.remove:
@@ -686,10 +718,9 @@ class GatewayCore:
         if row >= 0:
             cold = self.mirror.cold[row]
             return int(cold["px"]), int(cold["py"]), int(cold["pz"])
-        layout = self.facts_fixed.layout
-        if layout is None:
+        if self.partition is None:
             return 0, 0, 0
-        square = layout.square(self.facts_fixed.spawn_regions[0])
+        square = self.partition.square(self._spawns[0])
         return (
             round((square.x0 + square.x1) / 2 * GRID_PER_M),
             0,

@@ -120,6 +120,8 @@ class Mirror:
         elif not delta.snapshot and (delta.seq > region.seq + 1 or delta.born != region.born):
             return False
         if delta.snapshot:
+            for former in delta.former:
+                self._hand_on(former, delta)
             region = self._begin_anew(region, delta)
         assert region is not None
         region.epoch, region.seq = delta.epoch, delta.seq
@@ -135,6 +137,22 @@ class Mirror:
         if len(delta.state_row):
             self._states(region, delta)
         return True
+
+    def retire(self, region: int, tick: int) -> None:
+        """The region was split or merged: its entities are on their way to those that took its place."""
+        held = self._regions.pop(region, None)
+        if held is not None:
+            self._send_off(held.row[held.row >= 0].astype(np.int64), tick)
+
+    def _hand_on(self, former: int, delta: RegionDelta) -> None:
+        """Entities of a region that was split or merged are where the snapshot ``delta`` says."""
+        held = self._regions.get(former)
+        if held is None:
+            return
+        at = np.flatnonzero(held.row >= 0)
+        at = at[np.isin(self.cold["id"][held.row[at]], delta.enter_id)]
+        self._send_off(held.row[at].astype(np.int64), delta.tick)
+        held.row[at] = -1
 
     def forget(self, region: int) -> None:
         """The region is no longer mirrored: its entities leave. Nothing if it is not held."""
@@ -222,7 +240,9 @@ class Mirror:
         hop = delta.enter_hop.astype(np.int64) if len(delta.enter_hop) else np.zeros(len(ids), np.int64)
         known = rows >= 0
         if known.any():
-            is_home = (self._home[rows] == NOWHERE) & (self._until[rows] == delta.tick) & delta.snapshot
+            # Of a region that took the place of others the entities kept their hops.
+            is_home = (self._until[rows] == delta.tick) | bool(delta.former)
+            is_home &= (self._home[rows] == NOWHERE) & delta.snapshot
             newer = known & ((hop > self._hop[rows]) | (is_home & (hop == self._hop[rows])))
             again = newer & delta.snapshot & self._is_another_life(delta, rows)
             self._leave_home(rows[newer])

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.regions import MARGIN_M, Layout
+from cluster.partition import Partition
+from cluster.regions import MARGIN_M
 from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta, Upward
 
@@ -63,13 +64,24 @@ class RegionLink:
         return bool(self.attach or self.detach or any(sent.attach or sent.detach for sent in self.sent))
 
 
-class Regions:
-    """All regions that a gateway speaks to. ``layout`` None: one region without borders. ``still(attach)``: whether a
-    body is still wanted as that attach says."""
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A region that was split or merged, and those in its place; attaches that it may not have had and that are still
+    wanted, and connections whose commands or acts were on their way to it."""
 
-    def __init__(self, gateway: int, layout: Layout | None, still: Callable[[list[Any]], bool]) -> None:
+    number: int
+    heirs: list[int]
+    attach: list[list[Any]]
+    conns: set[int]
+
+
+class Regions:
+    """All regions that a gateway speaks to. ``partition`` None: one region without borders. ``still(attach)``: whether
+    a body is still wanted as that attach says."""
+
+    def __init__(self, gateway: int, partition: Partition | None, still: Callable[[list[Any]], bool]) -> None:
         self.gateway = gateway
-        self.layout = layout
+        self.partition = partition
         self._still = still
         self.links: dict[int, RegionLink] = {}
         self.resubscribed = 0
@@ -103,9 +115,9 @@ class Regions:
     def look(self, x: npt.NDArray[np.int32], z: npt.NDArray[np.int32], radius_m: float, now_s: float) -> list[int]:
         """Views look from these places (grid units, int32[n] each); returns regions that nobody has seen for long:
         forget them."""
-        if self.layout is None:
+        if self.partition is None:
             return []
-        for region in touched(self.layout, x / GRID_PER_M, z / GRID_PER_M, radius_m + MARGIN_M):
+        for region in touched(self.partition, x / GRID_PER_M, z / GRID_PER_M, radius_m + MARGIN_M):
             self.want(region, now_s)
         gone = []
         for link in self.links.values():
@@ -131,6 +143,28 @@ class Regions:
             if link.wanted and now_s - max(link.heard_s, link.asked_s) >= SILENT_S and not link.begin:
                 self.resubscribed += 1
                 self._ask(link, now_s)
+
+    def regroup(self, partition: Partition, now_s: float) -> list[Gone]:
+        """Regions were split or merged: who was subscribed to one that is gone is to those in its place, as their
+        shard knows too. Returns what is gone, and what it may not have heard."""
+        self.partition = partition
+        gone: list[Gone] = []
+        for number in [number for number in self.links if not partition.holds(number)]:
+            link = self.links.pop(number)
+            heirs = partition.in_place_of(number)
+            attach, detach = list(link.attach), list(link.detach)
+            conns: set[int] = set()
+            for sent in link.sent:
+                attach += sent.attach
+                detach += sent.detach
+                conns.update(sent.conns.tolist())
+            gone.append(Gone(number, heirs, [entry for entry in attach if self._still(entry)], conns))
+            for heir in heirs:
+                mine = self.link(heir)
+                mine.detach += detach
+                if link.wanted and not mine.wanted:
+                    mine.wanted, mine.stop, mine.seen_s, mine.asked_s = True, False, now_s, now_s
+        return gone
 
     # -------------------------------------------------------------------------------------------------------- messages
     def upward(
@@ -159,7 +193,7 @@ class Regions:
                 conns = np.append(conns, np.uint32(conn))
             link.begin = link.stop = False
             link.attach, link.detach = [], []
-            if self.layout is not None and (len(conns) or up.attach or up.detach):
+            if self.partition is not None and (len(conns) or up.attach or up.detach):
                 link.sent.append(_Sent(link.seq, conns, up.attach, up.detach))
                 if len(link.sent) > SENT_MAX:  # a region that is away: it must hear later who left
                     self._say_again(link, link.sent.popleft())
@@ -190,7 +224,9 @@ class Regions:
         return lost
 
 
-def touched(layout: Layout, x_m: npt.NDArray[np.float64], z_m: npt.NDArray[np.float64], radius_m: float) -> list[int]:
+def touched(
+    partition: Partition, x_m: npt.NDArray[np.float64], z_m: npt.NDArray[np.float64], radius_m: float
+) -> list[int]:
     """Regions that circles around places (float64[n] each) touch, and some that their squares touch alone."""
-    regions: list[int] = np.unique(layout.seen(x_m, z_m, radius_m).regions).tolist()
+    regions: list[int] = np.unique(partition.seen(x_m, z_m, radius_m).regions).tolist()
     return regions

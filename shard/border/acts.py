@@ -10,20 +10,27 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cluster.partition import is_within
 from kernels.commands import feed
 from protocol.border import (
+    ACTS_MAX,
+    Acted,
+    AttachBody,
     ChannelFullError,
     Despawn,
+    DetachBody,
     Inputs,
     Item,
     Message,
     Push,
     SetTimers,
     Tell,
+    decode_item,
     encode_item,
 )
 from protocol.layouts import COMMAND
 from protocol.link import Upward
+from shard.border.holding import is_still
 from shard.state import ShardState
 
 I64 = npt.NDArray[np.int64]
@@ -31,20 +38,70 @@ U64 = npt.NDArray[np.uint64]
 
 HERE = -1
 NOWHERE = -2
+_OfMany = Push | Message | Despawn | SetTimers | Inputs
 
 
 def send(state: ShardState, region: int, item: Item) -> None:
     """Queue an act for a neighbour; one that cannot be carried is reported."""
-    neighbour = state.links.neighbours.get(region)
+    links = state.links
+    neighbour = links.neighbours.get(region)
     what = f"{type(item).__name__.lower()} across the border to region {region}"
     if neighbour is None:
         state.runner.complain(what, LookupError("it is not a neighbour any more"))
         return
     try:
-        neighbour.channel.put(encode_item(item))
+        if not is_still(state, neighbour):
+            neighbour.channel.put(encode_item(item))
+        elif len(links.deferred) < ACTS_MAX:
+            links.deferred.append((region, encode_item(item)))
+        else:
+            raise ChannelFullError(f"{len(links.deferred)} acts wait for regions that are about to change")
     except (ChannelFullError, TypeError, ValueError) as error:
-        state.links.counts["acts refused"] += 1
+        links.counts["acts refused"] += 1
         state.runner.complain(what, error)
+
+
+def say_deferred(state: ShardState) -> None:
+    """What waited for a region to change, or to stay, goes to where the entities are now."""
+    links = state.links
+    if not links.deferred or any(is_still(state, neighbour) for neighbour in links.neighbours.values()):
+        return
+    deferred, links.deferred = links.deferred, []
+    for region, data in deferred:
+        item = decode_item(data)
+        match item:
+            case AttachBody() | DetachBody() | Acted() | Tell():
+                body = item.entity if isinstance(item, Tell) else item.body
+                home = int(homes(state, np.array([body], np.uint64))[0])
+                for target in [home] if home >= 0 else _in_place_of(state, region)[:1]:
+                    send(state, target, item)
+            case Push() | Message() | Despawn() | SetTimers() | Inputs():
+                unknown = np.flatnonzero(homes(state, np.array(item.ids, np.uint64)) == NOWHERE)
+                take(state, item, ghosts=True)
+                for target in _in_place_of(state, region) if len(unknown) else ():
+                    send(state, target, _part_of(item, unknown))
+
+
+def _in_place_of(state: ShardState, region: int) -> list[int]:
+    """Neighbours that are where a region was."""
+    return [n for n in state.links.neighbours if is_within(n, region) or is_within(region, n)]
+
+
+def _part_of(item: _OfMany, at: I64) -> Item:
+    """The part of an act that is for those at places ``at`` of its ids."""
+    ids = [item.ids[k] for k in at.tolist()]
+    match item:
+        case Push():
+            return Push(ids, [item.metres[k] for k in at.tolist()])
+        case Message():
+            return Message(item.topic, ids, item.payload)
+        case Despawn():
+            return Despawn(ids)
+        case SetTimers():
+            return SetTimers(item.due, item.topic, ids, [item.values[k] for k in at.tolist()])
+        case Inputs():
+            commands = np.frombuffer(item.commands, COMMAND)[at].tobytes()
+            return Inputs(ids, [item.seqs[k] for k in at.tolist()], commands)
 
 
 def homes(state: ShardState, ids: U64, *, ghosts: bool = True) -> I64:
@@ -129,7 +186,7 @@ def tell(state: ShardState, entity: int, name: str, payload: object, *, ghosts: 
     state.events.append([session or None, entity, name, payload])
 
 
-def inputs(state: ShardState, item: Inputs) -> None:
+def inputs(state: ShardState, item: Inputs, *, ghosts: bool = False) -> None:
     """Commands that were said where the bodies were before; late ones are told by their numbers, as always."""
     commands = np.frombuffer(item.commands, COMMAND)
     seqs = np.array(item.seqs, np.uint32)
@@ -137,7 +194,7 @@ def inputs(state: ShardState, item: Inputs) -> None:
     if len(commands) != len(ids) or len(seqs) != len(ids):
         raise ValueError("forwarded commands: lengths differ")
     here = route(
-        state, ids, lambda to, at: Inputs(to, seqs[at].tolist(), commands[at].tobytes()), ghosts=False
+        state, ids, lambda to, at: Inputs(to, seqs[at].tolist(), commands[at].tobytes()), ghosts=ghosts
     )  # fmt: skip
     rows = state.table.find(ids[here])
     columns = state.table.columns
@@ -167,26 +224,27 @@ def forward_inputs(state: ShardState, upward: Upward) -> None:
         send(state, region, Inputs([entity for entity, _ in late], seqs, commands))
 
 
-def take(state: ShardState, item: Item) -> None:
-    """Apply an act of a neighbour. Raises ValueError if it contradicts itself."""
+def take(state: ShardState, item: Item, *, ghosts: bool = False) -> None:
+    """Apply an act of a neighbour, or with ``ghosts`` one of ours that waited. Raises ValueError if it contradicts
+    itself."""
     match item:
         case Push():
             metres = np.array(item.metres, np.float64).reshape(-1, 2)
             if len(metres) != len(item.ids):
                 raise ValueError("push: lengths differ")
-            push(state, np.array(item.ids, np.uint64), metres, ghosts=False)
+            push(state, np.array(item.ids, np.uint64), metres, ghosts=ghosts)
         case Message():
-            message(state, item.topic, item.ids, item.payload, ghosts=False)
+            message(state, item.topic, item.ids, item.payload, ghosts=ghosts)
         case Despawn():
-            despawn(state, np.array(item.ids, np.uint64), ghosts=False)
+            despawn(state, np.array(item.ids, np.uint64), ghosts=ghosts)
         case SetTimers():
             who, values = np.array(item.ids, np.uint64), np.array(item.values, np.int64)
             if len(who) != len(values):
                 raise ValueError("timers: lengths differ")
-            timers(state, item.due, item.topic, who, values, ghosts=False)
+            timers(state, item.due, item.topic, who, values, ghosts=ghosts)
         case Tell():
-            tell(state, item.entity, item.name, item.payload, ghosts=False)
+            tell(state, item.entity, item.name, item.payload, ghosts=ghosts)
         case Inputs():
-            inputs(state, item)
+            inputs(state, item, ghosts=ghosts)
         case _:
             raise ValueError(f"{type(item).__name__} is not an act")

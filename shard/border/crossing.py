@@ -16,6 +16,7 @@ from shard.behaviours.timers import TIMER
 from shard.border.ghosts import MOTION, outside_m
 from shard.border.groups import Groups
 from shard.border.handover import Do, Event, Source, Target, at_source, at_target
+from shard.border.holding import is_still
 from shard.border.links import (
     CROSS_M,
     FAR_M,
@@ -110,7 +111,7 @@ def _prepare(state: ShardState, groups: Groups, leader: int) -> None:
     if _is_held(state, rows):
         state.links.counts["crossings that wait for a commit"] += 1
         return
-    if len(target.outgoing) >= HANDOVERS_MAX or len(target.channel.queue) >= ACTS_MAX:
+    if is_still(state, target) or len(target.outgoing) >= HANDOVERS_MAX or len(target.channel.queue) >= ACTS_MAX:
         state.links.counts["crossings that wait"] += 1
         return
     number = state.links.next_handover
@@ -250,7 +251,7 @@ def _commit(state: ShardState, neighbour: Neighbour, number: int, groups: Groups
     state.moved_row.extend(told.tolist())
     state.moved_to.extend([neighbour.region] * len(told))
     _leave_ghosts(state, rows, neighbour.region)
-    neighbour.holds = True
+    neighbour.has_ghosts = True
     state.links.counts["entities gone"] += len(rows)
     return item
 
@@ -315,7 +316,7 @@ def _answer(state: ShardState, neighbour: Neighbour, item: Prepare) -> None:
     if len(neighbour.channel.queue) >= ANSWERS_MAX:  # it does not hear us, and will take the prepare back
         state.links.counts["answers without room"] += 1
         return
-    wrong = _objection(state, item)
+    wrong = "one of the two regions is about to change" if is_still(state, neighbour) else _objection(state, item)
     event = Event.PREPARE_WRONG if wrong else Event.PREPARE_FITS
     match _target_step(state, neighbour, item.handover, event):
         case Do.ACCEPT:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.border import Border
-from shard.border.links import GHOSTS_KEPT_S, MARGIN_M, Held, Neighbour, Square
+from shard.border.links import GHOSTS_KEPT_S, MARGIN_M, Neighbour, Square, Told
 from shard.state import ShardState
 from shard.world.table import TableFullError
 
@@ -69,9 +69,9 @@ def tell(state: ShardState, neighbour: Neighbour, rows: I64, gone: I64, message:
 
 def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
     """The ghosts of one neighbour are those of ``message``, and no others."""
-    if not len(message.ghost_id) and not neighbour.holds:
+    if not len(message.ghost_id) and not neighbour.has_ghosts:
         return
-    neighbour.holds = len(message.ghost_id) > 0
+    neighbour.has_ghosts = len(message.ghost_id) > 0
     table = state.table
     columns = table.columns
     known = (message.ghost_kind >= 1) & (message.ghost_kind <= len(state.registry.kinds))
@@ -80,13 +80,13 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
         known &= np.isfinite(parts[0] + parts[1] + parts[2] + parts[3])
     at: I64 | slice = slice(None)
     if known.all() and _are_held(state, neighbour, message):
-        rows = neighbour.held.rows
+        rows = neighbour.told.rows
     else:
         told = np.flatnonzero(known)
         keep, found = _find(state, message, told)
         at, rows = told[keep], found[keep]
         columns["g.from"][rows] = neighbour.region
-        neighbour.held = Held(message.ghost_id[at], rows, table.generation[rows])
+        neighbour.told = Told(message.ghost_id[at], rows, table.generation[rows])
     table.hop[rows] = message.ghost_hop[at]
     for name in MOTION:
         columns[name][rows] = getattr(message, f"ghost_{name}")[at]
@@ -99,7 +99,7 @@ def take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
 
 def _are_held(state: ShardState, neighbour: Neighbour, message: Border) -> bool:
     """Whether the ghosts of a message are those of the last one, each still as it was left, and none is older."""
-    table, held = state.table, neighbour.held
+    table, held = state.table, neighbour.told
     rows = held.rows
     return (
         len(held.ids) == len(message.ghost_id)
@@ -145,7 +145,7 @@ def _end_others(state: ShardState, region: int, rows: I64) -> None:
     if len(old) > len(rows):  # ``rows`` are among them
         old = np.setdiff1d(old, rows, assume_unique=True)
         on_their_way = np.intersect1d(old, departed(state))
-        state.links.neighbours[region].holds |= len(on_their_way) > 0
+        state.links.neighbours[region].has_ghosts |= len(on_their_way) > 0
         table.end(np.setdiff1d(old, on_their_way))
 
 

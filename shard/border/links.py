@@ -71,7 +71,7 @@ class Tombstone:
 
 
 @dataclass(slots=True)
-class Held:
+class Told:
     """Ghosts as they were told last, in the order of the message: ids, rows, and the rows' generations."""
 
     ids: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -91,12 +91,16 @@ class Neighbour:
     values_tick: int = -1
     """Tick of the ghosts that are held."""
     heard_tick: int = -1
-    holds: bool = True
+    has_ghosts: bool = True
     """Whether there may be ghosts of it here."""
-    held: Held = field(default_factory=Held)
+    told: Told = field(default_factory=Told)
     outgoing: dict[int, Outgoing] = field(default_factory=dict)
     reserved: dict[int, int] = field(default_factory=dict)
     """Hand-over: rows kept for it."""
+    hold: int = 0
+    """What it said last of its being about to change (``holding``)."""
+    held: int = 0
+    """The hold of ours that it keeps."""
 
 
 class Links:
@@ -110,6 +114,10 @@ class Links:
         self.tombstones: dict[int, Tombstone] = {}
         self.gone_rows: dict[tuple[int, int], int] = {}
         """(row, generation) of those who left: entity."""
+        self.hold = 0
+        """While this region is about to be split or merged: the number that it says."""
+        self.deferred: list[tuple[int, bytes]] = []
+        """Acts for neighbours, by region, that wait until one of the two has changed."""
         self.counts: Counter[str] = Counter()
         """Transitions and odd events, for metrics and tests; not part of the world's state."""
 
@@ -152,6 +160,8 @@ class Links:
                     n.epoch,
                     [[k, o.state.name, o.leader, o.since, o.item] for k, o in sorted(n.outgoing.items())],
                     sorted(n.reserved.items()),
+                    n.hold,
+                    list(n.square_m),
                 ]
                 for n in self.neighbours.values()
             ],
@@ -159,21 +169,20 @@ class Links:
                 [e, s.to, s.number, s.hop, s.row, s.generation, s.session, s.until]
                 for e, s in sorted(self.tombstones.items())
             ],
+            "deferred": self.deferred,
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state`, for the same neighbours. Raises ValueError if they differ."""
-        if [entry[0] for entry in state["neighbours"]] != list(self.neighbours):
-            raise ValueError(f"the dump has neighbours {[entry[0] for entry in state['neighbours']]}")
-        self.born, self.next_handover = state["born"], state["next_handover"]
-        for region, channel, epoch, outgoing, reserved in state["neighbours"]:
-            neighbour = self.neighbours[region]
-            neighbour.channel = Channel.load(channel)
-            neighbour.epoch = epoch
-            neighbour.values_tick = neighbour.heard_tick = -1
-            neighbour.held = Held()
+        """Inverse of :meth:`state`. The neighbours are those of the dump: others may have come since (``regroup``)."""
+        self.born, self.next_handover, self.hold = state["born"], state["next_handover"], 0
+        self.deferred = [(region, item) for region, item in state["deferred"]]
+        self.neighbours = {}
+        for region, channel, epoch, outgoing, reserved, hold, square in state["neighbours"]:
+            x0, z0, x1, z1 = square
+            neighbour = Neighbour(region, (x0, z0, x1, z1), Channel.load(channel), epoch, hold=hold)
             neighbour.outgoing = {k: Outgoing(Source[name], *rest) for k, name, *rest in outgoing}
             neighbour.reserved = dict(reserved)
+            self.neighbours[region] = neighbour
         self.tombstones, self.gone_rows = {}, {}
         for entity, *stone in state["tombstones"]:
             self.bury(entity, Tombstone(*stone))

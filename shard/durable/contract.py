@@ -19,7 +19,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shard.durable.spans import Span, level_of, span_of
+from cluster.regions import level_of
+from shard.durable.spans import Span, span_of
 
 U64_MAX = (1 << 64) - 1
 I64_MAX = (1 << 63) - 1

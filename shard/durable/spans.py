@@ -7,6 +7,8 @@ and then one lies in the other.
 
 from typing import NamedTuple
 
+from cluster.regions import level_of
+
 
 class Span(NamedTuple):
     """Leaves, both ends included."""
@@ -17,14 +19,6 @@ class Span(NamedTuple):
     def overlaps(self, other: "Span") -> bool:
         """Whether there is a leaf in both."""
         return self.first <= other.last and other.first <= self.last
-
-
-def level_of(region: int) -> int:
-    """How often the world was cut to get this region. Raises ValueError for what is no region's number."""
-    bits = region.bit_length()
-    if region < 1 or bits % 2 == 0:
-        raise ValueError(f"{region} is no number of a region")
-    return (bits - 1) // 2
 
 
 def span_of(region: int, leaf_level: int) -> Span:

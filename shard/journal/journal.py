@@ -20,6 +20,7 @@ from protocol.messages import pack
 from shard.behaviours.timers import Timers
 from shard.border.links import Links
 from shard.durable.contract import ActionRow, Batch, EntityRow, Gone, PoseRow
+from shard.durable.spans import span_of
 from shard.journal.layouts import HEAD, Layout
 from shard.journal.notes import NOTE_FORMAT
 from shard.state import ShardState
@@ -102,6 +103,29 @@ class Journal:
         self._written.id[rows], self._written.hop[rows] = table.id[rows], table.hop[rows]
         self._written.stale[rows] = True
 
+    def owed(self) -> list[tuple[int, int]]:
+        """(id, hop) of those who left the world, which the store has not been told for good."""
+        table = self.state.table
+        gone = {id_: hop for id_, hop in [*self.state.owed, *self._gone(table)] if not self._is_here(table, id_)}
+        return sorted(gone.items())
+
+    def inherit(self, former: "Journal", old: I64, new: I64) -> None:
+        """Rows ``old`` of a former region are ``new`` here, and the store has of them what that one wrote: nothing is
+        written again, but what was in a batch whose fate is not known."""
+        written, theirs, table = self._written, former._written, self.state.table
+        if len(written.id) < table.capacity:
+            self._grow(table.capacity)
+        known = old < len(theirs.id)
+        at, here = old[known], new[known]
+        for name in ("id", "hop", "parts", "timers", "stale"):
+            getattr(written, name)[here] = getattr(theirs, name)[at]
+        written.stale[here] |= former._under_way is not None
+        strangers = written.id[here] != table.id[here]
+        written.id[here[strangers]] = 0
+        inside = span_of(self.number, self.leaves.level)
+        self._poses |= {leaf: blob for leaf, blob in former._poses.items() if inside.first <= leaf <= inside.last}
+        self.kept |= former.kept
+
     def again(self) -> Draft | None:
         """The batch that is under way, for the region's present epoch: the store takes it once."""
         if self._under_way is not None:
@@ -123,8 +147,7 @@ class Journal:
         self._wants = False
         self._since = state.tick
         table = state.table
-        gone = {id_: hop for id_, hop in [*state.owed, *self._gone(table)] if not self._is_here(table, id_)}
-        state.owed = sorted(gone.items())
+        state.owed = self.owed()
         entities, new = self._entities(table, state.runner.timers)
         batch = Batch(
             region=self.number,
@@ -278,6 +301,7 @@ def links_note(links: Links) -> dict[str, object]:
         "next_handover": links.next_handover,
         "neighbours": [[n.region, n.channel.state()] for n in links.neighbours.values()],
         "tombstones": links.state()["tombstones"],
+        "deferred": links.deferred,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster.partition import is_within
 from protocol.border import Channel
 from protocol.limits import ANSWERS_KEPT
 from shard.behaviours.runner import Pending
@@ -48,9 +49,9 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded, hops: Mapping[i
     """Fill a region that has just begun empty under a new epoch. ``hops``: how far those have come who were leaving
     (``notes.leaving``)."""
     done = Restored(damage=list(loaded.damage))
-    note = _newest_note(state, loaded, done)
-    layouts = {**_layouts(note, done), journal.layout.key: journal.layout}
-    gone = {entry[0]: entry[3] for entry in note.get("links", {}).get("tombstones", [])}
+    notes = _newest_notes(loaded, done)
+    layouts = {**_layouts(notes, done), journal.layout.key: journal.layout}
+    gone = {entry[0]: entry[3] for note in notes.values() for entry in note["links"]["tombstones"]}
     groups: dict[bytes, _Group] = {}
     for row in loaded.entities:
         if gone.get(row.id, -1) > row.hop:
@@ -69,10 +70,11 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded, hops: Mapping[i
             group.timers.append(timers)
     for key, group in groups.items():
         _begin(state, journal, layouts[key], group, done)
-    given = [first for first, _ in note.get("ids", [])]
+    given = [first for note in notes.values() for first, _ in note["ids"]]
     done.next_id = max([*given, *(row.id + 1 for row in loaded.entities), 1])
     _move_to_poses(state, loaded, layouts, done)
-    _remember(state, note, hops)
+    for region, note in notes.items():
+        _remember(state, note, hops, is_own=region == journal.number)
     answers: dict[int, list[tuple[int, bytes]]] = {}
     for action in loaded.actions:
         answers.setdefault(action.session, []).append((action.number, action.answer))
@@ -82,24 +84,28 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded, hops: Mapping[i
     return done
 
 
-def _newest_note(state: ShardState, loaded: Loaded, done: Restored) -> dict[str, Any]:
-    newest: dict[str, Any] = {}
+def _newest_notes(loaded: Loaded, done: Restored) -> dict[int, dict[str, Any]]:
+    """The notes that count, by region: of two regions that overlap one was there before the other, by a split or merge
+    since, and the newer one has told all. ``layouts`` of all are kept."""
+    found: dict[int, dict[str, Any]] = {}
+    older: dict[bytes, bytes] = {}
     for entry in sorted(loaded.notes, key=lambda entry: entry.tick, reverse=True):
         try:
             note = read_note(entry.data)
         except ValueError as error:
             done.damage.append(Damage(f"note of region {entry.region}", str(error)))
             continue
-        if not newest:
-            newest = note
-        else:
-            newest["layouts"] = {**note["layouts"], **newest["layouts"]}
-    return newest
+        older = {**note["layouts"], **older}
+        if not any(is_within(entry.region, other) or is_within(other, entry.region) for other in found):
+            found[entry.region] = note
+    for note in found.values():
+        note["layouts"] = {**older, **note["layouts"]}
+    return found
 
 
-def _layouts(note: dict[str, Any], done: Restored) -> dict[bytes, Layout]:
+def _layouts(notes: Mapping[int, dict[str, Any]], done: Restored) -> dict[bytes, Layout]:
     found: dict[bytes, Layout] = {}
-    for key, described in note.get("layouts", {}).items():
+    for key, described in {k: v for note in notes.values() for k, v in note["layouts"].items()}.items():
         try:
             found[key] = Layout.read(described)
         except LayoutError as error:
@@ -176,23 +182,37 @@ def _move_to_poses(state: ShardState, loaded: Loaded, layouts: dict[bytes, Layou
         fill(table, rows[fits], poses[fits])
 
 
-def _remember(state: ShardState, note: dict[str, Any], hops: Mapping[int, int]) -> None:
-    """What was pending, and what neighbours and this region owe each other."""
-    if not note:
-        return
-    state.spawned = note["spawned"]
-    state.doomed += note["doomed"]
+def _remember(state: ShardState, note: dict[str, Any], hops: Mapping[int, int], *, is_own: bool) -> None:
+    """What was pending, and what neighbours and this region owe each other. Of the note of a region whose place this
+    one took (not ``is_own``) what concerns those who are here; between that one and its neighbours nothing was under
+    way any more when it ended, whatever it wrote down before."""
+    state.spawned = max(state.spawned, note["spawned"])
     started, enter, leave, messages = note["pending"]
+    if is_own:
+        pending = Pending(
+            started, list(enter), [(kind, ids) for kind, ids in leave], [(t, i, p) for t, i, p in messages]
+        )
+        state.doomed += note["doomed"]
+    else:
+        here = set(state.table.id[state.table.rows()].tolist())
+        told = [(topic, [i for i in ids if i in here], payload) for topic, ids, payload in messages]
+        pending = Pending(started, [i for i in enter if i in here], [], [entry for entry in told if entry[1]])
+        state.doomed += [id_ for id_ in note["doomed"] if id_ in here]
+    before = state.runner.pending
     state.runner.pending = Pending(
-        started, list(enter), [(kind, ids) for kind, ids in leave], [(t, ids, p) for t, ids, p in messages]
+        before.started or pending.started,
+        before.enter + pending.enter,
+        before.leave + pending.leave,
+        before.messages + pending.messages,
     )
     links, kept = state.links, note["links"]
-    links.next_handover = kept["next_handover"]
-    for region, channel in kept["neighbours"]:
+    links.next_handover = max(links.next_handover, kept["next_handover"])
+    links.deferred += [(region, item) for region, item in kept.get("deferred", ())] if is_own else []
+    for region, channel in kept["neighbours"] if is_own else ():
         neighbour = links.neighbours.get(region)
         if neighbour is not None:
             neighbour.channel = Channel.after_a_crash(channel, links.born, still_true(channel[2], hops))
             neighbour.channel.journaled = True
-    for entity, *stone in kept["tombstones"]:
+    for entity, *stone in kept["tombstones"] if is_own else ():
         if state.table.row(entity) < 0:
             links.bury(entity, Tombstone(*stone))

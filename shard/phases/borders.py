@@ -11,7 +11,7 @@ import numpy as np
 
 from protocol.border import Border, decode_item
 from protocol.codes import ProtocolViolation
-from shard.border import acts, crossing, ghosts
+from shard.border import acts, crossing, ghosts, holding
 from shard.border.links import Neighbour
 from shard.phases import ingest
 from shard.state import ShardState
@@ -47,6 +47,7 @@ def _take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
             crossing.new_owner(state, neighbour)
         neighbour.epoch = message.epoch
         neighbour.values_tick = -1
+        neighbour.hold = neighbour.held = 0
     channel = neighbour.channel
     born = channel.peer_born
     new = channel.take(message)
@@ -62,6 +63,7 @@ def _take(state: ShardState, neighbour: Neighbour, message: Border) -> None:
             state.runner.complain(f"item {number} of region {neighbour.region}", error)
     if message.tick > neighbour.values_tick:
         neighbour.values_tick = message.tick
+        neighbour.hold, neighbour.held = message.hold, message.held
         ghosts.take(state, neighbour, message)
     neighbour.heard_tick = state.tick
 
@@ -74,6 +76,7 @@ def hand_out(state: ShardState) -> list[Border]:
     assert state.config.square_m is not None
     near = ghosts.near_border(state, state.config.square_m)
     changes = state.table.changes
+    acts.say_deferred(state)
     crossing.run(state, near)
     if state.table.changes != changes:  # some have gone
         near = ghosts.near_border(state, state.config.square_m)
@@ -84,6 +87,7 @@ def hand_out(state: ShardState) -> list[Border]:
         message = Border(
             state.config.region, neighbour.region, state.config.epoch, neighbour.epoch, channel.born, state.tick,
             channel.first, channel.peer_born, channel.taken, channel.safe, *channel.former, channel.window(),
+            links.hold, holding.promise(neighbour),
         )  # fmt: skip
         ghosts.tell(state, neighbour, near, gone, message)
         out.append(message)

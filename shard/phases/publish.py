@@ -18,6 +18,11 @@ from shard.world import blobs
 I64 = npt.NDArray[np.int64]
 
 
+FORMER_S = 5.0
+"""So long after a split or merge snapshots tell of it: a gateway that has not heard of it by then has let go of what
+was there."""
+
+
 def run(state: ShardState, schema: bool) -> RegionDelta:
     """Renew published states and say what is new. ``schema``: put it in."""
     table = state.table
@@ -60,6 +65,8 @@ def snapshot(state: ShardState, seq: int) -> RegionDelta:
     live = live[columns["w.version"][live] != 0]
     config = state.config
     delta = RegionDelta(config.region, config.epoch, seq, state.tick, snapshot=True, born=state.links.born)
+    if state.tick - state.reshaped <= FORMER_S * config.rate_hz:
+        delta.former = state.former
     _enters(state, delta, live)
     published = state.published()
     delta.row = live.astype(np.uint32)

@@ -72,6 +72,15 @@ class IdBlocks:
             count -= some
         return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
+    def share(self, parts: int) -> list["IdBlocks"]:
+        """All that is left, in as many equal parts; these blocks give nothing any more."""
+        shares: list[list[tuple[int, int]]] = [[] for _ in range(parts)]
+        for first, end in self._blocks:
+            for k in range(parts):
+                shares[k].append((first + (end - first) * k // parts, first + (end - first) * (k + 1) // parts))
+        self._blocks = []
+        return [IdBlocks((a, b - a) for a, b in share if b > a) for share in shares]
+
     def skip_to(self, first: int) -> None:
         """Ids below ``first`` are not given any more."""
         self._blocks = [(max(begin, first), end) for begin, end in self._blocks if end > first]

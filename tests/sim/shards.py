@@ -17,8 +17,9 @@ import numpy as np
 
 from cluster.asks import Answer, Question
 from cluster.out import Out
+from cluster.partition import Partition
 from cluster.placing import PlacerProcess
-from cluster.records import KIND_PLACER, SHARD, MemberRecord
+from cluster.records import KIND_PLACER, REGIONS, SHARD, MemberRecord, region_of
 from cluster.regions import LEVEL_MAX, Layout
 from protocol.carried import Send
 from protocol.place import Place
@@ -166,7 +167,8 @@ class Shards:
 
     def begin_placer(self, name: str) -> None:
         """A candidate for placing starts."""
-        self.begin(PlacerProcess(name, MemberRecord(KIND_PLACER, f"link-{name}"), self.layout), late_s=0.0)
+        record = MemberRecord(KIND_PLACER, f"link-{name}")
+        self.begin(PlacerProcess(name, record, self.layout, self.layout.level + 1), late_s=0.0)
 
     def begin(self, process: ShardProcess | GatewayProcess | PlacerProcess, late_s: float) -> Host:
         """A process starts on a host of its own, whose wall clock is ``late_s`` behind."""
@@ -204,6 +206,11 @@ class Shards:
         table, links = core.state.table, core.state.links
         held = set(table.id[table.rows()].tolist()) | set(links.tombstones)
         self.known.allowed_losses |= held - self.bank.hops().keys()
+
+    @property
+    def partition(self) -> Partition:
+        """The regions as the store has them."""
+        return Partition.of(self.layout, [region_of(record.key) for record in self.front.core.list(REGIONS).records])
 
     # ---------------------------------------------------------------------------------------------------- network
     def later(self, delay_s: float, do: Callable[[], None]) -> None:

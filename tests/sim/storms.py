@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cluster.records import MERGE, SPLIT, WishRecord, wish_key, write
+from cluster.regions import level_of
+from cluster.store.contract import Put, Transaction
 from shard.process import ShardOut
 from tests.sim.databank import BankFaults
 from tests.sim.hosts import Host
@@ -19,10 +22,11 @@ from tests.sim.whole import Whole
 FAULTS = (
     "killed", "paused", "stuck", "slow", "clock set", "cut from a shard", "cut one way", "cut from the store",
     "hears no store", "store away", "store compacted", "placer killed", "region moved", "region full", "database away",
-    "two killed",
+    "two killed", "region split", "region merged",
 )  # fmt: skip
 """Each of them is dealt once in a deck."""
 WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers")
+WISH_S = 10
 CALMS = 4
 """Of a deck: faults before it last for some cards."""
 MESSAGES = (
@@ -174,6 +178,21 @@ class Storm:
     def _region_moved(self) -> bool:
         moved = [move_something(self.world, self.rng) for _ in range(2)]
         return any(moved)
+
+    def _region_split(self) -> bool:
+        regions = [n for n in self.world.partition.regions if level_of(n) == self.world.layout.level]
+        return bool(regions) and self._wish(int(self.rng.choice(regions)), SPLIT)
+
+    def _region_merged(self) -> bool:
+        cells = {n >> 2 for n in self.world.partition.regions if level_of(n) > self.world.layout.level}
+        return bool(cells) and self._wish(int(self.rng.choice(sorted(cells))), MERGE)
+
+    def _wish(self, cell: int, what: str) -> bool:
+        """As an operator asks for it, for some seconds."""
+        store = self.world.front.core
+        lease = store.grant(WISH_S, self.world.now_s)
+        store.transact(Transaction((), (Put(wish_key(cell), write(WishRecord(what)), lease.id),)))
+        return True
 
     def _region_full(self) -> bool:
         """For some seconds nobody else finds room in a region."""

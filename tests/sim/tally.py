@@ -17,6 +17,7 @@ from shard.region import RegionCore
 from tests.sim.hosts import Host
 
 MOVES = ("offered", "declined", "withdrawn", "settled", "taken back", "gone", "received", "discarded")
+CHANGES = ("asked", "split", "merged", "given up", "refused", "settled")
 TRANSITIONS = (
     *(f"{state.name} {event.name}" for state, event in SOURCE),
     *(f"{state.name} {event.name}" for state, event in TARGET),
@@ -24,7 +25,8 @@ TRANSITIONS = (
     "entities come", "entities gone", "regions begun", "regions moved in", "regions moved out", "regions lost",
     "regions kept", "border of an older epoch", "border for another's region",
     "entities loaded", "journal fenced", "journal loaded", "journal committed", "journal away", "failsafe asked",
-    "failsafe granted", "failsafe objected", "elected", "placed", "move asked",
+    "failsafe granted", "failsafe objected", "elected", "placed", "move asked", "split asked", "merge asked",
+    *(f"change {how}" for how in CHANGES),
 )  # fmt: skip
 """Of shards, placers, and the store's members."""
 GATEWAYS = (
@@ -57,6 +59,7 @@ class Tally:
             if process.keeper is not None:
                 self.counts.update({f"journal {how}": count for how, count in process.keeper.keeping.counts.items()})
             self.counts.update({f"move {how}": count for how, count in process.moving.counts.items()})
+            self.counts.update({f"change {how}": count for how, count in process.reshaping.counts.items()})
             for core in process.core.regions.values():
                 self.region(core)
         elif isinstance(process, GatewayProcess):

@@ -20,7 +20,7 @@ def run(seed: int, **how: object) -> Shards:
     world.run(5 * RATE_HZ)
     Storm(world).run(STORM_S * RATE_HZ, world.run)
     world.run(CALM_S * RATE_HZ)
-    assert set(world.stepping()) == set(world.layout.all()), "a region has no owner when the faults have stopped"
+    assert set(world.stepping()) == set(world.partition.all()), "a region has no owner when the faults have stopped"
     world.check_nothing_lost()
     assert world.counts["crossed"] >= CROSSINGS
     return world

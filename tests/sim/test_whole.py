@@ -62,7 +62,7 @@ def run(seed: int) -> Whole:
         if all(person.core.connected for person in world.folk.all):
             break
         live(world, 1)
-    assert set(world.stepping()) == set(world.layout.all()), "a region has no owner when the faults have stopped"
+    assert set(world.stepping()) == set(world.partition.all()), "a region has no owner when the faults have stopped"
     check(world)
     world.counts["killed"] += 2 * world.counts["two killed"]
     never = [what for what in ("killed", "cut from a shard", "cut from the store") if not world.counts[what]]

@@ -80,7 +80,8 @@ class Whole(Shards):
     def begin_gateway(self, number: int) -> None:
         """A gateway's process starts, perhaps again under its old name."""
         drawn = int(self.rng.integers(1, 1 << 31))
-        layout, spawns = self.layout, tuple(self.layout.all())
+        layout, squares = self.layout, [self.layout.square(region) for region in self.layout.all()]
+        spawns = tuple(((square.x0 + square.x1) / 2, (square.z0 + square.z1) / 2) for square in squares)
         facts = GatewayFacts(
             drawn, "sim", RATE_HZ, 3, None, "/map/index.json", "", "sim", 200, "person", layout, spawns
         )
@@ -142,7 +143,7 @@ class Whole(Shards):
         # A level ends with the step that was made under it, and what clients are shown is some ticks old.
         self.slacks.append(slack)
         self.truth.far_slack = max(self.slacks)
-        self.truth.stepped(self.tick, len(self.layout.all()))
+        self.truth.stepped(self.tick, len(self.partition.regions))
 
 
 def live(world: Whole, ticks: int) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.affinity import LOAD_PART, LOAD_REGIONS, LOAD_REST, MORE, Crowd, gateway_for, to_send
-from cluster.regions import Layout, Sights
+from cluster.partition import Partition, Sights
+from cluster.regions import Layout
 
-LAYOUT = Layout(1024.0, 3)
+REGIONS = Partition.of(Layout(1024.0, 3))
 RADIUS_M = 60.0
 SENDS_MAX = 10_000
 
@@ -112,7 +113,7 @@ class People:
 
     def sights(self, gateway: int) -> Sights:
         here = self.at == gateway
-        return LAYOUT.seen(self.x[here], self.z[here], RADIUS_M)
+        return REGIONS.seen(self.x[here], self.z[here], RADIUS_M)
 
     def crowds(self) -> dict[str, Crowd]:
         """As records would tell."""

@@ -3,11 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.partition import Partition
 from cluster.plan import BUSY, Host, assign, balance, drain
 from cluster.regions import Layout
 
-LAYOUT = Layout(1024.0, 2)
-ALL = frozenset(LAYOUT.all())
+REGIONS = Partition.of(Layout(1024.0, 2))
+ALL = frozenset(REGIONS.all())
 
 
 @settings(deadline=None)
@@ -15,43 +16,43 @@ ALL = frozenset(LAYOUT.all())
 def test_every_orphan_gets_a_host_that_does_not_drain_and_shares_are_even(count: int, data: st.DataObject) -> None:
     draining = data.draw(st.integers(0, count - 1))
     hosts = [Host(f"h{k}", 0.0, {}, draining=k < draining) for k in range(count)]
-    given_to = assign(LAYOUT.all(), hosts, LAYOUT)
+    given_to = assign(REGIONS.all(), hosts, REGIONS)
     assert set(given_to) == ALL
     shares = [sum(name == host.name for name in given_to.values()) for host in hosts if not host.draining]
     assert sum(shares) == len(ALL)
     assert max(shares) - min(shares) <= 2
-    assert given_to == assign(LAYOUT.all(), hosts, LAYOUT)
+    assert given_to == assign(REGIONS.all(), hosts, REGIONS)
 
 
 def test_neighbours_stay_together() -> None:
     hosts = [Host("a", 0.1, {16: 0.05, 17: 0.05}), Host("b", 0.1, {31: 0.05, 30: 0.05})]
-    assert assign([18], hosts, LAYOUT) == {18: "a"}
-    assert assign([28], hosts, LAYOUT) == {28: "b"}
-    assert assign([19, 29], hosts, LAYOUT) == {19: "a", 29: "b"}
+    assert assign([18], hosts, REGIONS) == {18: "a"}
+    assert assign([28], hosts, REGIONS) == {28: "b"}
+    assert assign([19, 29], hosts, REGIONS) == {19: "a", 29: "b"}
 
 
 def test_nobody_takes_anything_where_all_drain() -> None:
-    assert assign(LAYOUT.all(), [Host("a", 0.0, {}, draining=True)], LAYOUT) == {}
-    assert assign(LAYOUT.all(), [], LAYOUT) == {}
+    assert assign(REGIONS.all(), [Host("a", 0.0, {}, draining=True)], REGIONS) == {}
+    assert assign(REGIONS.all(), [], REGIONS) == {}
 
 
 def test_a_draining_host_is_emptied() -> None:
     hosts = [Host("a", 0.5, {16: 0.2, 17: 0.3}, draining=True), Host("b", 0.1, {18: 0.1}), Host("c", 0.1, {31: 0.1})]
-    moves = drain(hosts, LAYOUT)
+    moves = drain(hosts, REGIONS)
     assert {move.region for move in moves} == {16, 17}
     assert all(move.source == "a" and move.target in "bc" for move in moves)
 
 
 def test_what_is_not_busy_stays() -> None:
     hosts = [Host("a", BUSY - 0.01, {16: 0.17, 17: 0.17}), Host("b", 0.0, {})]
-    assert balance(hosts, LAYOUT, ALL) is None
+    assert balance(hosts, REGIONS, ALL) is None
 
 
 def test_the_busiest_gives_what_helps_most_and_then_nothing_swings_back() -> None:
     loads = {"a": {16: 0.3, 17: 0.3, 18: 0.2}, "b": {31: 0.05}}
     for _ in range(10):
         hosts = [Host(name, sum(regions.values()), regions) for name, regions in loads.items()]
-        move = balance(hosts, LAYOUT, ALL)
+        move = balance(hosts, REGIONS, ALL)
         if move is None:
             break
         loads[move.target][move.region] = loads[move.source].pop(move.region)
@@ -62,5 +63,5 @@ def test_the_busiest_gives_what_helps_most_and_then_nothing_swings_back() -> Non
 
 def test_a_region_that_has_just_moved_stays() -> None:
     hosts = [Host("a", 0.9, {16: 0.45, 17: 0.45}), Host("b", 0.0, {})]
-    assert balance(hosts, LAYOUT, frozenset()) is None
-    assert balance(hosts, LAYOUT, frozenset({17})) is not None
+    assert balance(hosts, REGIONS, frozenset()) is None
+    assert balance(hosts, REGIONS, frozenset({17})) is not None

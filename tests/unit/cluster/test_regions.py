@@ -1,4 +1,4 @@
-"""Regions of a quadtree: every place has one, neighbours touch, circles find all that they touch."""
+"""Cells of a quadtree: every place has one, numbers are paths."""
 
 import numpy as np
 import pytest
@@ -39,39 +39,6 @@ def test_numbers_and_places_are_each_others_inverse(layout: Layout) -> None:
         assert layout.number(*layout.place(region)) == region
         square = layout.square(region)
         assert int(layout.region_at((square.x0 + square.x1) / 2, (square.z0 + square.z1) / 2)) == region
-
-
-@settings(deadline=None)
-@given(LAYOUTS)
-def test_neighbours_are_mutual_and_touch(layout: Layout) -> None:
-    for region in layout.all():
-        near = layout.neighbours(region)
-        square = layout.square(region)
-        touching = {
-            other
-            for other in layout.all()
-            if other != region
-            and layout.square(other).x0 <= square.x1
-            and layout.square(other).x1 >= square.x0
-            and layout.square(other).z0 <= square.z1
-            and layout.square(other).z1 >= square.z0
-        }
-        assert set(near) == touching
-        assert all(region in layout.neighbours(other) for other in near)
-
-
-@settings(deadline=None)
-@given(LAYOUTS, PLACES, PLACES, st.floats(0.0, 700.0))
-def test_a_circle_touches_what_is_near_it(layout: Layout, x: float, z: float, radius_m: float) -> None:
-    found = set(layout.touching(x, z, radius_m))
-    assert int(layout.region_at(x, z)) in found
-    for region in layout.all():
-        square = layout.square(region)
-        distance_m = np.hypot(max(square.x0 - x, x - square.x1, 0.0), max(square.z0 - z, z - square.z1, 0.0))
-        if distance_m < radius_m - 1e-6:
-            assert region in found
-        elif distance_m > radius_m + 1e-6:
-            assert region not in found or region == int(layout.region_at(x, z))
 
 
 def test_a_region_is_never_narrower_than_two_margins() -> None:

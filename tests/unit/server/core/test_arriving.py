@@ -20,7 +20,7 @@ class Rig:
 
     def __init__(self) -> None:
         layout = Layout(128.0, 1)
-        facts = GatewayFacts(1, "test", 20, 3, None, None, "", "test", 200, "walker", layout, (A,))
+        facts = GatewayFacts(1, "test", 20, 3, None, None, "", "test", 200, "walker", layout, ((-1.0, -1.0),))
         rules = ViewRules(radius_m=10.0, near_radius_m=5.0)
         self.now_s = 100.0
         mine = Tickets.of_cluster(b"k" * 32, seeded(1), lambda: self.now_s)

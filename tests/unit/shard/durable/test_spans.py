@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.regions import Layout
-from shard.durable.spans import Span, level_of, span_of
+from cluster.regions import Layout, level_of
+from shard.durable.spans import Span, span_of
 
 LEVEL = 5
 regions = st.integers(0, LEVEL).flatmap(lambda level: st.integers(1 << 2 * level, (2 << 2 * level) - 1))
