@@ -301,13 +301,13 @@ class ShardProcess:
     def _own(self, own: Own, now_s: float, out: ShardOut) -> None:
         if own.again:
             self.counts["regions kept"] += 1
-            self._move(
-                self.moving.lost(own.region), now_s, out
-            )  # a move under the old epoch can not be written any more
+            # A move under the old epoch can not be written any more.
+            self._move(self.moving.lost(own.region), now_s, out)
             if own.region in self.core.regions:
                 self.core.thaw_region(own.region, own.epoch)
                 self._keep(own.region, own.epoch)
-            return
+                return
+            self._wait_no_more(own.region)  # it has not begun yet: that is done under the new epoch
         assert self.member.lease is not None  # a region is owned by the lease that its record names
         actions = self.moving.assigned(own.region, own.epoch, self.member.lease.id, own.move, now_s)
         if actions is not None:
@@ -325,12 +325,15 @@ class ShardProcess:
     def _lose(self, region: int, now_s: float, out: ShardOut) -> None:
         entry = self.member.book.regions.get(region)
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
-        self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
         self._change(self.reshaping.ended([region], done=False), out)
-        self._forget(region)
+        self._wait_no_more(region)
         if region in self.core.regions:
             self.counts["regions lost"] += 1
             self._drop_lost(region)
+
+    def _wait_no_more(self, region: int) -> None:
+        self._wanted = deque(wanted for wanted in self._wanted if wanted.region != region)
+        self._forget(region)
 
     def _drop_lost(self, region: int) -> None:
         if self.on_lost is not None:

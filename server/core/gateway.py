@@ -323,7 +323,7 @@ class GatewayCore:
         self.partition = partition
         self._spawns = self._spawn_regions()
         for gone in self.regions.regroup(partition, now_s):
-            self.mirror.retire(gone.number, max(self.tick_now, self.mirror.newest_tick))
+            self.mirror.retire(gone.number, gone.heirs, max(self.tick_now, self.mirror.newest_tick))
             self._body_region[self._body_region == gone.number] = NOWHERE
             for conn in gone.conns:
                 self.commands.again(conn)

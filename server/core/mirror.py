@@ -8,6 +8,7 @@ order the two come. Invariants: a row's ``serial`` is 0 when nobody is in it and
 one row at most; blobs of occupied rows lie in the arena. Not responsible for: who sees what (``views``), links.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -48,6 +49,16 @@ class _Region:
             self.generation = np.concatenate([self.generation, np.zeros(more, np.uint32)])
 
 
+@dataclass(frozen=True, slots=True)
+class _Retired:
+    """Rows of a region that was split or merged, and which of those in its place have not told what they have."""
+
+    rows: Rows
+    serials: npt.NDArray[np.uint32]
+    waiting: set[int]
+    until: int
+
+
 class Mirror:
     """Columns of all mirrored entities; see ``kernels.layout`` for HOT and COLD."""
 
@@ -75,6 +86,7 @@ class Mirror:
         self._until = np.zeros(ROWS_FIRST, np.int64)
         self._row_of_id: dict[int, int] = {}
         self._transit: Rows = np.zeros(0, np.int64)
+        self._retired: list[_Retired] = []
         self._claims: dict[int, int] = {}
         """Region that told of an entity, by id, while a newer hop of it was known: a crash may have undone that hop."""
         self.missed: set[int] = set()
@@ -132,17 +144,33 @@ class Mirror:
             self._send_off(self._taken_from(region, delta.moved_row), delta.tick)
         if len(delta.enter_row):
             self._enter(region, delta)
+        if delta.snapshot and self._retired:
+            self._told_by(delta.region)
         if len(delta.row):
             self._renew(region, delta)
         if len(delta.state_row):
             self._states(region, delta)
         return True
 
-    def retire(self, region: int, tick: int) -> None:
-        """The region was split or merged: its entities are on their way to those that took its place."""
+    def retire(self, region: int, heirs: Collection[int], tick: int) -> None:
+        """The region was split or merged: its entities are on their way to ``heirs``, which took its place. Whom none of
+        them has when all have told everything is not there any more."""
         held = self._regions.pop(region, None)
         if held is not None:
-            self._send_off(held.row[held.row >= 0].astype(np.int64), tick)
+            rows = held.row[held.row >= 0].astype(np.int64)
+            self._send_off(rows, tick)
+            waiting = set(heirs) - self._regions.keys()
+            self._retired.append(_Retired(rows, self.hot["serial"][rows], waiting, tick + TRANSIT_TICKS))
+            self._told_by(NOWHERE)
+
+    def _told_by(self, region: int) -> None:
+        """A region has told everything."""
+        for retired in self._retired:
+            retired.waiting.discard(region)
+            if not retired.waiting:
+                there = (self.hot["serial"][retired.rows] == retired.serials) & (self._home[retired.rows] == NOWHERE)
+                self._drop(retired.rows[there])
+        self._retired = [retired for retired in self._retired if retired.waiting]
 
     def _hand_on(self, former: int, delta: RegionDelta) -> None:
         """Entities of a region that was split or merged are where the snapshot ``delta`` says."""
@@ -396,3 +424,4 @@ class Mirror:
         late = tick > self._until[rows]
         self._drop(rows[late])
         self._transit = rows[~late]
+        self._retired = [retired for retired in self._retired if tick <= retired.until]
