@@ -6,10 +6,10 @@ compares that neither these nor their neighbours have changed, so that what the 
 owner steps the former until its watch tells of the new records (``MemberCore``: Reshape), and the new ones from then
 on: whatever becomes of the answer, the store decides, and nobody else can own either meanwhile.
 
-    HOLDING --still--> WRITING --done, or seen--> (the watch tells)
-       |                  |--refused, not done--> (released)
-       `--GIVE_UP_S-->    `--unknown--> SETTLING --the records stand, written once more--> (released)
-     (released)                            `--they do not--> WRITTEN (the watch tells)
+    PREPARING --> HOLDING --still--> WRITING --done, or seen--> (the watch tells)
+                     |                  |--refused, not done--> (released)
+                     `--GIVE_UP_S-->    `--unknown--> SETTLING --the records stand, written once more--> (released)
+                   (released)                            `--they do not--> WRITTEN (the watch tells)
 
 Invariant: neighbours are released only when no write of ours can be carried out any more. Not responsible for: who asks
 for it (``placer``), what regions hold (``shard.reshape``), moves (a region that is on its way is not changed).
@@ -39,10 +39,19 @@ COMPARED_MAX = 100
 class Phase(Enum):
     """Where a change stands."""
 
+    PREPARING = auto()
     HOLDING = auto()
     WRITING = auto()
     SETTLING = auto()
     WRITTEN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Make what ``now`` will need, while ``former`` go on."""
+
+    former: tuple[int, ...]
+    now: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Release:
     regions: tuple[int, ...]
 
 
-Action = Ask | Hold | Release
+Action = Ask | Prepare | Hold | Release
 
 
 @dataclass(slots=True)
@@ -68,7 +77,7 @@ class _Change:
     former: tuple[int, ...]
     now: tuple[int, ...]
     since_s: float
-    phase: Phase = Phase.HOLDING
+    phase: Phase = Phase.PREPARING
     busy: bool = False
 
 
@@ -92,10 +101,9 @@ class Reshaping:
     def _begin(self, cell: int, former: tuple[int, ...], now: tuple[int, ...], now_s: float) -> list[Action]:
         if len(self.changes) >= CHANGES_MAX or any(self.is_changing(region) for region in (*former, *now)):
             return []
-        self._number = max(self._number + 1, int(now_s * 1000))
         self.changes[cell] = _Change(former, now, now_s)
         self.counts["asked"] += 1
-        return [Hold(former, self._number)]
+        return [Prepare(former, now)]
 
     def is_changing(self, region: int) -> bool:
         """Whether a region is about to be split or merged: it is not moved meanwhile."""
@@ -114,14 +122,24 @@ class Reshaping:
         return actions
 
     def tick(
-        self, member: MemberCore, partition: Partition, still: Callable[[int], bool], now_s: float
+        self,
+        member: MemberCore,
+        partition: Partition,
+        is_prepared: Callable[[Sequence[int]], bool],
+        still: Callable[[int], bool],
+        now_s: float,
     ) -> list[Action]:
         """Time passed; ``still``: whether a region and its neighbours hold still."""
         actions: list[Action] = []
         for cell, change in list(self.changes.items()):
             if change.busy:
                 continue
-            if change.phase is Phase.HOLDING:
+            if change.phase is Phase.PREPARING:
+                if is_prepared(change.former):
+                    self._number = max(self._number + 1, int(now_s * 1000))
+                    change.phase, change.since_s = Phase.HOLDING, now_s
+                    actions.append(Hold(change.former, self._number))
+            elif change.phase is Phase.HOLDING:
                 if all(still(region) for region in change.former):
                     actions += self._write(cell, change, member, partition, now_s)
                 elif now_s - change.since_s >= GIVE_UP_S:

@@ -19,11 +19,14 @@ from shard.border.links import Square
 from shard.config import ShardConfig
 from shard.journal.journal import Draft
 from shard.phases.replay import ReplayMotion
+from shard.physics.stock import Stock
 from shard.region import TICKS_MAX, RegionCore
-from shard.reshape import reshape
+from shard.reshape import reshape, stock_for
 
 Geometry = tuple[Square, Sequence[tuple[int, Square]]]
 """A region's square, and its neighbours with theirs."""
+STOCK_PER_TICK = 250
+"""Bodies made in a tick for regions to come: some 5 ms."""
 CATCH_UP_STEPS = 2
 """Steps of a region in one step of the process: one that was on its way between processes catches up with the rest."""
 
@@ -50,6 +53,12 @@ class StepResult:
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     drafts: list[tuple[int, Draft]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stocked:
+    former: tuple[int, ...]
+    stock: Stock
 
 
 class ShardCore:
@@ -79,6 +88,8 @@ class ShardCore:
         self._options = options or {}
         self._far_slack = 1.0
         self._inbox: list[Border] = []
+        self._stocks: dict[int, _Stocked] = {}
+        """By the least of the regions that they are for."""
 
     # ------------------------------------------------------------------------------------------------------- regions
     def add_region(
@@ -139,11 +150,24 @@ class ShardCore:
                 for first, end in share[nth].state():
                     core.ids.add(first, end - first)
             begun[region] = core
-        reshape(olds, begun)
+        reshape(olds, begun, None if (kept := self._stocks.pop(min(now), None)) is None else kept.stock)
         for region in former:
             self.drop_region(region)
         for core in begun.values():
             self._own(core)
+
+    def prepare(self, former: Sequence[int], squares: Mapping[int, Square] | None) -> None:
+        """``former`` will be split or merged into regions with these squares: what that needs is made tick by tick.
+        None: they will not be."""
+        if squares is None:
+            self._stocks = {key: kept for key, kept in self._stocks.items() if kept.former != tuple(former)}
+        else:
+            cores = [self.regions[region] for region in former]
+            self._stocks[min(squares)] = _Stocked(tuple(former), stock_for(cores, squares))
+
+    def is_prepared(self, former: Sequence[int]) -> bool:
+        """Whether all is made that a split or merge of these needs."""
+        return all(kept.stock.is_full for kept in self._stocks.values() if kept.former == tuple(former))
 
     def regroup(self, geometry: Callable[[int], Geometry]) -> None:
         """Regions were split or merged somewhere: each of ours has the neighbours that ``geometry(region)`` names."""
@@ -195,6 +219,8 @@ class ShardCore:
         if not 1 <= tick - self.tick <= TICKS_MAX:
             raise ValueError(f"step to tick {tick} after {self.tick}: a step covers 1 to {TICKS_MAX} ticks")
         self.tick = tick
+        for kept in self._stocks.values():
+            kept.stock.fill(STOCK_PER_TICK)
         result = StepResult()
         inbox, self._inbox = [*self._inbox, *border], []
         for number, core in self.regions.items():

@@ -232,7 +232,7 @@ class ShardProcess:
         self._say(told, out)
         self._follow(member.tick(now_s), now_s, out)
         self._move(self.moving.tick(now_s), now_s, out)
-        self._change(self.reshaping.tick(member, self.partition, self._is_still, now_s), out)
+        self._change(self.reshaping.tick(member, self.partition, self.core.is_prepared, self._is_still, now_s), out)
         self._begin_wanted(now_s, out)
         self._told.clear()
         while self.core.tick < tick:
@@ -467,11 +467,18 @@ class ShardProcess:
             match action:
                 case Ask():
                     out.asks.append(("reshaping", action))
-                case reshaping.Hold() | reshaping.Release():
-                    number = action.number if isinstance(action, reshaping.Hold) else 0
-                    for region in action.regions:
-                        if region in self.core.regions:
-                            self.core.regions[region].hold(number)
+                case reshaping.Prepare():
+                    self.core.prepare(action.former, {region: self._square(region) for region in action.now})
+                case reshaping.Hold():
+                    self._hold(action.regions, action.number)
+                case reshaping.Release():
+                    self.core.prepare(action.regions, None)
+                    self._hold(action.regions, 0)
+
+    def _hold(self, regions: Sequence[int], number: int) -> None:
+        for region in regions:
+            if region in self.core.regions:
+                self.core.regions[region].hold(number)
 
     def _is_still(self, region: int) -> bool:
         """Whether nothing is under way between a region and its neighbours, as they are now."""

@@ -9,19 +9,23 @@ Invariants: each entity is in one of the new regions; whoever was near what is a
 the first step on. Not responsible for: when this is done, and what the records say (``cluster.reshaping``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.regions import quarters
+from protocol.place import StaticMap
 from shard.acting import Acting
 from shard.border.ghosts import MOTION, outside_m
-from shard.border.links import MARGIN_M, Tombstone
+from shard.border.links import MARGIN_M, Square, Tombstone
 from shard.phases import index
+from shard.physics.stock import Stock
 from shard.region import RegionCore
 from shard.state import ShardState
+from shard.world.components import Body
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -38,7 +42,25 @@ class Part:
     first: bool
 
 
-def reshape(former: Mapping[int, RegionCore], now: Mapping[int, RegionCore]) -> None:
+def stock_for(former: Iterable[RegionCore], squares: Mapping[int, Square]) -> Stock:
+    """Bodies for those who will be in the new regions, or near them, if nobody moves."""
+    wanted: dict[int, Counter[Body]] = {region: Counter() for region in squares}
+    ground: StaticMap | None = None
+    for core in former:
+        table, ground = core.state.table, core.state.ground
+        bodies = [kind.body for kind in core.state.registry.kinds]
+        rows = table.present()
+        for region, square in squares.items():
+            near = rows[outside_m(table.pos[rows], square) <= MARGIN_M]
+            counts = np.bincount(table.kind[near], minlength=len(bodies) + 1)[1:]
+            wanted[region] += Counter(
+                {body: int(count) for body, count in zip(bodies, counts, strict=True) if body is not None}
+            )
+    assert ground is not None
+    return Stock(ground, wanted)
+
+
+def reshape(former: Mapping[int, RegionCore], now: Mapping[int, RegionCore], stock: Stock | None = None) -> None:
     """Fill ``now``, which have not stepped yet, with all that ``former`` hold, as of the end of their last step."""
     parts: dict[int, list[Part]] = {number: [] for number in now}
     for number, core in former.items():
@@ -55,7 +77,7 @@ def reshape(former: Mapping[int, RegionCore], now: Mapping[int, RegionCore]) -> 
         _fill(core, parts[region])
     for region, core in now.items():
         _see(core, parts[region], {other: now[other] for other in now if other != region}, former)
-        core.state.exchange.rebuild()
+        core.state.exchange.rebuild(None if stock is None else stock.take(region))
         core.begin_reshaped(sorted(former))
         index.run(core.state)
 

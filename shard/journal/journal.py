@@ -112,9 +112,10 @@ class Journal:
     def inherit(self, former: "Journal", old: I64, new: I64) -> None:
         """Rows ``old`` of a former region are ``new`` here, and the store has of them what that one wrote: nothing is
         written again, but what was in a batch whose fate is not known."""
-        written, theirs, table = self._written, former._written, self.state.table
-        if len(written.id) < table.capacity:
+        table = self.state.table
+        if len(self._written.id) < table.capacity:
             self._grow(table.capacity)
+        written, theirs = self._written, former._written
         known = old < len(theirs.id)
         at, here = old[known], new[known]
         for name in ("id", "hop", "parts", "timers", "stale"):

@@ -35,14 +35,21 @@ class Exchange:
         self._ground = ground
         self._rate_hz = rate_hz
         self._bodied = np.array([False] + [kind.body is not None for kind in table.registry.kinds])
-        self._space = Space(ground)
+        self._kept: Space | None = None
         self._changes = -1
         self._known = np.zeros(0, np.int64)
         self._known_generation = np.zeros(0, np.uint32)
 
-    def rebuild(self) -> None:
-        """A new space from the columns: contact caches are lost, and rows are added in ascending order."""
-        self._space = Space(self._ground)
+    @property
+    def _space(self) -> Space:
+        if self._kept is None:  # made when it is needed: a region that is loaded is given another one
+            self._kept = Space(self._ground)
+        return self._kept
+
+    def rebuild(self, space: Space | None = None) -> None:
+        """A new space from the columns, or one that was prepared: contact caches are lost, and rows are added in
+        ascending order."""
+        self._kept = space
         self._known = np.zeros(0, np.int64)
         self._known_generation = np.zeros(0, np.uint32)
         self._changes = -1
@@ -72,16 +79,22 @@ class Exchange:
         columns = table.columns
         bands = bands_of(table.pos[rows, 1])
         columns["p.band"][rows] = bands
-        for row, kind_number, band in zip(rows.tolist(), table.kind[rows].tolist(), bands.tolist(), strict=True):
-            kind = table.registry.kind(kind_number)
+        columns["p.body"][rows] = True
+        kinds = table.kind[rows]
+        for number in np.unique(kinds).tolist():
+            kind = table.registry.kind(number)
             body = kind.body
             assert body is not None
-            columns["p.body"][row] = True
-            columns["p.walker"][row] = kind.walker
-            columns["p.turns"][row] = body.turns
-            columns["p.keep"][row] = (1.0 - body.drag_per_s) ** (1.0 / self._rate_hz)
-            columns["p.speed_max"][row] = 0.9 * body.radius_m * self._rate_hz
-            self._space.add(row, body, kind.walker, band)
+            its = rows[kinds == number]
+            columns["p.walker"][its] = kind.walker
+            columns["p.turns"][its] = body.turns
+            columns["p.keep"][its] = (1.0 - body.drag_per_s) ** (1.0 / self._rate_hz)
+            columns["p.speed_max"][its] = 0.9 * body.radius_m * self._rate_hz
+        space = self._space
+        for row, number, band in zip(rows.tolist(), kinds.tolist(), bands.tolist(), strict=True):
+            kind = table.registry.kind(number)
+            assert kind.body is not None
+            space.add(row, kind.body, kind.walker, band)
 
     def contacts(self) -> I64:
         """Pairs of rows of things (not of people) that touched in the last step, int64[k, 2]."""

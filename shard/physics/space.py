@@ -15,6 +15,7 @@ walkers are the motion phase's. Axes: the space's (x, y) is our (x, z), its angl
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 
 import numpy as np
@@ -54,6 +55,7 @@ def bands_of(y: F64) -> I64:
     return np.clip(np.floor(y / BAND_M), 0, BANDS - 1).astype(np.int64)
 
 
+@cache
 def _filter(of: int, bands: int) -> pymunk.ShapeFilter:
     mask = 0
     for other in _MEETS[of]:
@@ -124,19 +126,33 @@ class Space:
             made = self._made[at]
             made.walker = walker
         else:
-            at = len(self._made)
-            made = _make(body, walker)
-            self._space.add(made.rigid, made.shape)
-            self._made.append(made)
-            self._index[made.rigid.id] = at
-            if at + 1 == len(self._order):
-                self._order = np.concatenate([self._order, np.full(at + 1, STATIC, np.int64)])
-            if len(self._made) > self._cells:
-                self._cells *= 4
-                self._space.use_spatial_hash(_CELL_M, self._cells)
+            at = self._begin(_make(body, walker))
+            made = self._made[at]
         made.shape.filter = made.filter(band)
         self._order[at] = row
         self._at[row] = at
+
+    def _begin(self, made: "_Made") -> int:
+        at = len(self._made)
+        self._space.add(made.rigid, made.shape)
+        self._made.append(made)
+        self._index[made.rigid.id] = at
+        if at + 1 == len(self._order):
+            self._order = np.concatenate([self._order, np.full(at + 1, STATIC, np.int64)])
+        if len(self._made) > self._cells:
+            self._cells *= 4
+            self._space.use_spatial_hash(_CELL_M, self._cells)
+        return at
+
+    def stock(self, body: Body, count: int) -> None:
+        """Make bodies that no row has yet."""
+        for _ in range(count):
+            made = _make(body, walker=False)
+            made.shape.filter = _NOTHING
+            at = self._begin(made)
+            self._order[at] = SPARE
+            self._spare.setdefault(body, []).append(at)
+            self._spares += 1
 
     def remove(self, row: int) -> None:
         """Forget a row's body."""
