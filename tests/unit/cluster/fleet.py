@@ -9,10 +9,11 @@ import numpy as np
 
 from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
-from cluster.member import Lose, MemberCore, Own
+from cluster.member import Lose, MemberCore, Own, Reshape
 from cluster.moving import Moving
+from cluster.partition import Partition
 from cluster.placer import AskMove, PlacerCore
-from cluster.records import KIND_PLACER, SHARD, MemberRecord
+from cluster.records import KIND_PLACER, REGIONS, SHARD, MemberRecord, region_of
 from cluster.regions import Layout
 from cluster.store.model import WatchCursor
 from protocol.failsafe import Word, decode, encode
@@ -123,6 +124,13 @@ class Fleet:
                     self.highest[action.region] = action.epoch
                     process.stepped[action.region] = action.epoch
                     self.counts["owned again" if action.again else "owned"] += 1
+                case Reshape():
+                    for region in action.former:
+                        del process.stepped[region]
+                    for region, epoch in action.now:
+                        assert epoch > max(self.highest[other] for other in (region, *action.former))
+                        self.highest[region] = process.stepped[region] = epoch
+                    self.counts["reshaped"] += 1
                 case Lose():
                     process.stepped.pop(action.region, None)
                     self.counts["lost"] += 1
@@ -205,5 +213,10 @@ class Fleet:
         for _ in range(round(seconds / STEP_S)):
             self.step()
 
+    @property
+    def partition(self) -> Partition:
+        """The regions as the store has them."""
+        return Partition.of(self.layout, [region_of(record.key) for record in self.store.list(REGIONS).records])
+
     def all_owned(self) -> bool:
-        return set(self.acting()) == set(self.layout.all())
+        return set(self.acting()) == set(self.partition.all())

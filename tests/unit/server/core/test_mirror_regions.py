@@ -116,3 +116,39 @@ def test_a_region_that_is_forgotten_takes_its_own_along(mirror: Mirror) -> None:
     assert not mirror.apply(delta(A, 2, 2))
     mirror.advance(3)
     assert mirror.count == 1
+
+
+@pytest.mark.parametrize("watch_first", [False, True])
+def test_a_region_in_the_place_of_another_has_its_entities_at_their_hops(mirror: Mirror, watch_first: bool) -> None:
+    """``watch_first``: the gateway hears that the region was split before the new one speaks."""
+    heir, sibling = 16, 17
+    assert mirror.apply(entering(delta(A, 2, 2), 3, 78))
+    row, serial = mirror.row_of(77), int(mirror.hot["serial"][mirror.row_of(77)])
+    mirror.view_of[row] = 3
+    told = [entering(delta(number, 1, 3, epoch=2, snapshot=True), 5, 77) for number in (heir,)]
+    told.append(delta(sibling, 1, 3, epoch=2, snapshot=True))
+    for each in told:
+        each.former = [A]
+    if watch_first:
+        mirror.retire(A, [heir, sibling], 2)
+        mirror.advance(3)
+    for each in told:
+        assert mirror.apply(each)
+    if not watch_first:
+        assert mirror.row_of(78) >= 0
+        mirror.retire(A, [heir, sibling], 3)
+    assert (mirror.row_of(77), int(mirror.hot["serial"][row]), int(mirror.view_of[row])) == (row, serial, 3)
+    assert mirror.home_of(77) == heir
+    assert mirror.row_of(78) == -1, "all have told, and nobody has it"
+    assert mirror.regions == [B, heir, sibling]
+    mirror.advance(4 + TRANSIT_TICKS)
+    assert mirror.row_of(77) == row
+
+
+def test_whoever_is_in_a_part_that_nobody_tells_of_leaves_after_a_while(mirror: Mirror) -> None:
+    mirror.retire(A, [16, 17], 2)
+    mirror.advance(2 + TRANSIT_TICKS)
+    assert mirror.home_of(77) == NOWHERE
+    assert mirror.row_of(77) >= 0
+    mirror.advance(3 + TRANSIT_TICKS)
+    assert mirror.row_of(77) == -1
