@@ -85,6 +85,7 @@ async def _shard(config: Config) -> None:
         process = ShardProcess(name, MemberRecord(SHARD, address), layout, core, draw_move())
         log = RegionLog()
         process.on_lost = log.lost
+        process.on_change = log.change
 
         bank = None
         if leaves is not None:

@@ -83,6 +83,8 @@ class ShardProcess:
         self.on_lost: Callable[[int], None] | None = None
         """Called with a region that is about to be dropped and was not moved away (perhaps a mere copy that was loaded
         for a move): for logs and tests."""
+        self.on_change: Callable[[Sequence[int], Mapping[int, int], bool], None] | None = None
+        """Called before and after (True) regions, the first, are split or merged into others, with their epochs."""
         self._own_asks: Asking[moving.Action] = Asking()
         self._next_move = first_move
         self._wanted: deque[_Wanted] = deque()
@@ -496,7 +498,11 @@ class ShardProcess:
             for region, epoch in news.now:
                 self._own(Own(region, epoch, 0), now_s, out)
             return
+        if self.on_change is not None:
+            self.on_change(news.former, dict(news.now), False)
         self.core.reshape(news.former, dict(news.now), self._geometry)
+        if self.on_change is not None:
+            self.on_change(news.former, dict(news.now), True)
         for region in news.former:
             self._forget(region)
         for region, epoch in news.now:

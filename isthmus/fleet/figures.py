@@ -122,6 +122,12 @@ def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
             label="what",
             by=_words(process.moving.counts),
         ),
+        Figure(
+            "changes",
+            "Splits and merges of regions here, by what came of them.",
+            label="what",
+            by=_words(process.reshaping.counts),
+        ),
         Figure("inbox_dropped", "Messages that newer ones took the place of before a step.", process.inbox_dropped),
         *_of_journal(process),
     ]

@@ -3,12 +3,13 @@
 Decides what the entries are called. Invariants: this process steps a region only after ``region_begun`` (empty: a new
 world's, or its owner died), ``region_moved_in`` or ``region_kept`` (its move came to nothing), and not after
 ``region_frozen`` (its move has begun) or ``region_lost``; ``region_moved_out`` and ``region_renewed`` (the epoch alone)
-tell what became of it. ``at_s`` is the machine's monotonic clock: entries of all processes of a machine can be put in
-order. Not responsible for: who owns what (``cluster``).
+tell what became of it. ``region_split`` and ``region_merged``: those ``now`` are stepped in the place of ``former``;
+the process did nothing else for ``pause_ms``. ``at_s`` is the machine's monotonic clock: entries of all processes of a
+machine can be put in order. Not responsible for: who owns what (``cluster``).
 """
 
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import structlog
 
@@ -26,10 +27,26 @@ class RegionLog:
         """Those of them that are not stepped now."""
         self._coming: set[int] = set()
         self._lost: set[int] = set()
+        self._began_s = 0.0
 
     def lost(self, region: int) -> None:
         """A region is about to be dropped because it is another's, or the lease is over."""
         self._lost.add(region)
+
+    def change(self, former: Sequence[int], now: Mapping[int, int], is_done: bool) -> None:
+        """Regions are about to be split or merged in this process, or were (``is_done``)."""
+        if not is_done:
+            self._began_s = self._clock()
+            return
+        for region in former:
+            self._epochs.pop(region, None)
+        self._epochs |= now
+        at_s = self._clock()
+        _log.info(
+            "region_split" if len(now) > 1 else "region_merged",
+            former=list(former), now=sorted(now), epoch=max(now.values()), at_s=round(at_s, 6),
+            pause_ms=round(1000 * (at_s - self._began_s), 1),
+        )  # fmt: skip
 
     def look(self, epochs: Mapping[int, int], frozen: Set[int]) -> None:
         """Compare with last time. ``epochs``: of all regions that are here; ``frozen``: those that are not stepped."""

@@ -153,8 +153,8 @@ class Mirror:
         return True
 
     def retire(self, region: int, heirs: Collection[int], tick: int) -> None:
-        """The region was split or merged: its entities are on their way to ``heirs``, which took its place. Whom none of
-        them has when all have told everything is not there any more."""
+        """The region was split or merged: its entities are on their way to ``heirs``, which took its place. Whom none
+        of them has when all have told everything is not there any more."""
         held = self._regions.pop(region, None)
         if held is not None:
             rows = held.row[held.row >= 0].astype(np.int64)
