@@ -132,6 +132,11 @@ class Sessions:
         return len(self._register.by_id)
 
     @property
+    def held_elsewhere(self) -> int:
+        """Sessions of other gateways that are known here."""
+        return self._company.elsewhere
+
+    @property
     def numbers(self) -> npt.NDArray[np.uint64]:
         """Of all sessions of this gateway, in any order."""
         return np.fromiter(self._register.by_id, np.uint64, len(self._register.by_id))
