@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,15 @@ async def until(what: str, holds: Callable[[], bool], patience_s: float = PATIEN
 class SoakCluster:
     """``start`` it, ``end`` it. ``urls``: of gateways, by name."""
 
-    def __init__(self, folder: Path, session: aiohttp.ClientSession, durable_url: str, shards: int, gateways: int):
+    def __init__(
+        self,
+        folder: Path,
+        session: aiohttp.ClientSession,
+        durable_url: str,
+        shards: int,
+        gateways: int,
+        options: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.session = session
         self.children = Children()
@@ -52,7 +60,7 @@ class SoakCluster:
         key = folder / "cluster.key"
         make_key(key)
         self._options = ["--cluster-etcd-endpoints", self.etcd.endpoint, "--cluster-key-path", str(key)]
-        self._options += ["--durable-url", durable_url]
+        self._options += ["--durable-url", durable_url, *options]
         self.shards = [f"shard-{k}" for k in range(shards)]
         self.gateways = [f"gateway-{k}" for k in range(gateways)]
         self._ports = {name: free_port() for name in self.gateways}

@@ -63,10 +63,8 @@ class _Visit:
     done: int = 0
     welcomed: bool = False
     closed: bool = False
-
-    @property
-    def url(self) -> str:
-        return self.client.core.url
+    url: str = ""
+    """Who served it last: after a loss the client's core names whom it will try."""
 
 
 class People:
@@ -110,7 +108,7 @@ class People:
 
     async def _visit(self, place: int, name: str, config: ClientConfig, rng: np.random.Generator) -> None:
         async with Client(config) as client:
-            visit = _Visit(client, name)
+            visit = _Visit(client, name, url=config.url)
             beside = [
                 asyncio.create_task(self._listen(visit)),
                 asyncio.create_task(self._walk(client, rng)),
@@ -170,7 +168,7 @@ class People:
             match event:
                 case Welcomed():
                     self.tally.joins += not visit.welcomed
-                    visit.welcomed = True
+                    visit.welcomed, visit.url = True, visit.client.core.url
                 case ChatHeard():
                     self.tally.lines_heard += 1
                 case Lost():
