@@ -237,7 +237,7 @@ def estimate(world: World, costs: Costs, limits: Limits) -> Estimate:
         Need("etcd: writes", news, limits.etcd_puts, "writes/s", "load told over links, not by records"),
         Need(
             "etcd: telling everybody of every write", etcd_us * US, limits.etcd_cores * busy, "cores",
-            "load told over links, not by records; watches of what one needs; etcd's proxy, which merges watches",
+            "load told over links, not by records; watches of what one needs; gRPC instead of etcd's JSON gateway",
         ),
         Need("PostgreSQL: transactions", commits, limits.commits, "transactions/s",
              "one transaction for all regions of a shard; a database for each part of the world"),

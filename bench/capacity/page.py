@@ -33,7 +33,8 @@ HOW = {
     "etcd_event_us": "CPU of etcd with 40 watchers, difference to none",
     "event_us": "CPU of who hears: HTTP, JSON, and the book with four regions",
     "event_region_us": "the book with 4,000 regions, difference to four",
-    "commits": "pg_stat_database, the run of `member_puts`, for each of its four regions",
+    "commits": "pg_stat_database, the run of `member_puts`, for each of its four regions (a batch is two: itself, and "
+    "the pool's reset of the connection)",
     "wal_bytes": "bytes written ahead with 1,000 ducks, difference to 20, all moving",
     "wal_commit_bytes": "the rest of the run with 20",
 }
@@ -123,8 +124,8 @@ def _measured(costs: Costs, limits: Limits) -> str:
     own = {
         "etcd_puts": "measured: 32 writers, `stores.py`; each write is on the disk before it is answered",
         "etcd_cores": "assumed: cores of the etcd that leads",
-        "commits": "measured: 16 stores that commit one pose each, `stores.py`; flushed before they are answered",
-        "wal_bytes": "measured: batches of 5,000 entities from one connection, `stores.py`",
+        "commits": "measured: 16 stores that commit one pose each and flush it, counted as above, `stores.py`",
+        "wal_bytes": "measured: four connections that log one megabyte at a time, each flushed, `stores.py`",
         "network_bytes": "assumed: 10 Gbit/s",
         "memory_bytes": "assumed: 4 GiB for this table alone",
         "descriptors": "assumed: a usual hard limit (ulimit -n)",

@@ -21,7 +21,7 @@ from cluster.store.contract import Put, Transaction, WatchBatch
 from cluster.store.etcd import EtcdStore
 from cluster.store.etcd_config import EtcdConfig
 from isthmus.fleet.etcd import EtcdServer, find, free_port
-from shard.durable.contract import Batch, EntityRow, PoseRow, WorldIdentity
+from shard.durable.contract import Batch, PoseRow, WorldIdentity
 from shard.durable.opening import open_durable
 from shard.durable.spans import span_of
 from tests.integration.durable.servers import Server
@@ -29,7 +29,8 @@ from tests.integration.durable.servers import Server
 WRITERS, WRITING_S = 32, 5.0
 WATCHERS, NEWS = 40, 500
 STORES, COMMITTING_S = 16, 5.0
-BULK_ROWS, BULK_BYTES, BULKS = 5_000, 300, 20
+STATISTICS_S = 1.5
+WRITERS_AHEAD, CHUNK_BYTES = 4, 1 << 20
 WORLD = WorldIdentity("capacity", 1, 4096.0, 6)
 
 
@@ -110,40 +111,61 @@ async def _etcd(server: EtcdServer, pid: int) -> tuple[float, float, float, floa
     return puts, put_us, max(0.0, told_etcd_us - alone_etcd_us) / each, max(0.0, told_us - alone_us) / each
 
 
-async def _postgres(server: Server) -> tuple[float, float]:
-    """(transactions/s of our commits from many shards, bytes/s written ahead in large batches)."""
+async def _transactions(database: asyncpg.Connection) -> float:
+    """So far, by the server's statistics; a connection tells its own at most once a second."""
+    await asyncio.sleep(STATISTICS_S)
+    return float(await database.fetchval("select sum(xact_commit)::float8 from pg_stat_database"))
+
+
+async def _committed(server: Server, database: asyncpg.Connection) -> float:
+    """Transactions/s while many shards commit as fast as they can; counted as ``rates`` counts them."""
     stores = [await open_durable(server.url, WORLD) for _ in range(STORES)]
     regions = [16 + k for k in range(STORES)]
-    blob = bytes(range(256)) + bytes(BULK_BYTES - 256)
+    blob = bytes(range(256))
     for store, region in zip(stores, regions, strict=True):
         await store.fence(region, 1)
-    end_s, done = time.monotonic() + COMMITTING_S, 0
+    before, end_s = await _transactions(database), time.monotonic() + COMMITTING_S
 
     async def keep_committing(number: int) -> None:
-        nonlocal done
         store, region = stores[number], regions[number]
         leaf, tick = span_of(region, WORLD.leaf_level).first, 0
         while time.monotonic() < end_s:
             tick += 1
             await store.commit(Batch(region, 1, tick, [], (), [PoseRow(leaf, tick, blob)], ()))
-            done += 1
 
     began_s = time.monotonic()
     await asyncio.gather(*(keep_committing(number) for number in range(STORES)))
-    commits = done / (time.monotonic() - began_s)
-    database = await asyncpg.connect(server.url)
-    leaf = span_of(regions[0], WORLD.leaf_level).first
-    before = await database.fetchval("select pg_current_wal_lsn()")
-    began_s = time.monotonic()
-    for bulk in range(BULKS):
-        rows = [EntityRow(1 + n, 2 + bulk, leaf, blob) for n in range(BULK_ROWS)]
-        await stores[0].commit(Batch(regions[0], 1, 1_000_000 + bulk, rows))
     seconds = time.monotonic() - began_s
-    size = await database.fetchval("select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::pg_lsn)::float8", before)
-    await database.close()
+    done = await _transactions(database) - before
     for store in stores:
         await store.close()
-    return commits, float(size) / seconds
+    return done / seconds
+
+
+async def _written_ahead(server: Server) -> float:
+    """Bytes/s that the log takes, flushed at each megabyte, from a few connections that write nothing else."""
+    connections = [await asyncpg.connect(server.url) for _ in range(WRITERS_AHEAD)]
+    end_s, began_s, written = time.monotonic() + WRITING_S, time.monotonic(), 0
+
+    async def keep_writing(connection: asyncpg.Connection) -> None:
+        nonlocal written
+        while time.monotonic() < end_s:
+            await connection.execute(f"select pg_logical_emit_message(true, 'bench', repeat('x', {CHUNK_BYTES}))")
+            written += CHUNK_BYTES
+
+    await asyncio.gather(*(keep_writing(connection) for connection in connections))
+    seconds = time.monotonic() - began_s
+    for connection in connections:
+        await connection.close()
+    return written / seconds
+
+
+async def _postgres(server: Server) -> tuple[float, float]:
+    """(transactions/s, bytes/s written ahead)."""
+    database = await asyncpg.connect(server.url)
+    commits = await _committed(server, database)
+    await database.close()
+    return commits, await _written_ahead(server)
 
 
 def measure(folder: Path, postgres: Server) -> StoreCosts:

@@ -45,7 +45,7 @@ async def _disturb(scene: Scene, kind: str, people: People) -> Done:
     """One disturbance, until the cluster is whole and everybody has got an answer to what was said afterwards."""
     loop = asyncio.get_running_loop()
     began_s, what, problem = loop.time(), "", ""
-    scene.now.trouble = kind
+    scene.now.kind = scene.now.trouble = kind
     try:
         what = await TROUBLES[kind](scene)
         scene.now.trouble = f"{kind} {what}"
@@ -58,7 +58,7 @@ async def _disturb(scene: Scene, kind: str, people: People) -> Done:
         )
     except (SoakFailed, aiohttp.ClientError, TimeoutError) as failed:
         problem = str(failed) or type(failed).__name__
-    scene.now.trouble, scene.now.hurt, scene.now.shut, scene.now.bodies = "", frozenset(), frozenset(), False
+    scene.now.calm_down()
     return Done(kind, what, began_s, loop.time() - began_s, problem)
 
 

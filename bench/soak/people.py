@@ -33,12 +33,21 @@ AGAIN_S = 0.5
 @dataclass(slots=True)
 class Now:
     """What is being done to the cluster. ``hurt``: addresses of gateways that people may lose; ``shut``: of those that
-    may refuse newcomers; ``bodies``: whether a shard was killed, so that bodies may be gone for a moment."""
+    may refuse newcomers; ``bodies``: whether a shard was killed, so that bodies may be gone for a moment; ``going``:
+    whether a gateway was killed to which people of others may just have been on their way."""
 
+    kind: str = ""
     trouble: str = ""
     hurt: frozenset[str] = frozenset()
     shut: frozenset[str] = frozenset()
     bodies: bool = False
+    going: bool = False
+
+    def calm_down(self) -> None:
+        """It is over."""
+        self.kind = self.trouble = ""
+        self.hurt = self.shut = frozenset()
+        self.bodies = self.going = False
 
 
 @dataclass(slots=True)
@@ -50,7 +59,8 @@ class Tally:
     deeds: int = 0
     lines_heard: int = 0
     losses_planned: Counter[str] = field(default_factory=Counter)
-    slowest_deed_s: float = 0.0
+    slowest_s: dict[str, float] = field(default_factory=dict)
+    """The slowest answer to a deed, by the kind of disturbance during which it was said or answered; "": none."""
     complaints: list[str] = field(default_factory=list)
 
 
@@ -129,7 +139,7 @@ class People:
         """One deed after the other until the stay is over; the last one is answered before."""
         loop = asyncio.get_running_loop()
         while loop.time() < end_s and not self.stopping.is_set() and not visit.closed:
-            number, began_s = visit.done + 1, loop.time()
+            number, began_s, began = visit.done + 1, loop.time(), self._now.kind
             try:
                 answer = await asyncio.wait_for(visit.client.act("deed", number), ANSWER_S)
             except TimeoutError:
@@ -145,7 +155,8 @@ class People:
                 visit.done = 0
                 continue
             took_s = loop.time() - began_s
-            self.tally.slowest_deed_s = max(self.tally.slowest_deed_s, took_s)
+            for kind in {began, self._now.kind}:
+                self.tally.slowest_s[kind] = max(self.tally.slowest_s.get(kind, 0.0), took_s)
             if answer != [number, 0]:
                 self.complain(f"{visit.name}: deed {number} was answered with {answer} instead of {[number, 0]}")
             visit.done = max(number, int(answer[0]))
@@ -179,8 +190,8 @@ class People:
 
     def _lost(self, visit: _Visit, lost: Lost) -> None:
         now = self._now
-        bodies = now.bodies and lost.code == Close.GOING_AWAY
-        if visit.url in now.hurt or bodies or (not visit.welcomed and visit.url in now.shut):
-            self.tally.losses_planned[f"{now.trouble.split()[0]} {lost.code}"] += 1
+        come_back = (now.bodies or now.going) and lost.code == Close.GOING_AWAY
+        if visit.url in now.hurt or come_back or (not visit.welcomed and visit.url in now.shut):
+            self.tally.losses_planned[f"{now.kind}: {lost.code}"] += 1
         else:
             self.complain(f"{visit.name} lost its connection to {visit.url}: {lost.code} {lost.text}")

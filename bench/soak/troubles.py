@@ -62,7 +62,7 @@ async def kill_shard(scene: Scene) -> str:
 async def kill_gateway(scene: Scene) -> str:
     """kill -9 of a gateway."""
     name = scene.one_of(scene.cluster.mortal_gateways)
-    scene.now.hurt = scene.ws(name)
+    scene.now.hurt, scene.now.going = scene.ws(name), True
     return await _killed(scene, name)
 
 

@@ -150,7 +150,7 @@ def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
         _held(
             ghosts=sum(len(state.table.ghosts()) for state in states),
             bodies=sum(len(state.row_of_session) for state in states),
-            gateways=sum(len(state.gateways) for state in states),
+            gateways=max((len(state.gateways) for state in states), default=0),
             gateways_addressed=process.gateways_addressed,
             tombstones=sum(len(state.links.tombstones) for state in states),
             remembered=sum(len(state.acting) for state in states),
