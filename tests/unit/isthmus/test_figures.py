@@ -31,10 +31,12 @@ def test_links_are_told_by_reason_and_kind() -> None:
 
 def test_tasks_and_memory_of_the_process_are_told() -> None:
     async def told(beside: int) -> dict[str, float]:
-        tasks = [asyncio.create_task(asyncio.sleep(60.0)) for _ in range(beside)]
-        found = as_line(of_interpreter())
-        for task in tasks:
-            task.cancel()
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(beside):
+                tasks.create_task(over.wait())
+            found = as_line(of_interpreter())
+            over.set()
         return found
 
     assert asyncio.run(told(3))["asyncio_tasks"] == 4, "the one that asks, and three"
