@@ -32,6 +32,7 @@ from tests.integration.durable.servers import running
 
 SHARDS, GATEWAYS = 3, 2
 PEOPLE = 16
+"""``report.BOUNDS`` counts on it, and on DUCKS."""
 SAMPLE_S = 5.0
 DUCKS = 200
 """As bench/worlds/soak.toml has it."""
@@ -86,7 +87,7 @@ async def _soak(folder: Path, durable_url: str, given: argparse.Namespace, conso
             await cluster.settled()
             database = await asyncpg.connect(durable_url)
             watching = Watching(cluster, database, SAMPLE_S)
-            people = People(given.people, list(cluster.urls.values()), session, now, given.seed)
+            people = People(PEOPLE, list(cluster.urls.values()), session, now, given.seed)
             async with asyncio.TaskGroup() as tasks:
                 crowd = tasks.create_task(people.run())
                 watcher = tasks.create_task(watching.run())
@@ -113,7 +114,7 @@ async def _soak(folder: Path, durable_url: str, given: argparse.Namespace, conso
             await database.close()
         finally:
             await cluster.children.end()
-    return Outcome(given.minutes, given.people, given.seed, done, people.tally, problems, dict(watching.series))
+    return Outcome(given.minutes, PEOPLE, given.seed, done, people.tally, problems, dict(watching.series))
 
 
 def main() -> int:
@@ -121,7 +122,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--write", action="store_true", help="renew docs/SOAK.md")
     given = parser.parse_args()
     console = Console(width=170)

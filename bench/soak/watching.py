@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 from base64 import b64encode
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +71,22 @@ class Watching:
     async def sample(self, now_s: float) -> None:
         """All once."""
         for name in self._cluster.children.all:
-            self._live(name)
+            self.look(name, now_s)
             self._process(name, now_s)
         for name in self._cluster.gateways:
             await self._gateway(name, now_s)
-        sums: Counter[str] = Counter()
-        for newest in self._newest.values():
-            sums.update(newest)
-        for figure, value in sums.items():
+        for figure, value in self.sums().items():
             self._put("all together", figure, now_s, value)
         await self._etcd(now_s)
         await self._postgres(now_s)
+
+    def sums(self) -> dict[str, float]:
+        """Figures that go from process to process, of all that live together."""
+        found: dict[str, float] = defaultdict(float)
+        for newest in self._newest.values():
+            for figure, value in newest.items():
+                found[figure] += value
+        return dict(found)
 
     async def living(self) -> int:
         """Entities that are there, by the durable store."""
@@ -90,7 +95,7 @@ class Watching:
     def _put(self, who: str, figure: str, now_s: float, value: float) -> None:
         self.series[who, figure].append((now_s, value))
 
-    def _live(self, name: str) -> None:
+    def look(self, name: str, now_s: float) -> None:
         """Notice another life, and read what the present one has logged."""
         pid, lives = self._cluster.pid(name), self._lives[name]
         is_other = pid is not None and (not lives or lives[-1] != pid)
@@ -102,7 +107,7 @@ class Watching:
             lives.append(pid)  # what was logged until now may be the former life's
             return
         for told in lines:
-            self._figures(name, told, asyncio.get_running_loop().time())
+            self._figures(name, told, now_s)
 
     def _life(self, name: str) -> str:
         """A name for the process that runs now under a name."""
