@@ -9,6 +9,7 @@ Exit status: 0 when nothing grew and nobody complained, else 1.
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 from contextlib import suppress
@@ -126,12 +127,14 @@ def main() -> int:
     given = parser.parse_args()
     console = Console(width=170)
     configure(Logging(level="error"))
-    # Not removed: when somebody complains, the logs of all processes tell why.
+    # Not removed: when somebody complains, or something grows, the logs of all processes and all samples tell why.
     folder = Path(tempfile.mkdtemp(prefix="isthmus-soak-"))
     folder.chmod(0o711)  # PostgreSQL may run as another user
-    console.print(f"logs of all processes: {folder}", markup=False)
+    console.print(f"logs of all processes, and samples.json: {folder}", markup=False)
     with running(folder) as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         outcome = runner.run(_soak(folder, server.url, given, console))
+    samples = {f"{who} {figure}": values for (who, figure), values in outcome.series.items()}
+    (folder / "samples.json").write_text(json.dumps(samples))
     show(console, outcome)
     targets = outcome.targets()
     show_targets(console, targets)

@@ -35,6 +35,7 @@ BOUNDS = {
     "held: bodies": Bound(2, 0, "all shards: people are as many all the time"),
     "held: remembered": Bound(2, 0, "all shards: people are as many all the time"),
     "held: sessions": Bound(2, 0, "all gateways: people are as many all the time"),
+    "held: asked": Bound(2, 0, "all gateways: people are as many all the time"),
     "held: ghosts": Bound(30, 0.2, "all shards: ducks drift to borders and away; smaller regions have more of them"),
     "held: tombstones": Bound(10, 0.2, "all shards: those who crossed in the last seconds"),
     "held: mirrored": Bound(220, 0, "there are 216 in all, and a gateway mirrors what its people see"),

@@ -35,6 +35,7 @@ from server.session.actions import (
     CloseConn,
     CloseView,
     DetachBody,
+    ForgetBody,
     OpenView,
     Post,
     RefreshKeys,
@@ -202,6 +203,11 @@ class GatewayCore:
         if facts.layout is None:
             for region in facts.spawn_regions:
                 self.regions.want(region, 0.0)
+
+    @property
+    def asked(self) -> int:
+        """For metrics: sessions of whose bodies is known where they were asked for."""
+        return len(self._kept)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -598,6 +604,8 @@ class GatewayCore:
                     self._attach(action, now_s)
                 case DetachBody():
                     self._detach(action, now_s)
+                case ForgetBody():
+                    self._kept.pop(action.session, None)
                 case OpenView():
                     self._open(action)
                     self.acts.begin(action.conn, action.body, now_s)
