@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster bench-durable warmup format lock clean browser etcd postgres hosts iproute
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-cluster bench-durable capacity warmup format lock clean browser etcd postgres hosts iproute
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -65,8 +65,13 @@ SEEDS ?= 134
 seeds: .venv/.dev warmup ## 201 seeds in storms: SEEDS of the whole cluster, half as many of shards alone
 	$(BIN)/python -m tests.sim --count $(SEEDS)
 
-soak: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)
-	$(BIN)/python -m tests.sim --soak --of $(OF)
+storm: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)
+	$(BIN)/python -m tests.sim --storm --of $(OF)
+
+MINUTES ?= 30
+
+soak: .venv/.dev etcd postgres warmup ## A real cluster in trouble for MINUTES=30: does anything grow, is anybody let down? Writes docs/SOAK.md
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) --write
 
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
@@ -77,6 +82,9 @@ bench-cluster: .venv/.dev etcd ## The same for a world over several processes, a
 
 bench-durable: .venv/.dev postgres ## What keeping a world costs, in SQLite and in PostgreSQL
 	$(BIN)/python -m bench.durable
+
+capacity: .venv/.dev etcd postgres warmup ## Unit costs, and what 1,000 shards with a million clients would need. Writes docs/capacity.md
+	$(BIN)/python -m bench.capacity --write
 
 warmup: .venv/.installed ## Compile all kernels into the cache
 	$(BIN)/isthmus warmup

@@ -91,7 +91,7 @@ class Fleet:
         data = Path(self._stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         etcd = EtcdServer(find(), data / "etcd", free_port(), free_port())
         self.others.append(self.child("etcd", etcd.command(), CLIENT_CORE))
-        until("etcd to answer", lambda: _is_healthy(etcd.endpoint))
+        until("etcd to answer", lambda: is_healthy(etcd.endpoint))
         key = self._folder / "cluster.key"
         key.write_bytes(os.urandom(32))
         key.chmod(0o600)
@@ -116,7 +116,8 @@ def until(what: str, holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def _is_healthy(endpoint: str) -> bool:
+def is_healthy(endpoint: str) -> bool:
+    """Whether etcd answers there."""
     try:
         with urllib.request.urlopen(f"{endpoint}/health", timeout=2) as answer:
             return bool(answer.status == 200)

@@ -77,7 +77,8 @@ class Book:
     drains: set[tuple[str, int]] = field(default_factory=set)
     """Lives that operators want drained: name and lease."""
     disowned: set[tuple[str, int]] = field(default_factory=set)
-    """Lives that this process has called over, or is about to: it never consents to their acting again."""
+    """Lives that this process has called over, or is about to: it never consents to their acting again. Kept as long
+    as their claims stand: without one nobody consents."""
     confirmers: frozenset[str] = frozenset()
     """Whom this process has to ask before it acts without the store: all in its own claims, as written or under way."""
     epochs: dict[int, int] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Book:
             self.asks, self.wishes, self.drains = {}, {}, set()
             for record in item.records:
                 self._put(record.key, record)
+            self.disowned &= self.claims.keys()
         else:
             for change in item.changes:
                 self._put(change.key, change.record)
@@ -110,7 +112,9 @@ class Book:
             elif key.startswith(CLAIMS):
                 life = life_of(key)
                 self.claims.pop(life, None)
-                if record is not None:
+                if record is None:
+                    self.disowned.discard(life)
+                else:
                     names = frozenset(read(key, record.value, ClaimRecord).members)
                     self.claims[life] = Claim(names, record.mod_revision)
             elif key.startswith(ASKS):

@@ -17,7 +17,7 @@ from typing import Any
 from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
 from isthmus.config import Config
-from isthmus.fleet.figures import Shown, of_gateway
+from isthmus.fleet.figures import Shown, of_gateway, of_interpreter
 from isthmus.fleet.host import Host, ProcessCore, Turn
 from isthmus.fleet.setup import cluster_key, layout_of, member_name, world_record
 from isthmus.front import Front
@@ -144,7 +144,7 @@ async def _gateway(config: Config) -> None:
         rules = Rules(own.affinity, own.affinity_rest_s, config.limits.sessions_max)
         process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway, rules=rules)
         gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
-        Shown(front.clients.metrics.registry, lambda: of_gateway(process, host.links))
+        Shown(front.clients.metrics.registry, lambda: [*of_interpreter(), *of_gateway(process, host.links)])
         url = await front.open(gateway_run, gateway_run.ready, process.origins)
         process.member.report(0.0, {}, 0, url)
         front.clients.start()

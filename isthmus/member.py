@@ -23,7 +23,7 @@ from cluster.store.contract import StoreError
 from isthmus.config import Config
 from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
-from isthmus.fleet.figures import of_placer, of_shard
+from isthmus.fleet.figures import of_interpreter, of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
@@ -127,7 +127,7 @@ async def _shard(config: Config) -> None:
             before_leaving=write_last,
             on_out=told,
             drained=drained,
-            figures=lambda: of_shard(process, host.links),
+            figures=lambda: [*of_interpreter(), *of_shard(process, host.links)],
             after_all=nothing if bank is None else bank.close,
         )
 
@@ -149,7 +149,7 @@ async def _placer(config: Config) -> None:
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         record = MemberRecord(KIND_PLACER, address)
         process = PlacerProcess(name, record, layout, level_max_of(config, layout))
-        return process, Turn(figures=lambda: of_placer(process, host.links))
+        return process, Turn(figures=lambda: [*of_interpreter(), *of_placer(process, host.links)])
 
     await be_member(config, name, world=world_record(config, layout), make=make)
 

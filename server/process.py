@@ -63,6 +63,11 @@ class GatewayProcess:
         self.load = 0.0
         """Part of a tick that this process works; set by the shell."""
 
+    @property
+    def gateways_addressed(self) -> int:
+        """For metrics: numbers of other gateways that are known here."""
+        return len(self._gateways)
+
     # ---------------------------------------------------------------------------------------------------- the store
     def watched(self, item: WatchItem, now_s: float) -> Out:
         """The watch of the namespace told something."""
@@ -99,7 +104,10 @@ class GatewayProcess:
                         self.on_heard()
             case Kind.MESH:
                 said = mesh.decode(data)
-                self._gateways[said.gateway] = member
+                if self._gateways.get(said.gateway) != member:
+                    # Each life of a gateway has a number of its own: the one before is over.
+                    self._gateways = {number: name for number, name in self._gateways.items() if name != member}
+                    self._gateways[said.gateway] = member
                 self.core.told(said, now_s)
             case Kind.FAILSAFE:
                 word = failsafe_words.decode(data)

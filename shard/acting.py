@@ -83,6 +83,10 @@ class Acting:
         self.told: list[tuple[int, int, bytes]] = []
         """(session, number, answer) that clients are told."""
 
+    def __len__(self) -> int:
+        """Sessions whose answers are remembered."""
+        return len(self._kept)
+
     # ---------------------------------------------------------------------------------------------------------- acts
     def uncommitted(self, session: int) -> int:
         """How many answers of a session wait to be committed."""

@@ -39,6 +39,10 @@ class Gateways:
     def __init__(self) -> None:
         self._known: dict[int, Known] = {}
 
+    def __len__(self) -> int:
+        """How many are known."""
+        return len(self._known)
+
     @property
     def subscribed(self) -> list[int]:
         """Numbers of the gateways that get deltas, ascending."""
@@ -83,11 +87,10 @@ class Gateways:
         return True
 
     def expire(self, since: int) -> None:
-        """Gateways that have said nothing since that tick are not there any more: they get no deltas. One that is there
-        after all asks anew, because its region is silent."""
-        for known in self._known.values():
-            if known.heard_tick < since:
-                known.subscribed = False
+        """Gateways that have said nothing since that tick are not there any more, and forgotten: a life of a gateway
+        never comes back, and a region that moved about would carry all of them along. One that is there after all asks
+        anew, because its region is silent."""
+        self._known = {number: known for number, known in self._known.items() if known.heard_tick >= since}
 
     def _forget(self) -> None:
         if len(self._known) > GATEWAYS_MAX:

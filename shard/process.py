@@ -94,6 +94,8 @@ class ShardProcess:
         """Of regions whose move is being settled: the record as it was read last, with its revision."""
         self._gateways: dict[int, str] = {}
         """Members by the numbers that their gateways go by now."""
+        self._spoke: dict[str, int] = {}
+        """Of these, the numbers that they said themselves over the link that is up."""
         self._upward: Inbox[Upward] = Inbox(WINDOW, lambda said: (said.gateway, said.region))
         self._border: Inbox[Border] = Inbox(BORDERS_MAX, lambda said: (said.source, said.target))
         self._went: dict[int, str] = {}
@@ -107,6 +109,11 @@ class ShardProcess:
     def inbox_dropped(self) -> int:
         """For metrics: messages of members that say more between two steps than they should."""
         return self._upward.dropped + self._border.dropped
+
+    @property
+    def gateways_addressed(self) -> int:
+        """For metrics: numbers of gateways that are known here as some member's."""
+        return len(self._gateways)
 
     # ---------------------------------------------------------------------------------------------------- the store
     def watched(self, item: WatchItem, now_s: float) -> ShardOut:
@@ -173,14 +180,20 @@ class ShardProcess:
     def link_down(self, member: str, now_s: float) -> ShardOut:
         """The link to a member broke."""
         out = ShardOut()
+        self._forget_gateway(member)  # it may come back in another life; if not, it speaks before it can follow
         self._move(self.moving.link_down(member), now_s, out)
         return out
 
     def _learn_gateway(self, number: int, member: str) -> None:
-        if self._gateways.get(number) != member:
+        if self._spoke.get(member) != number:
             # Each life of a gateway has a number of its own: the one before is over.
-            self._gateways = {other: name for other, name in self._gateways.items() if name != member}
+            self._forget_gateway(member)
             self._gateways[number] = member
+            self._spoke[member] = number
+
+    def _forget_gateway(self, member: str) -> None:
+        self._spoke.pop(member, None)
+        self._gateways = {number: name for number, name in self._gateways.items() if name != member}
 
     def _hand_on(self, region: int, to: str, out: ShardOut) -> None:
         self._went[region] = to
@@ -210,8 +223,10 @@ class ShardProcess:
                 self._move(self.ask_move(word.region, word.to, now_s), now_s, out)
             return
         if isinstance(word, moving_words.Offer):
-            # A gateway may be known here by its former life's number: that one goes when it speaks itself.
-            self._gateways = {**word.gateways, **self._gateways}
+            # Of a gateway that has not spoken here both numbers may be a former life's. What one says itself counts:
+            # the region's owner before may not have heard yet that a life is over.
+            told = {number: name for number, name in word.gateways.items() if name not in self._spoke}
+            self._gateways = {**told, **self._gateways}
         lease = None if self.member.lease is None else self.member.lease.id
         revision = self.member.book.revision
         self._move(self.moving.heard(member, word, word.region in owned, lease, now_s, revision), now_s, out)

@@ -6,6 +6,8 @@ Invariant: label values come from fixed sets of words, never from a client or a 
 figures of clients and ticks (``server.metrics``), when they are told (``fleet.host``).
 """
 
+import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,16 @@ class Figure:
     label: str = ""
     by: Mapping[str, float] = field(default_factory=dict)
     counts: bool = True
+
+
+def of_interpreter() -> list[Figure]:
+    """What any process holds that should not grow as long as its work does not. Inside a running event loop."""
+    return [
+        Figure("asyncio_tasks", "Tasks of the event loop that have not ended.", len(asyncio.all_tasks()), counts=False),
+        Figure(
+            "memory_blocks", "Blocks of memory that Python objects have now.", sys.getallocatedblocks(), counts=False
+        ),
+    ]
 
 
 def of_links(links: Links) -> list[Figure]:
@@ -88,6 +100,17 @@ def of_member(member: MemberCore) -> list[Figure]:
     ]
 
 
+def _held(**by: float) -> Figure:
+    return Figure(
+        "held", "Entries of tables that have no bound of their own, by table.", label="what", by=by, counts=False
+    )
+
+
+def _of_book(member: MemberCore) -> dict[str, float]:
+    book = member.book
+    return {"claims": len(book.claims), "disowned": len(book.disowned)}
+
+
 def of_gateway(process: GatewayProcess, links: Links) -> list[Figure]:
     """A gateway's."""
     regions = process.core.regions
@@ -96,6 +119,15 @@ def of_gateway(process: GatewayProcess, links: Links) -> list[Figure]:
         *of_links(links),
         *of_member(process.member),
         Figure("regions_mirrored", "Regions that this gateway mirrors.", mirrored, counts=False),
+        _held(
+            mirrored=process.core.mirror.count,
+            mirror_claims=process.core.mirror.claims,
+            sessions=process.core.sessions.held,
+            asked=process.core.asked,
+            sessions_elsewhere=process.core.sessions.held_elsewhere,
+            gateways_addressed=process.gateways_addressed,
+            **_of_book(process.member),
+        ),
         Figure("region_moves", "Regions that changed their owner, by how.", label="how", by=moves),
         Figure(
             "snapshots_asked_again",
@@ -110,11 +142,21 @@ def of_gateway(process: GatewayProcess, links: Links) -> list[Figure]:
 def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
     """A shard's. ``events``: regions begun, lost and moved, messages dropped by reason."""
     core = process.core
+    states = [region.state for region in core.regions.values()]
     return [
         *of_links(links),
         *of_member(process.member),
         Figure("regions_owned", "Regions that this shard simulates.", len(core.regions), counts=False),
         Figure("entities", "Entities in them.", sum(region.entities for region in core.regions.values()), counts=False),
+        _held(
+            ghosts=sum(len(state.table.ghosts()) for state in states),
+            bodies=sum(len(state.row_of_session) for state in states),
+            gateways=max((len(state.gateways) for state in states), default=0),
+            gateways_addressed=process.gateways_addressed,
+            tombstones=sum(len(state.links.tombstones) for state in states),
+            remembered=sum(len(state.acting) for state in states),
+            **_of_book(process.member),
+        ),
         Figure("events", "What happened.", label="what", by=_words(process.counts)),
         Figure(
             "moves",
@@ -151,6 +193,7 @@ def of_placer(process: PlacerProcess, links: Links) -> list[Figure]:
     return [
         *of_links(links),
         *of_member(process.member),
+        _held(**_of_book(process.member)),
         Figure("elections", "How often this process became the placer.", process.placer.elections),
         Figure("regions_placed", "Regions given to an owner because they had none.", process.placer.placed),
         Figure("events", "What happened.", label="what", by=_words(process.counts)),

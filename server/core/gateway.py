@@ -36,6 +36,7 @@ from server.session.actions import (
     CloseConn,
     CloseView,
     DetachBody,
+    ForgetBody,
     OpenView,
     Post,
     RefreshKeys,
@@ -206,6 +207,11 @@ class GatewayCore:
         self._schema_hash = schema_hash(self._schema)
         if facts.layout is None:
             self.regions.want(ALONE, 0.0)
+
+    @property
+    def asked(self) -> int:
+        """For metrics: sessions of whose bodies is known where they were asked for."""
+        return len(self._kept)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -631,6 +637,8 @@ class GatewayCore:
                     self._attach(action, now_s)
                 case DetachBody():
                     self._detach(action, now_s)
+                case ForgetBody():
+                    self._kept.pop(action.session, None)
                 case OpenView():
                     self._open(action)
                     self.acts.begin(action.conn, action.body, now_s)

@@ -94,6 +94,11 @@ class Mirror:
         self._allocate_sorted()
 
     @property
+    def claims(self) -> int:
+        """For metrics: entities that a region told of while a newer hop of them was known."""
+        return len(self._claims)
+
+    @property
     def rows(self) -> int:
         """Allocated rows."""
         return len(self.hot)

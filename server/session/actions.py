@@ -58,6 +58,13 @@ class DetachBody:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetBody:
+    """The session goes on at another gateway, which has its body: nothing is said to the shard."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenView:
     """Start the stream of ``conn``. ``body`` is None and ``row`` −1 for an observer; ``window_bytes``: what the way to
     the client holds, 0 if nobody knows."""
@@ -99,4 +106,6 @@ class RefreshKeys:
     """A token named an unknown key: fetch the key set anew, then call ``keys_refreshed`` whatever came of it."""
 
 
-Action = Post | CloseConn | AttachBody | DetachBody | OpenView | CloseView | ReleaseBody | TakeAct | RefreshKeys
+Action = (
+    Post | CloseConn | AttachBody | DetachBody | ForgetBody | OpenView | CloseView | ReleaseBody | TakeAct | RefreshKeys
+)

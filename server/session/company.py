@@ -48,6 +48,11 @@ class Company:
         return self._presence.online
 
     @property
+    def elsewhere(self) -> int:
+        """Sessions of other gateways that are known here."""
+        return 0 if self.roster is None else len(self.roster)
+
+    @property
     def newcomer(self) -> Presence:
         """What one who just came is told."""
         return self._presence.newcomer()

@@ -45,6 +45,7 @@ from server.session.actions import (
     CloseView,
     Conns,
     DetachBody,
+    ForgetBody,
     OpenView,
     Post,
     RefreshKeys,
@@ -130,6 +131,11 @@ class Sessions:
     def held(self) -> int:
         """Sessions of this gateway."""
         return len(self._register.by_id)
+
+    @property
+    def held_elsewhere(self) -> int:
+        """Sessions of other gateways that are known here."""
+        return self._company.elsewhere
 
     @property
     def numbers(self) -> npt.NDArray[np.uint64]:
@@ -578,7 +584,9 @@ class Sessions:
         elsewhere = self.switching.ended(session)
         self._register.remove(session)
         self._company.ended(session, elsewhere)
-        if elsewhere is None and session.generation and session.profile != OBSERVER:
+        if elsewhere is not None:
+            self._out.append(ForgetBody(session.id))
+        elif session.generation and session.profile != OBSERVER:
             self._past[session.id] = session.generation
             if len(self._past) > PAST_MAX:
                 del self._past[next(iter(self._past))]

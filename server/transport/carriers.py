@@ -10,7 +10,7 @@ path with copies). Not responsible for: the upgrade (``accept``), parsing (``ker
 import asyncio
 import select
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -88,7 +88,9 @@ class Carriers:
         self._opened: list[Opened] = []
         self._lost: list[Lost] = []
         self._links: list[Link | None] = [None] * n
-        self._free = deque(range(n))
+        self._free = list(range(n - 1, -1, -1))
+        """The slot that was freed last is taken first: what slots have in columns, here and in views, is memory once it
+        was used, so that it follows the most people at once and not the number that ever came."""
         self._released: list[int] = []
         self._closing: dict[int, float] = {}
         self._tls: dict[int, Link] = {}
@@ -142,7 +144,7 @@ class Carriers:
         watched."""
         if self.is_full:
             return None
-        conn = self._free.popleft()
+        conn = self._free.pop()
         row = self.columns[conn]
         generation = (int(row["generation"]) + 1) & 0xFFFFFFFF
         self.columns[conn] = np.zeros((), CARRIER)

@@ -1,7 +1,7 @@
 """Runs of the simulator by hand: one seed again, or new seeds until told to stop.
 
 ``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--count M [--seed N]`` runs M seeds of
-the whole and half as many of shards over all cores (``seeds``); ``--soak`` begins at that seed (at one that is drawn,
+the whole and half as many of shards over all cores (``seeds``); ``--storm`` begins at that seed (at one that is drawn,
 without), goes on until Ctrl-C, and names every seed that failed.
 """
 
@@ -34,7 +34,7 @@ RUNS: dict[str, Callable[[int], object]] = {"one": _one, "shards": _shards, "who
 """A gateway pair before one shard; shards and placers; the whole cluster."""
 
 
-def soak(run: Callable[[int], object], first: int) -> int:
+def storm(run: Callable[[int], object], first: int) -> int:
     """Seed after seed until Ctrl-C; returns how many failed."""
     failed, seed = 0, first
     try:
@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--of", choices=sorted(RUNS), default="one")
-    parser.add_argument("--soak", action="store_true")
+    parser.add_argument("--storm", action="store_true")
     parser.add_argument("--count", type=int)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
@@ -66,11 +66,11 @@ def main() -> int:
         found = seeds.run(sorted(seeds.KINDS), range(first, first + given.count), given.jobs)
         return seeds.report(found, seeds.EXPECTED)
     run = RUNS[given.of]
-    if given.soak:
+    if given.storm:
         drawn = int(np.random.default_rng().integers(1_000_000))
-        return min(1, soak(run, drawn if given.seed is None else given.seed))
+        return min(1, storm(run, drawn if given.seed is None else given.seed))
     if given.seed is None:
-        parser.error("name a --seed, or --soak")
+        parser.error("name a --seed, or --storm")
     try:
         outcome = run(given.seed)
     except AssertionError as error:

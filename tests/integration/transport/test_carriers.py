@@ -54,6 +54,19 @@ async def test_messages_arrive_as_columns_and_cold_bytes() -> None:
         assert s.log.lost == [Lost(0, 1000, "peer_closed")]
 
 
+async def test_people_who_come_one_after_the_other_use_one_slot() -> None:
+    async with serving() as s:
+
+        def have_come(count: int) -> Callable[[], bool]:
+            return lambda: len(s.log.opened) == count
+
+        for count in range(1, 20):
+            async with raw_client(s.port):
+                await until(have_come(count))
+            await until(lambda: s.carriers.open_count == 0)
+        assert {conn for conn, _, _ in s.log.opened} == {0}, "what a slot has in columns is memory once it was used"
+
+
 async def test_what_comes_in_one_packet_with_the_request_is_not_lost() -> None:
     async with serving() as s, raw_client(s.port, masked(HELLO)[:9]) as (_, writer):
         await until(lambda: s.log.opened)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from cluster.book import Book, Claim, Member, Owner
 from cluster.failsafe import AGAIN_S, AWAY_S, GRANT_S, LINGER_S, PERIOD_S, FailsafeCore, Tell
-from cluster.records import SHARD, MemberRecord, RegionRecord
+from cluster.records import SHARD, ClaimRecord, MemberRecord, RegionRecord, claim_key, write
+from cluster.store.contract import Change, Record, Relisted, WatchBatch
 from protocol.codes import ProtocolViolation
 from protocol.failsafe import Consent, Objection, Question, decode, encode
 
@@ -104,6 +105,21 @@ def test_nobody_consents_for_a_life_that_was_called_over_or_is_unknown() -> None
     removed.claims.clear()
     for known in (over, removed, new):
         assert isinstance(core.heard("a", question, known, 10.0, 20.0)[0].word, Objection)
+
+
+def test_a_life_that_was_called_over_is_forgotten_with_its_claim() -> None:
+    known = Book()
+    for life in range(1, 50):
+        claim = Record(claim_key("a", life), write(ClaimRecord(["b"])), life, life)
+        known.watched(WatchBatch(life, (Change(claim.key, claim),)))
+        known.disowned.add(("a", life))
+        known.watched(WatchBatch(life, (Change(claim_key("x", 1), None),)))
+        assert known.disowned == {("a", life)}, "it stays while the claim stands"
+        if life % 2:
+            known.watched(WatchBatch(life, (Change(claim.key, None),)))
+        else:
+            known.watched(Relisted(life, ()))
+        assert not known.disowned
 
 
 @given(st.binary(max_size=200))

@@ -1,5 +1,6 @@
 """One list of figures serves /metrics and the log, and names nothing that comes from outside."""
 
+import asyncio
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cluster.links import Links, LinksConfig, Self
 from cluster.links.tally import Ended
-from isthmus.fleet.figures import Figure, Shown, as_line, of_links
+from isthmus.fleet.figures import Figure, Shown, as_line, of_interpreter, of_links
 from protocol.carried import Kind
 
 
@@ -26,6 +27,22 @@ def test_links_are_told_by_reason_and_kind() -> None:
     assert (told["links"], told["link_ups"], told["link_downs"]) == (0, 3, {"queue_full": 1})
     assert (told["link_sent_messages"], told["link_values_dropped"]) == ({"delta": 5}, {"delta": 2})
     assert json.loads(json.dumps(told)) == told
+
+
+def test_tasks_and_memory_of_the_process_are_told() -> None:
+    async def told(beside: int) -> dict[str, float]:
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(beside):
+                tasks.create_task(over.wait())
+            found = as_line(of_interpreter())
+            over.set()
+        return found
+
+    assert asyncio.run(told(3))["asyncio_tasks"] == 4, "the one that asks, and three"
+    before = asyncio.run(told(0))["memory_blocks"]
+    kept = [str(k) for k in range(100_000)]
+    assert asyncio.run(told(0))["memory_blocks"] > before + 0.9 * len(kept)
 
 
 def test_metrics_show_the_figures_as_they_are_when_asked() -> None:

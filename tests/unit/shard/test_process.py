@@ -2,6 +2,7 @@
 
 from cluster.records import SHARD, MemberRecord
 from cluster.regions import Layout
+from protocol import moving as moving_words
 from protocol.border import Border
 from protocol.carried import Kind
 from protocol.link import RegionDelta, Upward
@@ -60,9 +61,28 @@ def test_a_region_forgets_gateways_that_are_silent_for_long() -> None:
         _say(process, "h", 8, 1 + tick)
         process.tick(tick, 0.0)
     assert gateways.subscribed == [8]
+    assert len(gateways) == 1, "nothing of it goes along when the region moves"
     _say(process, "g", 7, 2, subscribe=True)
     process.tick(5 * RATE_HZ, 0.0)
     assert gateways.subscribed == [7, 8]
+
+
+def _offer(process: ShardProcess, gateways: dict[int, str]) -> None:
+    word = moving_words.Offer(1, 2, 1, 1, b"", gateways)
+    process.received("s2", Kind.MOVE, moving_words.encode(word), 0.0)
+
+
+def test_numbers_of_former_lives_do_not_come_back_with_the_regions_of_other_shards() -> None:
+    process = _process()
+    for life in range(1, 20):
+        _offer(process, {life: "g", 100: "h"})  # before it has spoken here: both may be right
+        _say(process, "g", life, 1, subscribe=True)
+        _offer(process, {life - 1: "g", life: "g", 100: "h"})  # from who has not heard of its end yet
+        assert process.gateways_addressed == 2, "one of g, one of h"
+        process.link_down("g", 0.0)
+        assert process.gateways_addressed == 1
+    process.link_down("h", 0.0)
+    assert process.gateways_addressed == 0
 
 
 def test_what_waits_for_a_step_is_bounded_whatever_is_said() -> None:

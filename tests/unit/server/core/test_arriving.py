@@ -1,6 +1,7 @@
 """Sessions that come from another gateway to one that does not mirror the place of their body yet."""
 
 from cluster.regions import Layout
+from protocol import mesh
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Welcome, decode_server, encode_client
 from server.core.gateway import LOOK_TICKS, SHOW_S, Deliver, GatewayCore, GatewayFacts
@@ -86,3 +87,16 @@ def test_who_leaves_meanwhile_is_not_welcomed() -> None:
     rig.receive(entering(delta(B, 41, 41, snapshot=True), ROW, BODY))
     rig.pass_time(int(SHOW_S * 20) + LOOK_TICKS)
     assert not rig.welcomed()
+
+
+def test_nothing_is_kept_of_a_session_that_goes_on_at_another_gateway() -> None:
+    rig = Rig()
+    rig.come()
+    rig.receive(entering(delta(B, 41, 41, snapshot=True), ROW, BODY))
+    assert rig.core.asked == 1
+    session, generation = rig.entry[:2]
+    there = mesh.Person(session, generation + (1 << 16), b"k" * mesh.KEY_BYTES, "Ann", BODY, True)
+    rig.core.told(mesh.Roll(2, 1, True, [there], []), rig.now_s)
+    rig.pass_time()
+    assert rig.core.sessions.held == 0
+    assert rig.core.asked == 0
