@@ -82,7 +82,9 @@ async def _shard(config: Config) -> None:
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         core = make_shard(config, place, host.tick_now, leaves)
-        process = ShardProcess(name, MemberRecord(SHARD, address), layout, core, draw_move())
+        process = ShardProcess(
+            name, MemberRecord(SHARD, address, generation=host.generation), layout, core, draw_move()
+        )
         log = RegionLog()
         process.on_lost = log.lost
 
@@ -146,7 +148,7 @@ async def _placer(config: Config) -> None:
     name = member_name(config, KIND_PLACER)
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
-        process = PlacerProcess(name, MemberRecord(KIND_PLACER, address), layout)
+        process = PlacerProcess(name, MemberRecord(KIND_PLACER, address, generation=host.generation), layout)
         return process, Turn(figures=lambda: of_placer(process, host.links))
 
     await be_member(config, name, world=world_record(config, layout), make=make)

@@ -110,7 +110,7 @@ async def move_region(store: Store, region: int, to: str) -> None:
                     sys.stdout.write(f"region {region} is at {to}, epoch {book.regions[region].record.epoch}\n")
                     return
     finally:
-        await store.revoke(lease)
+        await store.revoke(lease.id)
 
 
 async def drain(store: Store, name: str) -> None:

@@ -108,6 +108,12 @@ class GatewayProcess:
         """The link to a member broke: its regions are asked anew when they are silent."""
         return Out()
 
+    def link_refused(self, member: str, generation: int, address: str, now_s: float) -> Out:
+        """A member that ended its link listens no more where it did."""
+        out = Out()
+        self._follow(self.member.refused(member, generation, address, now_s), out)
+        return out
+
     # ----------------------------------------------------------------------------------------------------- the clock
     def tick(self, tick: int, now_s: float) -> Out:
         """The world's ``tick`` begins: what clients said goes to the regions."""

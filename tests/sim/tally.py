@@ -24,7 +24,7 @@ TRANSITIONS = (
     "entities come", "entities gone", "regions begun", "regions moved in", "regions moved out", "regions lost",
     "regions kept", "border of an older epoch", "border for another's region",
     "entities loaded", "journal fenced", "journal loaded", "journal committed", "journal away", "failsafe asked",
-    "failsafe granted", "failsafe objected", "elected", "placed", "move asked",
+    "failsafe granted", "failsafe objected", "elected", "placed", "move asked", "found dead",
 )  # fmt: skip
 """Of shards, placers, and the store's members."""
 GATEWAYS = (
@@ -50,6 +50,7 @@ class Tally:
         """A process is over."""
         process = host.process
         self.counts += process.counts
+        self.counts["found dead"] += process.member.lives_ended
         self.counts["failsafe asked"] += process.failsafe.rounds
         self.counts["failsafe granted"] += process.failsafe.grants
         self.counts["failsafe objected"] += process.failsafe.objections
