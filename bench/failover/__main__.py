@@ -135,6 +135,8 @@ def run(
                     style="dim",
                     highlight=False,
                 )
+                if given.odd:
+                    console.print("\n".join(told["odd"]), markup=False, highlight=False, soft_wrap=True)
         acts.add(cluster.settle())
     return found, acts
 
@@ -194,6 +196,7 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="one of each, nothing is kept")
+    parser.add_argument("--odd", action="store_true", help="tell of those who came back oldest and latest")
     parser.add_argument("--folder", type=Path, help="where logs are kept; none: nowhere")
     given = parser.parse_args()
     given.kills = 1 if given.smoke else given.kills

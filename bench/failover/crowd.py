@@ -30,7 +30,7 @@ from isthmus.fleet.setup import layout_of, open_store
 from tests.integration.hosts.walkers import Door
 
 STEER_S = 0.1
-RADIUS_M, APART_M, CIRCLES = 3.0, 1.5, 10
+RADIUS_M, APART_M, CIRCLES = 6.0, 1.5, 10
 ACTS_HZ, PLAY_S, REST_S = 5.0, 1.5, 1.5
 """All act for PLAY_S and rest for REST_S: what is acted is committed at once, poses with it, so that only a rest shows
 how old poses become by themselves."""
@@ -171,6 +171,8 @@ class Noticed:
     gap_s: float
     answer_s: float
     losses: int
+    odd: list[str]
+    """Of whom came back oldest and latest: where they were, and what came of them."""
 
 
 class Crowd:
@@ -206,7 +208,8 @@ class Crowd:
         owners = witness.owned_at(fault_s)
         again: list[float | None] = []
         ages: list[float] = []
-        for person in self.people:
+        told: list[tuple[float, str]] = []
+        for number, person in enumerate(self.people):
             place, moved_s = person.track.last_before(fault_s), moving_again_s(person.track, fault_s)
             region = None if place is None else int(self.layout.region_at(place.x, place.z))
             theirs = region is not None and owners.get(region, ("", 0))[0] in victims
@@ -218,6 +221,10 @@ class Crowd:
                 owner_s = witness.next_owner_s(region, fault_s)
                 age_s = None if owner_s is None else pose_age_s(person.track, owner_s)
                 ages += [] if age_s is None else [age_s]
+                if place is not None and owner_s is not None and (age_s or 0.0) > 1.0:
+                    told.append((age_s or 0.0, f"{number}: age {age_s}, {person.track.story(fault_s, owner_s)}"))
+            if place is not None and moved_s is not None and late:
+                told.append((moved_s, f"{number}: again {moved_s:.2f} s, at {place.x:.1f}, {place.z:.1f} in {region}"))
         return Noticed(
             detected_s if None not in over else None,
             len(again),
@@ -226,6 +233,7 @@ class Crowd:
             max(gap_s(person.track, fault_s, now_s) for person in self.people),
             max(answer_s(person.track, fault_s, now_s) for person in self.people),
             sum(at_s > fault_s for person in self.people for at_s in person.track.losses),
+            [text for _, text in sorted(told, reverse=True)[:6]],
         )
 
     async def settle(self) -> dict[str, Any]:

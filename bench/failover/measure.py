@@ -15,7 +15,7 @@ from math import hypot
 KEPT_S = 120.0
 MOVED_M = 0.002
 """Two grid points of the wire are 8 mm apart: less is no movement."""
-PATH_S = 3.0
+PATH_S = 10.0
 """A body that comes back is looked for on so much of its path: less than a turn of the smallest circle."""
 
 
@@ -49,6 +49,11 @@ class Track:
     def since(self, at_s: float) -> Sequence[Frame]:
         """Frames after a time."""
         return self.frames[bisect_right(self.frames, at_s, key=lambda frame: frame.at_s) :]
+
+    def story(self, fault_s: float, owner_s: float) -> str:
+        """For people: where it was about these two moments."""
+        some = [frame for frame in self.frames if fault_s - 1.0 <= frame.at_s <= owner_s + 1.0][::4]
+        return " ".join(f"{frame.at_s - fault_s:.2f}:({frame.x:.1f},{frame.z:.1f})#{frame.taken}" for frame in some)
 
     def last_before(self, at_s: float) -> Frame | None:
         """The last frame until a time."""

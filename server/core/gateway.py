@@ -26,7 +26,7 @@ from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_ser
 from server.core.acting import Acts
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
-from server.core.regions import Regions
+from server.core.regions import Regions, touched
 from server.core.schema import schema_hash
 from server.core.views import Batch, ViewRules, Views
 from server.session.actions import (
@@ -52,11 +52,13 @@ CELLS_PER_RADIUS = 4
 LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
 SEEK_S = 0.5
-"""A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions."""
+"""A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions. While
+nobody speaks for a region where it may be, it waits for the region's next owner."""
 SHOW_S = 0.5
 """A session waits so long at most until its body can be shown: less than its former gateway lets it look on."""
 FIND_S = 1.5
-"""A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile."""
+"""A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile. Nobody is
+called gone while a region has no owner that can be reached."""
 NOBODY = 0
 """No gateway's number: of a body that no gateway has asked for since its region was loaded."""
 Conns = npt.NDArray[np.int32]
@@ -530,10 +532,21 @@ class GatewayCore:
             self._unseen.add(conn)
         for conn in list(self._unseen):
             self._show_body(conn)
+        for conn in self._unseen:
+            if self._may_be_away(conn, now_s):
+                self._missing_s[conn] = now_s
         lost = [conn for conn in self._unseen if now_s - self._missing_s.setdefault(conn, now_s) >= SEEK_S]
         for conn in lost:
             if conn in self._unseen:  # else it has ended with another one
                 self._do(self.sessions.body_lost(self._session_of[conn], now_s), now_s)
+
+    def _may_be_away(self, conn: int, now_s: float) -> bool:
+        """Whether a body was last seen in, or near, a region for which nobody speaks now."""
+        if self.facts_fixed.layout is None:
+            return False
+        view = self.views.state.views[conn : conn + 1]
+        near = touched(self.facts_fixed.layout, view["x"] / GRID_PER_M, view["z"] / GRID_PER_M, MARGIN_M)
+        return any(self.regions.is_away(region, now_s) for region in near)
 
     def _learn_schema(self, schema: dict[str, Any]) -> None:
         learned = schema_hash(schema)
@@ -645,6 +658,9 @@ class GatewayCore:
         for session, (ask, until_s) in list(self._sought.items()):
             if not self.sessions.awaits(session, ask.generation):
                 del self._sought[session]
+            elif any(map(self.regions.unreachable, layout.all())):
+                self._sought[session] = ask, now_s + FIND_S
+                self._seek(ask, layout)
             elif now_s < until_s or session in self._arriving:
                 self._seek(ask, layout)
             else:
