@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster bench-durable warmup format lock clean browser etcd postgres hosts iproute
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds soak bench bench-cluster bench-durable bench-failover warmup format lock clean browser etcd postgres hosts iproute
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -77,6 +77,9 @@ bench-cluster: .venv/.dev etcd ## The same for a world over several processes, a
 
 bench-durable: .venv/.dev postgres ## What keeping a world costs, in SQLite and in PostgreSQL
 	$(BIN)/python -m bench.durable
+
+bench-failover: .venv/.dev etcd postgres iproute warmup ## What people notice of kills, cuts and restarts; 50 minutes, needs root
+	$(BIN)/python -m bench.failover
 
 warmup: .venv/.installed ## Compile all kernels into the cache
 	$(BIN)/isthmus warmup

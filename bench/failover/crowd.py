@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import uvloop
 
-from bench.failover.measure import Frame, Track, answer_s, gap_s, moving_again_s, pose_age_s
+from bench.failover.measure import Frame, Track, answer_s, gap_s, moving_again_s, pose_age_s, still_s
 from client import ActLostError, ActRefusedError, Client, ClientConfig, ClientCore, Lost, Welcomed
 from cluster.book import Book
 from cluster.regions import Layout
@@ -169,6 +169,7 @@ class Noticed:
     again_s: list[float | None]
     ages_s: list[float]
     gap_s: float
+    still_s: float
     answer_s: float
     losses: int
     odd: list[str]
@@ -192,6 +193,7 @@ class Crowd:
             "members": {name: member.lease for name, member in book.members.items()},
             "owners": {region: own.record.owner for region, own in book.regions.items()},
             "orphans": [region for region in regions if book.owner(region) is None],
+            "sessions": {member.name: member.record.sessions for member in book.gateways()},
             "placer": (book.placer or "").partition("/")[0],
             "standing": sum(not person.walks(now_s) for person in self.people),
             "done": sum(person.done for person in self.people),
@@ -231,6 +233,7 @@ class Crowd:
             again,
             ages,
             max(gap_s(person.track, fault_s, now_s) for person in self.people),
+            max(still_s(person.track, fault_s, now_s) for person in self.people),
             max(answer_s(person.track, fault_s, now_s) for person in self.people),
             sum(at_s > fault_s for person in self.people for at_s in person.track.losses),
             [text for _, text in sorted(told, reverse=True)[:6]],

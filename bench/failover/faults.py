@@ -16,6 +16,8 @@ CUT_S = 5.0
 """A cut between two hosts ends by itself. Some have no way around: who is at a gateway that does not reach a shard."""
 AWAY_S = 30.0
 """The only etcd is away."""
+BACK_S = 6.0
+"""When it is back: leases are taken up again, and lives called over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Fault:
     what: str
     mend: Callable[[], None] = lambda: None
     mend_after_s: float | None = None
+    rest_s: float = 0.0
+    """After the end: what follows from it is still the fault's."""
 
 
 def _kill(cluster: Cluster, name: str, sort: str) -> Fault:
@@ -41,14 +45,19 @@ def _owner(cluster: Cluster, rng: np.random.Generator) -> str:
     return str(rng.choice(sorted(set(cluster.state()["owners"].values()))))
 
 
+def _crowded(cluster: Cluster) -> str:
+    sessions: dict[str, int] = cluster.state()["sessions"]
+    return max(sessions, key=sessions.__getitem__)
+
+
 def shard(cluster: Cluster, rng: np.random.Generator) -> Fault:
     """One that owns something."""
     return _kill(cluster, _owner(cluster, rng), "shard")
 
 
 def gateway(cluster: Cluster, rng: np.random.Generator) -> Fault:
-    """Any of them."""
-    return _kill(cluster, str(rng.choice(GATEWAYS)), "gateway")
+    """The one with most people: those of a dead one stay where they came."""
+    return _kill(cluster, _crowded(cluster), "gateway")
 
 
 def placer(cluster: Cluster, rng: np.random.Generator) -> Fault:
@@ -67,7 +76,7 @@ def etcd_one(cluster: Cluster, rng: np.random.Generator) -> Fault:
 def etcd_away(cluster: Cluster, rng: np.random.Generator) -> Fault:
     """The only one, for AWAY_S."""
     (name,) = cluster.stores
-    return Fault(cluster.kill(name), [], "all", name, lambda: cluster.launch(name), AWAY_S)
+    return Fault(cluster.kill(name), [], "all", name, lambda: cluster.launch(name), AWAY_S, BACK_S)
 
 
 def postgres(cluster: Cluster, rng: np.random.Generator) -> Fault:
@@ -80,7 +89,7 @@ def postgres(cluster: Cluster, rng: np.random.Generator) -> Fault:
 def silent(cluster: Cluster, rng: np.random.Generator) -> Fault:
     """The host of a shard that owns something, or, in one of three cases, of a gateway."""
     of_gateway = rng.random() < 1 / 3
-    name = str(rng.choice(GATEWAYS)) if of_gateway else _owner(cluster, rng)
+    name = _crowded(cluster) if of_gateway else _owner(cluster, rng)
     at_s = time.monotonic()
     cluster.network.silence(name)
     return Fault(at_s, [name], "gateway" if of_gateway else "shard", name, cluster.network.heal)

@@ -96,6 +96,18 @@ def gap_s(track: Track, from_s: float, to_s: float) -> float:
     return max((b - a for a, b in pairwise(frames) if b > from_s and a < to_s), default=to_s - from_s)
 
 
+def still_s(track: Track, from_s: float, to_s: float) -> float:
+    """The longest time in [from_s, to_s] in which no frame moved the body."""
+    last, moved_s, longest_s = track.last_before(from_s), from_s, 0.0
+    for frame in track.since(from_s):
+        if frame.at_s > to_s:
+            break
+        if last is not None and _apart_m(last, frame) > MOVED_M:
+            longest_s, moved_s = max(longest_s, frame.at_s - moved_s), frame.at_s
+        last = frame
+    return max(longest_s, to_s - moved_s)
+
+
 def answer_s(track: Track, from_s: float, to_s: float) -> float:
     """The longest time that an act waited which was said then; 0: none was said."""
     return max((b - a for a, b in track.acts if from_s <= a <= to_s), default=0.0)

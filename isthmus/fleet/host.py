@@ -297,9 +297,11 @@ class Host:
                 if self._core is not None and self._tasks is not None:
                     self.do(self._core.link_down(event.member, time.monotonic()))
             case Refused(member, generation, address):
-                _log.info("link_refused", member=member, address=address)
                 if self._core is not None and self._tasks is not None:
-                    self.do(self._core.link_refused(member, generation, address, time.monotonic()))
+                    out = self._core.link_refused(member, generation, address, time.monotonic())
+                    if out.asks:
+                        _log.info("member_dead", member=member, address=address)
+                    self.do(out)
 
 
 def draw_move() -> int:

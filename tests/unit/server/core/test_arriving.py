@@ -3,12 +3,22 @@
 from cluster.regions import Layout
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Welcome, decode_server, encode_client
-from server.core.gateway import LOOK_TICKS, SHOW_S, Deliver, GatewayCore, GatewayFacts
+from server.core.gateway import (
+    FIND_S,
+    LOOK_TICKS,
+    SEEK_S,
+    SHOW_S,
+    Deliver,
+    GatewayCore,
+    GatewayFacts,
+)
+from server.core.mirror import TRANSIT_TICKS
 from server.core.views import ViewRules
+from server.session.actions import CloseConn
 from server.session.identity import Identity
 from server.session.limits import SessionLimits
 from server.session.tickets import Ticket, Tickets
-from tests.unit.server.core.test_mirror_regions import A, B, delta, entering
+from tests.unit.server.core.test_mirror_regions import A, B, delta, entering, moved
 from tests.unit.server.session.rig import SCHEMA, seeded
 
 BODY, ROW = 77, 3
@@ -77,6 +87,75 @@ def test_it_does_not_wait_for_ever() -> None:
     rig.come()
     rig.pass_time(int(SHOW_S * 20) + LOOK_TICKS)
     assert rig.welcomed()
+
+
+def shown() -> Rig:
+    """The client's body is in region B, and shown."""
+    rig = Rig()
+    rig.come()
+    rig.pass_time()
+    rig.receive(entering(delta(B, 41, 41, snapshot=True), ROW, BODY))
+    assert rig.welcomed()
+    return rig
+
+
+def closes(rig: Rig) -> list[int]:
+    return [output.conn for output in rig.core.take() if isinstance(output, CloseConn)]
+
+
+def speak(rig: Rig, seq: int, *regions: int) -> None:
+    """A tick in which these regions tell that nothing has changed."""
+    rig.pass_time()
+    for region in regions:
+        rig.receive(delta(region, seq, 40 + rig.tick))
+    rig.core.mirror.advance(40 + rig.tick)
+
+
+LONG = TRANSIT_TICKS + int(20 * SEEK_S) + 3 * LOOK_TICKS
+
+
+def test_a_body_on_its_way_to_where_nobody_speaks_is_waited_for_and_then_given_up() -> None:
+    rig = shown()
+    rig.receive(moved(delta(B, 42, 42), ROW, A))
+    for seq in range(43, 43 + LONG):
+        speak(rig, seq, B)  # A's owner is dead, and the next one has not begun
+        assert closes(rig) == []
+    assert rig.core.mirror.row_of(BODY) < 0
+    rig.receive(delta(A, 1, 40 + rig.tick, snapshot=True, epoch=2))  # it has not brought the body along
+    for region in (6, 7):  # which it sees as well
+        rig.receive(delta(region, 1, 40 + rig.tick, snapshot=True))
+    closed: list[int] = []
+    for k in range(LONG):
+        rig.pass_time()
+        for region, seq, epoch in ((A, 1, 2), (B, 42 + LONG, 1), (6, 1, 1), (7, 1, 1)):
+            rig.receive(delta(region, seq + 1 + k, 40 + rig.tick, epoch=epoch))
+        closed += closes(rig)
+    assert closed == [0]
+
+
+def test_a_body_that_comes_with_the_next_owner_goes_on() -> None:
+    rig = shown()
+    rig.receive(moved(delta(B, 42, 42), ROW, A))
+    for seq in range(43, 43 + LONG):
+        speak(rig, seq, B)
+    rig.receive(entering(delta(A, 1, 40 + rig.tick, snapshot=True, epoch=2), 0, BODY, hop=1))
+    for _ in range(LONG):
+        rig.pass_time()
+        assert closes(rig) == []
+    assert rig.core.views.state.views["body"][0] == rig.core.mirror.row_of(BODY) >= 0
+
+
+def test_nobody_is_called_gone_while_a_region_has_no_owner_that_can_be_reached() -> None:
+    rig, away = Rig(), {B}
+    rig.core.regions.unreachable = away.__contains__
+    rig.core.connected(0, "10.0.0.1", rig.now_s)
+    rig.core.said(0, encode_client(Hello(1, 1, None, "Ann", resume=rig.ticket)), rig.now_s)
+    asked = [attach for up in rig.pass_time(int(3 * FIND_S * 20)) for attach in up.attach]
+    assert asked
+    assert {kind for _, _, _, kind, *_ in asked} == {0}, "whoever has the body; nobody makes another one"
+    away.clear()
+    asked = [attach for up in rig.pass_time(int(FIND_S * 20) + 2 * LOOK_TICKS) for attach in up.attach]
+    assert asked[-1][3] != 0, "it is nowhere"
 
 
 def test_who_leaves_meanwhile_is_not_welcomed() -> None:
