@@ -224,7 +224,9 @@ class Crowd:
                 age_s = None if owner_s is None else pose_age_s(person.track, owner_s)
                 ages += [] if age_s is None else [age_s]
                 if place is not None and owner_s is not None and (age_s or 0.0) > 1.0:
-                    told.append((age_s or 0.0, f"{number}: age {age_s}, {person.track.story(fault_s, owner_s)}"))
+                    told.append(
+                        (1e3 + (age_s or 0.0), f"{number}: age {age_s}, {person.track.story(fault_s, owner_s)}")
+                    )
             if place is not None and moved_s is not None and late:
                 told.append((moved_s, f"{number}: again {moved_s:.2f} s, at {place.x:.1f}, {place.z:.1f} in {region}"))
         return Noticed(
@@ -236,7 +238,7 @@ class Crowd:
             max(still_s(person.track, fault_s, now_s) for person in self.people),
             max(answer_s(person.track, fault_s, now_s) for person in self.people),
             sum(at_s > fault_s for person in self.people for at_s in person.track.losses),
-            [text for _, text in sorted(told, reverse=True)[:6]],
+            [text for _, text in sorted(told, reverse=True)[:4]],
         )
 
     async def settle(self) -> dict[str, Any]:

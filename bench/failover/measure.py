@@ -13,8 +13,8 @@ from itertools import pairwise
 from math import hypot
 
 KEPT_S = 120.0
-MOVED_M = 0.002
-"""Two grid points of the wire are 8 mm apart: less is no movement."""
+MOVED_M = 0.05
+"""A walk moves a body by three times that from frame to frame; less is what the grid and a restored rest make of it."""
 PATH_S = 10.0
 """A body that comes back is looked for on so much of its path: less than a turn of the smallest circle."""
 
@@ -52,7 +52,7 @@ class Track:
 
     def story(self, fault_s: float, owner_s: float) -> str:
         """For people: where it was about these two moments."""
-        some = [frame for frame in self.frames if fault_s - 1.0 <= frame.at_s <= owner_s + 1.0][::4]
+        some = [frame for frame in self.frames if fault_s - 1.0 <= frame.at_s <= owner_s + 1.0][::2]
         return " ".join(f"{frame.at_s - fault_s:.2f}:({frame.x:.1f},{frame.z:.1f})#{frame.taken}" for frame in some)
 
     def last_before(self, at_s: float) -> Frame | None:

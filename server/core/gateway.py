@@ -410,7 +410,8 @@ class GatewayCore:
             self._unseen.update(self._body_of)
         for conn in list(self._unseen):
             self._show_body(conn)
-        if len(delta.own_row):
+        # Of a delta that does not follow, rows are not those of the mirror: another owner numbers them anew.
+        if len(delta.own_row) and self.mirror.heard(delta.region) == (delta.epoch, delta.seq):
             rows = self.mirror.rows_of(delta, delta.own_row)
             kept = rows >= 0
             rows = rows[kept]

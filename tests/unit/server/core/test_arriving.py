@@ -1,6 +1,9 @@
 """Sessions that come from another gateway to one that does not mirror the place of their body yet."""
 
+import numpy as np
+
 from cluster.regions import Layout
+from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Welcome, decode_server, encode_client
 from server.core.gateway import (
@@ -156,6 +159,30 @@ def test_nobody_is_called_gone_while_a_region_has_no_owner_that_can_be_reached()
     away.clear()
     asked = [attach for up in rig.pass_time(int(FIND_S * 20) + 2 * LOOK_TICKS) for attach in up.attach]
     assert asked[-1][3] != 0, "it is nowhere"
+
+
+def told_own(made: RegionDelta, x_m: int, seq: int) -> RegionDelta:
+    """With the own state of the body in ROW, as commands up to ``seq`` left it."""
+    made.own_row = np.array([ROW], np.uint32)
+    made.own_seq, made.own_steps = np.array([seq], np.uint32), np.zeros(1, np.uint8)
+    made.own_flags, made.own_v = np.zeros(1, np.uint8), np.zeros((1, 3), np.int16)
+    made.own_p = np.array([[x_m * GRID_PER_M, 0, 0]], np.int32)
+    return made
+
+
+def test_a_row_of_an_owner_that_is_not_mirrored_yet_is_nobodys() -> None:
+    """The next owner numbers its rows anew: before its snapshot they say nothing of those that are known."""
+    rig = shown()
+    rig.receive(told_own(delta(B, 42, 42), 3, 7))
+    view = rig.core.views.state.views
+    assert (view["own_px"][0], view["own_seq"][0]) == (3 * GRID_PER_M, 7)
+    anew = told_own(delta(B, 43, 43, epoch=2), 20, 99)
+    anew.born = 2
+    rig.receive(anew)
+    rig.receive(told_own(delta(B, 44, 44, epoch=0), 30, 98))  # what a former owner still says
+    assert (view["own_px"][0], view["own_seq"][0]) == (3 * GRID_PER_M, 7)
+    rig.receive(told_own(entering(delta(B, 44, 44, snapshot=True, epoch=2), ROW, BODY), 2, 6))
+    assert (view["own_px"][0], view["own_seq"][0]) == (2 * GRID_PER_M, 6)
 
 
 def test_who_leaves_meanwhile_is_not_welcomed() -> None:
