@@ -36,6 +36,8 @@ ACTS_HZ, PLAY_S, REST_S = 5.0, 1.5, 1.5
 how old poses become by themselves."""
 FRESH_S = 0.5
 """Who has had no frame that moved him for so long does not walk."""
+LATE_S = 2.5
+"""Whose story is told."""
 INTERRUPTED_S = 0.5
 """Who moved again later than this was affected, wherever he was."""
 
@@ -228,7 +230,10 @@ class Crowd:
                         (1e3 + (age_s or 0.0), f"{number}: age {age_s}, {person.track.story(fault_s, owner_s)}")
                     )
             if place is not None and moved_s is not None and late:
-                told.append((moved_s, f"{number}: again {moved_s:.2f} s, at {place.x:.1f}, {place.z:.1f} in {region}"))
+                story = person.track.story(fault_s, fault_s + moved_s) if moved_s > LATE_S else ""
+                told.append(
+                    (moved_s, f"{number}: again {moved_s:.2f} s, in {region}, {place.x:.1f}, {place.z:.1f}; {story}")
+                )
         return Noticed(
             detected_s if None not in over else None,
             len(again),

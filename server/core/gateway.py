@@ -191,6 +191,8 @@ class GatewayCore:
         self._kept: dict[int, tuple[int, int]] = {}
         """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
         self._unseen: set[int] = set()
+        self._homing: dict[int, tuple[int, int, int]] = {}
+        """Connections whose bodies were given in a region, row and generation where the mirror has none yet."""
         self._missing_s: dict[int, float] = {}
         self._sought: dict[int, tuple[AttachBody, float]] = {}
         self._arriving: dict[int, tuple[int, list[Any], float]] = {}
@@ -410,6 +412,8 @@ class GatewayCore:
             self._unseen.update(self._body_of)
         for conn in list(self._unseen):
             self._show_body(conn)
+        for conn in list(self._homing):
+            self._come_home(conn)
         # Of a delta that does not follow, rows are not those of the mirror: another owner numbers them anew.
         if len(delta.own_row) and self.mirror.heard(delta.region) == (delta.epoch, delta.seq):
             rows = self.mirror.rows_of(delta, delta.own_row)
@@ -470,13 +474,23 @@ class GatewayCore:
             else:
                 since_s = self._arriving[session][2] if session in self._arriving else now_s
                 self._arriving[session] = region, entry, since_s
-        elif self.mirror.home_of(entity) == region:
-            before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
-            if before != (region, row, row_generation):
-                self._body_region[conn], self._body_row[conn] = region, row
-                self._body_generation[conn] = row_generation
-                self.commands.again(conn)
-                self.acts.again(conn)
+        else:
+            self._homing[conn] = region, row, row_generation
+            self._come_home(conn)
+
+    def _come_home(self, conn: int) -> None:
+        """What is said for a body goes where it was given, as soon as the mirror has it there: of a region that began
+        behind a crash that may be told before its snapshot has come, or its neighbour's."""
+        region, row, row_generation = self._homing[conn]
+        if not self.mirror.is_at(self._body_of[conn], region, row):
+            return
+        del self._homing[conn]
+        before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
+        if before != (region, row, row_generation):
+            self._body_region[conn], self._body_row[conn] = region, row
+            self._body_generation[conn] = row_generation
+            self.commands.again(conn)
+            self.acts.again(conn)
 
     def _let_in(self, now_s: float) -> None:
         """Those whose body can be shown now: until then their former gateway shows them the world, if they have one."""
@@ -629,6 +643,7 @@ class GatewayCore:
                     self._conn_of.pop(self._session_of.pop(conn, 0), None)
                     self._body_of.pop(conn, None)
                     self._unseen.discard(conn)
+                    self._homing.pop(conn, None)
                     self._missing_s.pop(conn, None)
                     self.acts.end(conn)
                     self.views.close(conn, self.mirror)

@@ -161,6 +161,21 @@ def test_nobody_is_called_gone_while_a_region_has_no_owner_that_can_be_reached()
     assert asked[-1][3] != 0, "it is nowhere"
 
 
+def test_a_body_that_is_given_before_the_mirror_has_it_there_is_spoken_to_as_soon_as_it_has() -> None:
+    rig = shown()
+    rig.pass_time(LOOK_TICKS)
+    rig.receive(entering(delta(A, 1, 42, snapshot=True), 0, BODY, hop=1))  # it has crossed, and both owners die
+    anew = delta(B, 50, 50, epoch=2)  # whose restored state is from before the crossing
+    anew.born, anew.attached = 2, [[*rig.entry[:3], 9, 4, 1, 0]]
+    rig.receive(anew)
+    rig.receive(entering(delta(B, 51, 51, snapshot=True, epoch=2), 9, BODY))
+    assert rig.core.mirror.home_of(BODY) == A, "as far as is known"
+    rig.receive(delta(A, 2, 52, snapshot=True, epoch=2))
+    rig.receive(entering(delta(B, 52, 52, snapshot=True, epoch=2), 9, BODY))
+    assert rig.core.mirror.home_of(BODY) == B
+    assert (rig.core._body_region[0], rig.core._body_row[0], rig.core._body_generation[0]) == (B, 9, 4)
+
+
 def told_own(made: RegionDelta, x_m: int, seq: int) -> RegionDelta:
     """With the own state of the body in ROW, as commands up to ``seq`` left it."""
     made.own_row = np.array([ROW], np.uint32)
