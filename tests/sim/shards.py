@@ -187,8 +187,9 @@ class Shards:
         self.later(0.0, lambda: self._turn(host))
         return host
 
-    def kill(self, name: str, again_s: float = 0.0) -> None:
-        """As kill -9: what only this process held may be lost. It starts again ``again_s`` later."""
+    def kill(self, name: str, again_s: float = 0.0, *, silently: bool = False) -> None:
+        """As kill -9: what only this process held may be lost. It starts again ``again_s`` later. ``silently``: with
+        its host."""
         host = self.hosts[name]
         host.dead = True  # so that what it has does not count as being somewhere
         if host.shard is not None:
@@ -196,7 +197,8 @@ class Shards:
                 self._takes(host.shard, region)
         self.tally.host(host)
         self.epochs.over(host)
-        self.refuse(host)
+        if not silently:
+            self.refuse(host)
         begin = self.begin_placer if isinstance(host.process, PlacerProcess) else self.begin_shard
         self.later(again_s, lambda: begin(name))
 
