@@ -160,6 +160,11 @@ class ClientCore:
         """The newest own command that the server has applied."""
         return 0 if self._predictor is None else self._predictor.base_seq
 
+    @property
+    def newest_seq(self) -> int:
+        """The newest own command that was made."""
+        return 0 if self._predictor is None else self._predictor.seq
+
     def set_ground(self, ground: Ground | None) -> None:
         """The static world to predict on, and to be filled further by whoever gives it; None while a tile of it is
         missing."""

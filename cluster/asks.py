@@ -32,9 +32,9 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """End a lease; answered by None."""
+    """End a lease, one's own or that of a life that is over; answered by None."""
 
-    lease: Lease
+    lease: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ import msgspec
 from cluster.asks import NEVER_S, Answer, Ask, Asking, Failed, Grant, Read, Renew, Revoke
 from cluster.book import Book
 from cluster.claims import SETTLE_S, Claims
+from cluster.deaths import Deaths
 from cluster.failsafe import AWAY_S
 from cluster.records import IDS, MemberRecord, RegionRecord, claim_key, member_key, region_key, write
 from cluster.regions import level_of
@@ -139,6 +140,7 @@ class MemberCore:
         self._taking_ids = False
         self._claiming = 0
         self._claims = Claims(name)
+        self._deaths = Deaths()
 
     # ------------------------------------------------------------------------------------------------------ asked
     def may_act(self, now_s: float) -> bool:
@@ -171,8 +173,11 @@ class MemberCore:
     # ------------------------------------------------------------------------------------------------- what happened
     def watched(self, item: WatchItem, now_s: float) -> list[Action]:
         """The watch of the whole namespace told something."""
+        was_in = self.lease is not None and self.book.is_alive(self.name, self.lease.id)
         self.book.watched(item)
         self._store_spoke(now_s)
+        if was_in and self.lease is not None and not self.book.is_alive(self.name, self.lease.id):
+            return self._lost_lease(now_s)  # somebody took this process for dead, perhaps
         return self._compare(now_s)
 
     def _compare(self, now_s: float) -> list[Action]:
@@ -256,6 +261,21 @@ class MemberCore:
         self.book.saw(region, epoch)
         return True
 
+    def refused(self, peer: str, generation: int, address: str, now_s: float) -> list[Action]:
+        """The process ``generation`` of ``peer`` ended its link, and then nobody listened at ``address``."""
+        life = self._deaths.refused(peer, generation, address, self.book, now_s) if self.state is State.IN else None
+        return [] if life is None else [self._asking.ask(Revoke(life), lambda answer, now_s: ())]
+
+    @property
+    def record(self) -> MemberRecord:
+        """What is told of this member, now or with the next chance."""
+        return self._record
+
+    @property
+    def lives_ended(self) -> int:
+        """Lives of others that this member has found dead."""
+        return self._deaths.found
+
     def gave_away(self, region: int) -> None:
         """A planned move has handed the region over: the member knows it before its watch says so."""
         held = self._owned.pop(region, None)
@@ -302,7 +322,11 @@ class MemberCore:
         self._asking.forget()
         lease, self.lease = self.lease, None
         over = Transaction((), (Delete(claim_key(self.name, lease.id)),))
-        return [*lost, self._asking.ask(over, lambda answer, now_s: ()), self._asking.ask(Revoke(lease), self._revoked)]
+        return [
+            *lost,
+            self._asking.ask(over, lambda answer, now_s: ()),
+            self._asking.ask(Revoke(lease.id), self._revoked),
+        ]
 
     def _revoked(self, answer: Answer, now_s: float) -> Sequence[Action]:
         self.state = State.GONE  # if the store did not hear it, the lease ends by itself
@@ -323,7 +347,7 @@ class MemberCore:
             lease = self.lease
             self._out()
             if lapsed:  # a renewal that is under way must not keep alive what owns regions that nobody steps
-                actions.append(self._asking.ask(Revoke(lease), lambda answer, now_s: ()))
+                actions.append(self._asking.ask(Revoke(lease.id), lambda answer, now_s: ()))
         if self._busy or now_s < self._retry_s:
             return actions
         if self.state is State.OUT:
@@ -378,7 +402,7 @@ class MemberCore:
         lease = self.lease
         self._out()
         self._retry_s = now_s + RETRY_S
-        return [self._asking.ask(Revoke(lease), lambda answer, now_s: ())]
+        return [self._asking.ask(Revoke(lease.id), lambda answer, now_s: ())]
 
     def _speak_of_claims(self, now_s: float) -> list[Action]:
         """Keep the own claim as the members are, and call over the lives that are."""
@@ -431,11 +455,13 @@ class MemberCore:
         self.renewals_failed += 1
         self._sent_s = now_s - self._lease_s  # again after the pause
         self._retry_s = now_s + RETRY_S
-        if isinstance(answer, Failed) and answer.lease_lost:
-            self.lost_leases += 1
-            self._out()
-            return self.tick(now_s)
-        return ()
+        return self._lost_lease(now_s) if isinstance(answer, Failed) and answer.lease_lost else ()
+
+    def _lost_lease(self, now_s: float) -> list[Action]:
+        """The store says that the lease is over: what it gave is lost now, whatever time it had left."""
+        self.lost_leases += 1
+        self._out()
+        return self.tick(now_s)
 
     def _report(self, now_s: float) -> list[Action]:
         member = self.book.members.get(self.name)

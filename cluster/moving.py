@@ -250,6 +250,9 @@ class Moving:
     def lost(self, region: int, move: int = 0) -> list[Action]:
         """The shard owns the region no more: its lease ended, a newer epoch was seen, or the watch tells of its own
         write before the answer does (``move``: of the record as it is known now)."""
+        coming = self.arrivals.get(region)
+        if coming is not None and coming.owned_epoch:
+            del self.arrivals[region]  # it was to begin here in a moment
         leaving = self.departures.get(region)
         if leaving is None:
             return []

@@ -56,6 +56,10 @@ class PlacerProcess:
         """The link to a member broke: nothing hangs on it, requests are said again."""
         return Out()
 
+    def link_refused(self, member: str, generation: int, address: str, now_s: float) -> Out:
+        """A member that ended its link listens no more where it did."""
+        return self._out("member", self.member.refused(member, generation, address, now_s))
+
     def tick(self, tick: int, now_s: float) -> Out:
         """Time passed."""
         out = self._out("member", self.member.tick(now_s))

@@ -43,7 +43,8 @@ class WorldRecord(msgspec.Struct, frozen=True):
 
 class MemberRecord(msgspec.Struct, frozen=True):
     """A living process. ``kind``: SHARD, GATEWAY or KIND_PLACER; ``link``: where its links listen; ``url``: a gateway's
-    address for clients; ``load``: part of a core that it uses; ``regions``: that part by region."""
+    address for clients; ``load``: part of a core that it uses; ``regions``: that part by region; ``generation``: by
+    which the process proves itself on links, so that an ended link is known to be its own."""
 
     kind: str
     link: str
@@ -52,6 +53,7 @@ class MemberRecord(msgspec.Struct, frozen=True):
     load: float = 0.0
     sessions: int = 0
     regions: dict[int, float] = {}
+    generation: int = 0
 
 
 class RegionRecord(msgspec.Struct, frozen=True):

@@ -142,7 +142,8 @@ async def _gateway(config: Config) -> None:
         host.ticker.ticks_max = sys.maxsize  # what is over can not be shown any more
         own = config.gateway
         rules = Rules(own.affinity, own.affinity_rest_s, config.limits.sessions_max)
-        process = GatewayProcess(name, MemberRecord(GATEWAY, address), layout, gateway, rules=rules)
+        record = MemberRecord(GATEWAY, address, generation=host.generation)
+        process = GatewayProcess(name, record, layout, gateway, rules=rules)
         gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
         Shown(front.clients.metrics.registry, lambda: [*of_interpreter(), *of_gateway(process, host.links)])
         url = await front.open(gateway_run, gateway_run.ready, process.origins)

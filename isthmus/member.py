@@ -82,7 +82,9 @@ async def _shard(config: Config) -> None:
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         core = make_shard(config, place, host.tick_now, leaves)
-        process = ShardProcess(name, MemberRecord(SHARD, address), layout, core, draw_move())
+        process = ShardProcess(
+            name, MemberRecord(SHARD, address, generation=host.generation), layout, core, draw_move()
+        )
         log = RegionLog()
         process.on_lost = log.lost
         process.on_change = log.change
@@ -147,7 +149,7 @@ async def _placer(config: Config) -> None:
     name = member_name(config, KIND_PLACER)
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
-        record = MemberRecord(KIND_PLACER, address)
+        record = MemberRecord(KIND_PLACER, address, generation=host.generation)
         process = PlacerProcess(name, record, layout, level_max_of(config, layout))
         return process, Turn(figures=lambda: [*of_interpreter(), *of_placer(process, host.links)])
 

@@ -121,7 +121,7 @@ async def move_region(store: Store, region: int, to: str) -> None:
                     sys.stdout.write(f"region {region} is at {to}, epoch {book.regions[region].record.epoch}\n")
                     return
     finally:
-        await store.revoke(lease)
+        await store.revoke(lease.id)
 
 
 async def split_region(store: Store, region: int) -> None:
@@ -164,7 +164,7 @@ async def _wish(store: Store, cell: int, what: str, is_done: Callable[[Book], bo
                 if is_done(book):
                     return
     finally:
-        await store.revoke(lease)
+        await store.revoke(lease.id)
 
 
 async def drain(store: Store, name: str) -> None:

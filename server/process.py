@@ -56,6 +56,9 @@ class GatewayProcess:
         self.due: set[int] = set()
         """Regions that are mirrored and have not told of the current tick yet."""
         self.tick_now = 0
+        core.regions.unreachable = self._is_unreachable
+        self._gone: set[str] = set()
+        """Members whose link is down."""
         self._gateways: dict[int, str] = {}
         """Members by the numbers that their gateways go by now."""
         self.on_heard: Callable[[], None] = lambda: None
@@ -90,6 +93,7 @@ class GatewayProcess:
     def received(self, member: str, kind: Kind, data: bytes, now_s: float) -> Out:
         """A message of another member. Raises ProtocolViolation: the link must then be reset."""
         out = Out()
+        self._gone.discard(member)
         match kind:
             case Kind.DELTA:
                 delta = RegionDelta.decode(data)
@@ -119,7 +123,14 @@ class GatewayProcess:
 
     def link_down(self, member: str, now_s: float) -> Out:
         """The link to a member broke: its regions are asked anew when they are silent."""
+        self._gone.add(member)
         return Out()
+
+    def link_refused(self, member: str, generation: int, address: str, now_s: float) -> Out:
+        """A member that ended its link listens no more where it did."""
+        out = Out()
+        self._follow(self.member.refused(member, generation, address, now_s), out)
+        return out
 
     # ----------------------------------------------------------------------------------------------------- the clock
     def tick(self, tick: int, now_s: float) -> Out:
@@ -142,6 +153,10 @@ class GatewayProcess:
         self._tell_gateways(now_s, out)
         self.due = {region for region in self.core.mirror.regions if book.owner(region) is not None}
         return out
+
+    def _is_unreachable(self, region: int) -> bool:
+        owner = self.member.book.owner(region)
+        return owner is None or owner.name in self._gone
 
     def _tell_gateways(self, now_s: float, out: Out) -> None:
         fellows = [member.name for member in self.member.book.gateways() if member.name != self.name]

@@ -184,6 +184,12 @@ class ShardProcess:
         self._move(self.moving.link_down(member), now_s, out)
         return out
 
+    def link_refused(self, member: str, generation: int, address: str, now_s: float) -> ShardOut:
+        """A member that ended its link listens no more where it did."""
+        out = ShardOut()
+        self._follow(self.member.refused(member, generation, address, now_s), now_s, out)
+        return out
+
     def _learn_gateway(self, number: int, member: str) -> None:
         if self._spoke.get(member) != number:
             # Each life of a gateway has a number of its own: the one before is over.

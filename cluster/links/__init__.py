@@ -2,6 +2,6 @@
 
 from cluster.links.frames import LinkBroken
 from cluster.links.handshake import Self
-from cluster.links.links import LinkDown, Links, LinksConfig, LinkUp
+from cluster.links.links import Event, LinkDown, Links, LinksConfig, LinkUp, Refused
 
-__all__ = ["LinkBroken", "LinkDown", "LinkUp", "Links", "LinksConfig", "Self"]
+__all__ = ["Event", "LinkBroken", "LinkDown", "LinkUp", "Links", "LinksConfig", "Refused", "Self"]

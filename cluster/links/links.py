@@ -2,6 +2,8 @@
 
 Decides that the lower name dials, again and again with jittered backoff while the peer is wanted; that a newly proven
 connection of a peer replaces its old one unless its generation is older than one seen. Only wanted peers get a link.
+A peer that ended its link is looked for at once, also by the higher name, which connects and goes away again (knocks),
+so that both learn when nobody listens there any more; what follows from that is not decided here.
 Invariant: between a LinkUp and its LinkDown all messages of that peer come from that one connection, in order.
 Not responsible for: what messages mean; whatever was on its way when a link ended is lost.
 """
@@ -36,6 +38,19 @@ class LinkDown:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The process ``generation`` of ``member`` ended its link, and at ``address`` nobody listens since (ECONNREFUSED).
+    Told again with each vain attempt. Silence, and a host that cannot be reached, are no refusals."""
+
+    member: str
+    generation: int
+    address: str
+
+
+Event = LinkUp | LinkDown | Refused
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinksConfig:
     """``listen`` is ``host:port`` or ``unix:path``. Either ``key`` (32 bytes or more), or both TLS contexts."""
@@ -60,7 +75,7 @@ class LinksConfig:
 
 
 class Links:
-    """``on_message(member, kind, data)`` and ``on_event(LinkUp | LinkDown)`` are called in the event loop.
+    """``on_message(member, kind, data)`` and ``on_event(event)`` are called in the event loop.
 
     ``draw(n)`` gives n bytes that nobody can guess (``os.urandom``); ``rng`` is for jitter alone.
     """
@@ -70,7 +85,7 @@ class Links:
         config: LinksConfig,
         me: Self,
         on_message: Callable[[str, Kind, bytes], None],
-        on_event: Callable[[LinkUp | LinkDown], None],
+        on_event: Callable[[Event], None],
         draw: Callable[[int], bytes],
         rng: np.random.Generator,
     ) -> None:
@@ -82,6 +97,9 @@ class Links:
         self._connections: dict[Connection, None] = {}
         """In the order in which they came."""
         self._dialers: dict[str, asyncio.Task[None]] = {}
+        self._knocking: dict[str, asyncio.Task[None]] = {}
+        self._ended: dict[str, int] = {}
+        """Peers that ended their links, and have none since: the generation of that link."""
         self._server: asyncio.Server | None = None
         self._stopped = False
         self.address = ""
@@ -116,8 +134,9 @@ class Links:
         changed = {name for name, address in self._peers.items() if peers.get(name) != address}
         self._peers = {name: address for name, address in peers.items() if name != self._me.name}
         for name in changed:
-            if dialer := self._dialers.pop(name, None):
-                dialer.cancel()
+            for task in (self._dialers.pop(name, None), self._knocking.pop(name, None)):
+                if task is not None:
+                    task.cancel()
             if name not in self._peers and name in self._links:
                 self._links[name].end("no longer a member", Ended.STOPPED)
         for name in self._peers:
@@ -135,8 +154,9 @@ class Links:
     async def stop(self) -> None:
         """Ends all links; LinkDown is told for each."""
         self._stopped = True
-        dialers = list(self._dialers.values())
+        dialers = [*self._dialers.values(), *self._knocking.values()]
         self._dialers.clear()
+        self._knocking.clear()
         for dialer in dialers:
             dialer.cancel()
         await asyncio.gather(*dialers, return_exceptions=True)
@@ -165,6 +185,9 @@ class Links:
             self._down(peer.name, "replaced by a newer link", Ended.REPLACED)
         self._generations[peer.name] = peer.generation
         self._links[peer.name] = connection
+        self._ended.pop(peer.name, None)
+        if knocking := self._knocking.pop(peer.name, None):
+            knocking.cancel()
         self.tally.ups += 1
         self._on_event(LinkUp(peer.name, peer.generation))
         return True
@@ -182,12 +205,40 @@ class Links:
         elif self._links.get(connection.peer.name) is connection:
             del self._links[connection.peer.name]
             self._down(connection.peer.name, why, sort)
+            if sort is Ended.CLOSED:
+                self._look_for(connection.peer)
         elif sort is Ended.REFUSED:
             self.tally.strangers[sort] += 1
 
     def _down(self, member: str, why: str, sort: Ended) -> None:
         self.tally.downs[sort] += 1
         self._on_event(LinkDown(member, why))
+
+    def _look_for(self, peer: Proven) -> None:
+        self._ended[peer.name] = peer.generation
+        # Whoever dials this peer finds out by dialing.
+        if peer.name < self._me.name and peer.name in self._peers and not self._stopped:
+            self._knocking[peer.name] = asyncio.get_running_loop().create_task(self._knock(peer.name))
+
+    async def _knock(self, name: str) -> None:
+        loop, c = asyncio.get_running_loop(), self._config
+        backoff_s = c.backoff_s[0]
+        while True:
+            try:
+                async with asyncio.timeout(c.silence_s):
+                    transport = await _open(loop, asyncio.Protocol(), self._peers[name], None)
+                transport.abort()
+            except ConnectionRefusedError:
+                self._refused(name)
+            except (OSError, TimeoutError):
+                self.tally.dials_failed += 1
+            await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
+            backoff_s = min(2 * backoff_s, c.backoff_s[1])
+
+    def _refused(self, name: str) -> None:
+        self.tally.dials_failed += 1
+        if name in self._ended:
+            self._on_event(Refused(name, self._ended[name], self._peers[name]))
 
     def _accept(self) -> asyncio.BaseProtocol:
         return self._connection(None)
@@ -213,22 +264,26 @@ class Links:
             connection = self._connection(name)
             try:
                 async with asyncio.timeout(c.silence_s):
-                    await self._connect(loop, connection, self._peers[name])
+                    await _open(loop, connection, self._peers[name], c.tls_client)
                 await connection.closed.wait()
                 backoff_s = c.backoff_s[0] if connection.peer else backoff_s
+            except ConnectionRefusedError:
+                self._refused(name)
             except (OSError, TimeoutError):
                 self.tally.dials_failed += 1
             await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
             backoff_s = min(2 * backoff_s, c.backoff_s[1])
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, connection: Connection, address: str) -> None:
-        tls = self._config.tls_client
-        if address.startswith("unix:"):
-            path = address.removeprefix("unix:")
-            await loop.create_unix_connection(lambda: connection, path, ssl=tls, server_hostname="" if tls else None)
-            return
-        host, port = _host_port(address)
-        await loop.create_connection(lambda: connection, host, port, ssl=tls, server_hostname="" if tls else None)
+
+async def _open(
+    loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol, address: str, tls: ssl.SSLContext | None
+) -> asyncio.Transport:
+    name = "" if tls else None
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:")
+        return (await loop.create_unix_connection(lambda: protocol, path, ssl=tls, server_hostname=name))[0]
+    host, port = _host_port(address)
+    return (await loop.create_connection(lambda: protocol, host, port, ssl=tls, server_hostname=name))[0]
 
 
 def _host_port(address: str) -> tuple[str, int]:

@@ -252,8 +252,8 @@ class Store(Protocol):
     async def keep_alive(self, lease: Lease) -> Lease:
         """Begin the lease's time anew; the answer counts from its own sending. Raises LeaseLost."""
 
-    async def revoke(self, lease: Lease) -> None:
-        """End the lease and delete its records now. A lease that is over already is no error."""
+    async def revoke(self, lease_id: int) -> None:
+        """End the lease and delete its records now, whoever holds it. A lease that is over already is no error."""
 
     def watch(self, prefix: str, from_revision: int | None = None) -> AsyncGenerator[WatchItem, None]:
         """Follow a prefix: ``Relisted`` first, then a batch for each revision that touched it.

@@ -95,10 +95,10 @@ class EtcdStore:
             raise LeaseLost(lease.id)
         return Lease(lease.id, line.result.ttl_s, answer.sent_s)
 
-    async def revoke(self, lease: Lease) -> None:
+    async def revoke(self, lease_id: int) -> None:
         """See ``contract.Store``."""
         try:
-            await self._http.call("/v3/lease/revoke", wire.encode_lease(lease.id))
+            await self._http.call("/v3/lease/revoke", wire.encode_lease(lease_id))
         except EtcdProblem:
             return  # not known (any more): what was wanted
 

@@ -55,9 +55,9 @@ class MemoryStore:
         """See ``contract.Store``."""
         return self._now().keep_alive(lease.id, self._clock())
 
-    async def revoke(self, lease: Lease) -> None:
+    async def revoke(self, lease_id: int) -> None:
         """See ``contract.Store``."""
-        self._now().revoke(lease.id)
+        self._now().revoke(lease_id)
         self._wake()
 
     def watch(self, prefix: str, from_revision: int | None = None) -> AsyncGenerator[WatchItem, None]:

@@ -97,6 +97,9 @@ def of_member(member: MemberCore) -> list[Figure]:
         Figure("regions_without_owner", "Regions without a living owner.", alone, counts=False),
         Figure("lease_renewals_failed", "Keep-alives of the own lease without an answer.", member.renewals_failed),
         Figure("leases_lost", "Own leases that ended.", member.lost_leases),
+        Figure(
+            "lives_ended", "Lives of others that were found dead, and whose leases were revoked.", member.lives_ended
+        ),
     ]
 
 

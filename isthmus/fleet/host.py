@@ -22,7 +22,7 @@ from cluster.asks import Answer, Ask, Failed, Grant, Question, Read, Renew, Revo
 from cluster.clock import WorldClock
 from cluster.links.frames import LinkBroken
 from cluster.links.handshake import Self
-from cluster.links.links import LinkDown, Links, LinksConfig, LinkUp
+from cluster.links.links import Event, LinkDown, Links, LinksConfig, LinkUp, Refused
 from cluster.member import MemberCore, State
 from cluster.out import Out
 from cluster.records import WorldRecord
@@ -64,6 +64,9 @@ class ProcessCore(Protocol):
 
     def link_down(self, member: str, now_s: float) -> Out:
         """The link to a member broke."""
+
+    def link_refused(self, member: str, generation: int, address: str, now_s: float) -> Out:
+        """A member that ended its link listens no more where it did."""
 
     def tick(self, tick: int, now_s: float) -> Out:
         """The world's ``tick`` begins."""
@@ -112,7 +115,9 @@ class Host:
         """How much before the world's time this member makes its ticks."""
         self.clock = WorldClock.begin(world.start_unix_ms / 1000.0, time.time(), time.monotonic())
         self.ticker = Ticker(self.clock.start_s, world.rate_hz)
-        me = Self(world.name, name, time.time_ns() // 1_000_000)
+        self.generation = time.time_ns() // 1_000_000
+        """This process's, among all that had its name."""
+        me = Self(world.name, name, self.generation)
         self.links = Links(links, me, self._on_message, self._on_event, os.urandom, np.random.default_rng())
         self._core: ProcessCore | None = None
         self._turn = Turn()
@@ -283,7 +288,7 @@ class Host:
             _log.warning("link_reset", member=member, why=str(problem))
             raise LinkBroken(str(problem)) from problem
 
-    def _on_event(self, event: LinkUp | LinkDown) -> None:
+    def _on_event(self, event: Event) -> None:
         match event:
             case LinkUp():
                 _log.info("link_up", member=event.member)
@@ -291,6 +296,12 @@ class Host:
                 _log.info("link_down", member=event.member, why=event.why)
                 if self._core is not None and self._tasks is not None:
                     self.do(self._core.link_down(event.member, time.monotonic()))
+            case Refused(member, generation, address):
+                if self._core is not None and self._tasks is not None:
+                    out = self._core.link_refused(member, generation, address, time.monotonic())
+                    if out.asks:
+                        _log.info("member_dead", member=member, address=address)
+                    self.do(out)
 
 
 def draw_move() -> int:

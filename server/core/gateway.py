@@ -27,7 +27,7 @@ from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_ser
 from server.core.acting import Acts
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
-from server.core.regions import Regions
+from server.core.regions import Regions, touched
 from server.core.schema import schema_hash
 from server.core.views import Batch, ViewRules, Views
 from server.session.actions import (
@@ -56,11 +56,13 @@ ALONE = 0
 LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
 SEEK_S = 0.5
-"""A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions."""
+"""A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions. While
+nobody speaks for a region where it may be, it waits for the region's next owner."""
 SHOW_S = 0.5
 """A session waits so long at most until its body can be shown: less than its former gateway lets it look on."""
 FIND_S = 1.5
-"""A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile."""
+"""A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile. Nobody is
+called gone while a region has no owner that can be reached."""
 NOBODY = 0
 """No gateway's number: of a body that no gateway has asked for since its region was loaded."""
 Conns = npt.NDArray[np.int32]
@@ -195,6 +197,8 @@ class GatewayCore:
         self._kept: dict[int, tuple[int, int]] = {}
         """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
         self._unseen: set[int] = set()
+        self._homing: dict[int, tuple[int, int, int]] = {}
+        """Connections whose bodies were given in a region, row and generation where the mirror has none yet."""
         self._missing_s: dict[int, float] = {}
         self._sought: dict[int, tuple[AttachBody, float]] = {}
         self._arriving: dict[int, tuple[int, list[Any], float]] = {}
@@ -343,6 +347,7 @@ class GatewayCore:
                 session: (gone.heirs[0] if region == gone.number else region, body)
                 for session, (region, body) in self._kept.items()
             }
+            self._homing = {conn: entry for conn, entry in self._homing.items() if entry[0] != gone.number}
             self._arriving = {s: entry for s, entry in self._arriving.items() if entry[0] != gone.number}
 
     def _spawn_regions(self) -> tuple[int, ...]:
@@ -447,7 +452,10 @@ class GatewayCore:
             self._unseen.update(self._body_of)
         for conn in list(self._unseen):
             self._show_body(conn)
-        if len(delta.own_row):
+        for conn in list(self._homing):
+            self._come_home(conn)
+        # Of a delta that does not follow, rows are not those of the mirror: another owner numbers them anew.
+        if len(delta.own_row) and self.mirror.heard(delta.region) == (delta.epoch, delta.seq):
             rows = self.mirror.rows_of(delta, delta.own_row)
             kept = rows >= 0
             rows = rows[kept]
@@ -506,13 +514,23 @@ class GatewayCore:
             else:
                 since_s = self._arriving[session][2] if session in self._arriving else now_s
                 self._arriving[session] = region, entry, since_s
-        elif self.mirror.home_of(entity) == region:
-            before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
-            if before != (region, row, row_generation):
-                self._body_region[conn], self._body_row[conn] = region, row
-                self._body_generation[conn] = row_generation
-                self.commands.again(conn)
-                self.acts.again(conn)
+        else:
+            self._homing[conn] = region, row, row_generation
+            self._come_home(conn)
+
+    def _come_home(self, conn: int) -> None:
+        """What is said for a body goes where it was given, as soon as the mirror has it there: of a region that began
+        behind a crash that may be told before its snapshot has come, or its neighbour's."""
+        region, row, row_generation = self._homing[conn]
+        if not self.mirror.is_at(self._body_of[conn], region, row):
+            return
+        del self._homing[conn]
+        before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
+        if before != (region, row, row_generation):
+            self._body_region[conn], self._body_row[conn] = region, row
+            self._body_generation[conn] = row_generation
+            self.commands.again(conn)
+            self.acts.again(conn)
 
     def _let_in(self, now_s: float) -> None:
         """Those whose body can be shown now: until then their former gateway shows them the world, if they have one."""
@@ -569,10 +587,21 @@ class GatewayCore:
             self._unseen.add(conn)
         for conn in list(self._unseen):
             self._show_body(conn)
+        for conn in self._unseen:
+            if self._may_be_away(conn, now_s):
+                self._missing_s[conn] = now_s
         lost = [conn for conn in self._unseen if now_s - self._missing_s.setdefault(conn, now_s) >= SEEK_S]
         for conn in lost:
             if conn in self._unseen:  # else it has ended with another one
                 self._do(self.sessions.body_lost(self._session_of[conn], now_s), now_s)
+
+    def _may_be_away(self, conn: int, now_s: float) -> bool:
+        """Whether a body was last seen in, or near, a region for which nobody speaks now."""
+        if self.partition is None:
+            return False
+        view = self.views.state.views[conn : conn + 1]
+        near = touched(self.partition, view["x"] / GRID_PER_M, view["z"] / GRID_PER_M, MARGIN_M)
+        return any(self.regions.is_away(region, now_s) for region in near)
 
     def _learn_schema(self, schema: dict[str, Any]) -> None:
         learned = schema_hash(schema)
@@ -656,6 +685,7 @@ class GatewayCore:
                     self._conn_of.pop(self._session_of.pop(conn, 0), None)
                     self._body_of.pop(conn, None)
                     self._unseen.discard(conn)
+                    self._homing.pop(conn, None)
                     self._missing_s.pop(conn, None)
                     self.acts.end(conn)
                     self.views.close(conn, self.mirror)
@@ -686,6 +716,9 @@ class GatewayCore:
         for session, (ask, until_s) in list(self._sought.items()):
             if not self.sessions.awaits(session, ask.generation):
                 del self._sought[session]
+            elif any(map(self.regions.unreachable, partition.all())):
+                self._sought[session] = ask, now_s + FIND_S
+                self._seek(ask, partition)
             elif now_s < until_s or session in self._arriving:
                 self._seek(ask, partition)
             else:

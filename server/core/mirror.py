@@ -255,6 +255,11 @@ class Mirror:
         row = self._row_of_id.get(entity, -1)
         return NOWHERE if row < 0 else int(self._home[row])
 
+    def is_at(self, entity: int, region: int, shard_row: int) -> bool:
+        """Whether an entity is in that row of a region."""
+        row = self._row_of_id.get(entity, -1)
+        return row >= 0 and int(self._home[row]) == region and int(self._home_row[row]) == shard_row
+
     def heard(self, region: int) -> tuple[int, int]:
         """Epoch and number of the newest delta of a region; zeros if it is not mirrored."""
         held = self._regions.get(region)

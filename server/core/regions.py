@@ -43,11 +43,12 @@ class _Sent:
 
 @dataclass(slots=True)
 class RegionLink:
-    """One region. ``wanted``: it shall be mirrored; ``asked_s``, ``heard_s``: when a snapshot was asked for, when a
-    delta came."""
+    """One region. ``wanted``: it shall be mirrored, since ``wanted_s``; ``asked_s``, ``heard_s``: when a snapshot was
+    asked for, when a delta came."""
 
     number: int
     wanted: bool = False
+    wanted_s: float = 0.0
     seen_s: float = 0.0
     asked_s: float = -1.0e9
     heard_s: float = -1.0e9
@@ -88,6 +89,8 @@ class Regions:
         """Snapshots asked for because a delta did not follow, or a region was silent."""
         self.lost = 0
         """Messages to regions that got lost."""
+        self.unreachable: Callable[[int], bool] = lambda region: False
+        """Whether a region has no owner that can be reached; whoever knows the cluster says so."""
 
     def link(self, region: int) -> RegionLink:
         """What is known of a region; begun if nothing is."""
@@ -101,7 +104,7 @@ class Regions:
         link = self.link(region)
         link.seen_s = now_s
         if not link.wanted:
-            link.wanted, link.stop = True, False
+            link.wanted, link.stop, link.wanted_s = True, False, now_s
             self._ask(link, now_s)
 
     def _ask(self, link: RegionLink, now_s: float) -> None:
@@ -137,6 +140,13 @@ class Regions:
             link.stop, link.asked_s = True, now_s
         return link.begin or not link.wanted
 
+    def is_away(self, region: int, now_s: float) -> bool:
+        """Whether nobody speaks for a region now: its owner is dead or silent, and whoever is in it comes back with the
+        next one."""
+        link = self.links.get(region)
+        silent = link is not None and link.wanted and now_s - max(link.heard_s, link.wanted_s) >= SILENT_S
+        return silent or self.unreachable(region)
+
     def silence(self, now_s: float) -> None:
         """Time passed: regions that say nothing are asked anew; perhaps they have another owner."""
         for link in self.links.values():
@@ -163,7 +173,8 @@ class Regions:
                 mine = self.link(heir)
                 mine.detach += detach
                 if link.wanted and not mine.wanted:
-                    mine.wanted, mine.stop, mine.seen_s, mine.asked_s = True, False, now_s, now_s
+                    mine.wanted, mine.stop = True, False
+                    mine.seen_s = mine.asked_s = mine.wanted_s = now_s
         return gone
 
     # -------------------------------------------------------------------------------------------------------- messages

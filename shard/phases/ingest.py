@@ -100,6 +100,7 @@ def _attach(
                 state.told_attached(row)  # said once more: what it queued meanwhile stays
             return
         former = int(columns["o.session"][row])
+        goes_on = former == session
         state.row_of_session.pop(former, None)
         if former != session:  # another session numbers its acts from 1 on
             state.acting.forget(former)
@@ -111,15 +112,18 @@ def _attach(
         if isinstance(made, str):
             state.refused.append([session, int(Close.FULL), made])
             return
-        row = made
+        row, goes_on = made, False
     columns = table.columns  # spawning may have grown them
     columns["o.session"][row] = session
     columns["o.generation"][row] = generation
     columns["o.gateway"][row] = gateway
     columns["o.attached"][row] = 1
     columns["o.due"][row] = 1
-    for column in ("q.queued", "q.done", "q.heard"):
-        columns[column][row] = 0
+    columns["q.queued"][row] = columns["q.done"][row] = 0
+    # Numbers of a session go on: what its gateway says again of what the body has had, here or before it was restored,
+    # is not walked twice.
+    columns["q.heard"][row] = goes_on
+    columns["q.newest"][row] = columns["o.seq"][row]
     state.row_of_session[session] = row
     state.told_attached(row)
 

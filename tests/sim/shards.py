@@ -11,6 +11,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ DRIFT = 2e-4
 """Of a monotonic clock: ten times what a cheap quartz does."""
 DRONES = 24
 LEAF_LEAST_M = 32.0
+REFUSED_S = (0.005, 0.6, 1.5)
+"""After a kill: when others dial again, at the earliest, and by how much that varies."""
+REFUSED_JITTER_S = 0.2
 
 
 def drones() -> Script:
@@ -146,6 +150,7 @@ class Shards:
         self._make = make_shard
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._lives = 0
         self.hash = hashlib.blake2b(digest_size=16)
         for k in range(shards):
             self.begin_shard(f"s{k}")
@@ -161,14 +166,19 @@ class Shards:
         )  # fmt: skip
         core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
         first_move = int(self.rng.integers(1 << 40))
-        shard = self._make(name, MemberRecord(SHARD, f"link-{name}"), self.layout, core, first_move)
+        shard = self._make(name, self.record(SHARD, name), self.layout, core, first_move)
         shard.on_lost = lambda region: self.lapsed(shard, region)
         self.begin(shard, late_s=float(self.rng.uniform(0, TICK_S / 2)))
 
     def begin_placer(self, name: str) -> None:
         """A candidate for placing starts."""
-        record = MemberRecord(KIND_PLACER, f"link-{name}")
+        record = self.record(KIND_PLACER, name)
         self.begin(PlacerProcess(name, record, self.layout, self.layout.level + 1), late_s=0.0)
+
+    def record(self, kind: str, name: str, url: str = "") -> MemberRecord:
+        """Of a process that starts now, and listens where nobody listened before."""
+        self._lives += 1
+        return MemberRecord(kind, f"link-{name}/{self._lives}", url, generation=self._lives)
 
     def begin(self, process: ShardProcess | GatewayProcess | PlacerProcess, late_s: float) -> Host:
         """A process starts on a host of its own, whose wall clock is ``late_s`` behind."""
@@ -179,8 +189,9 @@ class Shards:
         self.later(0.0, lambda: self._turn(host))
         return host
 
-    def kill(self, name: str, again_s: float = 0.0) -> None:
-        """As kill -9: what only this process held may be lost. It starts again ``again_s`` later."""
+    def kill(self, name: str, again_s: float = 0.0, *, silently: bool = False) -> None:
+        """As kill -9: what only this process held may be lost. It starts again ``again_s`` later. ``silently``: with
+        its host."""
         host = self.hosts[name]
         host.dead = True  # so that what it has does not count as being somewhere
         if host.shard is not None:
@@ -188,8 +199,28 @@ class Shards:
                 self._takes(host.shard, region)
         self.tally.host(host)
         self.epochs.over(host)
+        if not silently:
+            self.refuse(host)
         begin = self.begin_placer if isinstance(host.process, PlacerProcess) else self.begin_shard
         self.later(again_s, lambda: begin(name))
+
+    def refuse(self, dead: Host) -> None:
+        """Half of those who die leave a host behind that refuses links; the others go with it, and fall silent."""
+        if self.rng.random() < 0.5:
+            return
+        for host in list(self.hosts.values()):
+            for at_s in REFUSED_S:
+                self.later(at_s + REFUSED_JITTER_S * float(self.rng.random()), partial(self._dial, host, dead))
+
+    def _dial(self, host: Host, dead: Host) -> None:
+        record = dead.process.member.record
+
+        def refused() -> None:
+            now_s = host.now_s(self.now_s)
+            self.do(host, host.process.link_refused(dead.name, record.generation, record.link, now_s))
+
+        if self.passes(host.name, dead.name) and self.passes(dead.name, host.name):
+            self._when_awake(host, refused)
 
     def lapsed(self, shard: ShardProcess, region: int) -> None:
         """A living process drops a region that it has not moved away: its lease has ended."""

@@ -76,7 +76,7 @@ class StoreFront:
                     lease = core.keep_alive(question.lease.id, now_s)
                     return Lease(lease.id, lease.ttl_s, sent_s)
                 case Revoke():
-                    core.revoke(question.lease.id)
+                    core.revoke(question.lease)
                     return None
                 case Read():
                     return core.get(question.key)

@@ -26,6 +26,7 @@ TRANSITIONS = (
     "regions kept", "border of an older epoch", "border for another's region",
     "entities loaded", "journal fenced", "journal loaded", "journal committed", "journal away", "failsafe asked",
     "failsafe granted", "failsafe objected", "elected", "placed", "move asked", "split asked", "merge asked",
+    "found dead",
     *(f"change {how}" for how in CHANGES),
 )  # fmt: skip
 """Of shards, placers, and the store's members."""
@@ -52,6 +53,7 @@ class Tally:
         """A process is over."""
         process = host.process
         self.counts += process.counts
+        self.counts["found dead"] += process.member.lives_ended
         self.counts["failsafe asked"] += process.failsafe.rounds
         self.counts["failsafe granted"] += process.failsafe.grants
         self.counts["failsafe objected"] += process.failsafe.objections

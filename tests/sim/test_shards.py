@@ -54,7 +54,7 @@ def test_a_region_meant_for_a_targets_former_life_is_not_lost() -> None:
     target = owners[next(iter(owners))]
     region, owner = next((region, host) for region, host in owners.items() if host is not target)
     before = {id_ for id_, (there, _) in world.entities().items() if owners[there] is not target}
-    world.kill(target.name, again_s=0.1)
+    world.kill(target.name, again_s=0.1, silently=True)
     world.run(4)
     assert owner.shard is not None
     assert target.name in owner.shard.member.book.members

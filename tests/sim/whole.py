@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from cluster.out import Out
-from cluster.records import GATEWAY, MemberRecord
+from cluster.records import GATEWAY
 from server.core.gateway import GatewayCore, GatewayFacts
 from server.process import GatewayProcess
 from server.session.tickets import Tickets
@@ -89,7 +89,7 @@ class Whole(Shards):
         tickets = Tickets.of_cluster(b"sim", draw, lambda: self.now_s)
         core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, draw, tickets)
         name = f"g{number}"
-        process = GatewayProcess(name, MemberRecord(GATEWAY, f"link-{name}", f"http://{number}/"), layout, core)
+        process = GatewayProcess(name, self.record(GATEWAY, name, f"http://{number}/"), layout, core)
         host = self.begin(process, late_s=float(self.rng.uniform(0, TICK_S / 4)))
         self.doors[number] = Door(self.folk, core, lambda: host.now_s(self.now_s))
 
@@ -102,6 +102,7 @@ class Whole(Shards):
         self.tally.host(host)
         self.epochs.over(host)
         host.dead = True
+        self.refuse(host)
         self.doors[number].kill()
         self.later(again_s, lambda: self.begin_gateway(number))
 

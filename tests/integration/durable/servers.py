@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,23 +35,37 @@ def free_port() -> int:
 class Server:
     """One server; it may end in several ways and come back with the same data and address."""
 
-    def __init__(self, folder: Path, port: int, owner: pwd.struct_passwd | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        owner: pwd.struct_passwd | None,
+        address: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+    ) -> None:
+        """``address``: where it listens; ``inside``: what goes before each command, so that it runs on that host."""
         self._data = folder / "data"
         self._log = folder / "log"
         self._port = port
         self._owner = owner
+        self._address = address
+        self._inside = inside
 
     @property
     def url(self) -> str:
-        return f"postgresql://isthmus@127.0.0.1:{self._port}/postgres"
+        return f"postgresql://isthmus@{self._address}:{self._port}/postgres"
 
     def initialize(self) -> None:
         """Make the data directory."""
         self._run("initdb", "-D", str(self._data), "-U", "isthmus", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 10.0.0.0/8 trust\n")
 
     def start(self) -> None:
         """Until it accepts connections."""
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c shared_buffers=32MB"
+        options = (
+            f"-p {self._port} -c listen_addresses={self._address} -c unix_socket_directories='' -c shared_buffers=32MB"
+        )
         self._control("start", "-w", "-t", str(PATIENCE_S), "-l", str(self._log), "-o", options)
 
     def stop(self, mode: str = "fast") -> None:
@@ -89,12 +103,20 @@ class Server:
 
     def _run(self, name: str, *words: str) -> str:
         user: dict[str, Any] = {}
-        if self._owner:
+        inside = list(self._inside)
+        if self._owner and inside:  # only root enters another host
+            inside += ["setpriv", f"--reuid={self._owner.pw_uid}", f"--regid={self._owner.pw_gid}", "--clear-groups"]
+        elif self._owner:
             user = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
         with tempfile.TemporaryFile() as output:
             # Into a file: the server inherits what it is told to write to, and a pipe would stay open with it.
             done = subprocess.run(
-                [program(name), *words], stdout=output, stderr=output, check=False, cwd=self._data.parent, **user
+                [*inside, program(name), *words],
+                stdout=output,
+                stderr=output,
+                check=False,
+                cwd=self._data.parent,
+                **user,
             )
             output.seek(0)
             text = output.read().decode(errors="replace")
@@ -103,7 +125,7 @@ class Server:
         return text.strip()
 
 
-def _unprivileged() -> pwd.struct_passwd | None:
+def unprivileged() -> pwd.struct_passwd | None:
     """Whom the server runs as, or None: as the tests do."""
     if os.geteuid() != 0:
         return None
@@ -114,7 +136,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 @contextmanager
 def running(disk: Path | None = None) -> Iterator[Server]:
     """A server with an empty database; gone afterwards, with its data. In memory, unless a disk is named."""
-    owner = _unprivileged()
+    owner = unprivileged()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=disk or (memory if memory.is_dir() else None)) as name:
         folder = Path(name)

@@ -161,7 +161,7 @@ async def test_a_lease_counts_from_the_request_that_was_answered(member: Member)
         cable.mode = Mode.SILENT
         kept = await store.keep_alive(lease)
         assert kept.sent_s == 102.0  # 101 was told for the request that went nowhere
-        await store.revoke(kept)
+        await store.revoke(kept.id)
         with pytest.raises(LeaseLost):
             await store.keep_alive(kept)
         await store.close()

@@ -40,7 +40,7 @@ async def test_users_and_their_rights(alone: Member) -> None:
             await operator.ask("auth/role/add", name="other")
             await put(store, "w/b")
             assert [change.key for change in (await upcoming_batch(watch)).changes] == ["w/b"]
-            await store.revoke(lease)
+            await store.revoke(lease.id)
             assert [record.key for record in (await store.list("")).records] == ["w/b"]
 
         async with opened(alone.url, **{**USER, "namespace": "/isthmus/theirs/"}) as stranger:

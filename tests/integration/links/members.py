@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cluster.links import LinkDown, Links, LinksConfig, LinkUp, Self
+from cluster.links import Event, LinkDown, Links, LinksConfig, LinkUp, Refused, Self
 from cluster.links.frames import Reader, Writer
 from cluster.links.handshake import NONCE_BYTES, Handshake
 from protocol.carried import Kind
@@ -35,6 +35,7 @@ class Member:
     ) -> None:
         self.name = name
         self.events: list[LinkUp | LinkDown] = []
+        self.refused: list[Refused] = []
         self.messages: list[tuple[str, Kind, bytes]] = []
         config = LinksConfig(
             listen=listen,
@@ -47,7 +48,13 @@ class Member:
         )
         rng = np.random.default_rng(ord(name[0]))
         me = Self(world, name, generation)
-        self.links = Links(config, me, self._message, self.events.append, rng.bytes, rng)
+        self.links = Links(config, me, self._message, self._event, rng.bytes, rng)
+
+    def _event(self, event: Event) -> None:
+        if isinstance(event, Refused):
+            self.refused.append(event)
+        else:
+            self.events.append(event)
 
     def _message(self, member: str, kind: Kind, data: bytes) -> None:
         self.messages.append((member, kind, data))

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cluster.links import LinkDown, LinkUp
+from cluster.links import LinkDown, LinkUp, Refused
 from cluster.links.connection import WRITE_BYTES
 from cluster.links.frames import FRAME_BYTES_MAX, HEADER, MORE
 from cluster.links.tally import Ended
@@ -112,6 +113,43 @@ async def test_a_killed_process_is_noticed_and_comes_back_when_it_is_started_aga
     await a.links.stop()
 
 
+@pytest.mark.parametrize("name", ["a", "c"], ids=["who dials", "who is dialed"])
+@pytest.mark.parametrize("at", ["127.0.0.1:0", "unix:{}"])
+async def test_who_had_a_link_to_a_killed_process_learns_that_nobody_listens(
+    tmp_path: Path, name: str, at: str
+) -> None:
+    member, other = Member(name, at.format(tmp_path / name)), Member("b", at.format(tmp_path / "b"))
+    await other.links.start()  # for an address that is free
+    there = other.links.address
+    await other.links.stop()
+    await member.links.start()
+    member.links.set_peers({"b": there})
+    with _alone("b", there, "3", name, member.links.address) as process:
+        await until(lambda: member.is_linked("b"))
+        assert member.refused == [], "it was not there yet, but had no link either"
+        os.kill(process.pid, signal.SIGKILL)
+        await until(lambda: len(member.refused) > 2)
+        assert set(member.refused) == {Refused("b", 3, there)}
+    with _alone("b", there, "4", name, member.links.address):
+        await until(lambda: member.is_linked("b"))
+        told = len(member.refused)
+        await member.echoes("b", b"back")
+        assert len(member.refused) == told
+    await member.links.stop()
+
+
+@pytest.mark.parametrize("name", ["a", "c"], ids=["who dials", "who is dialed"])
+async def test_a_link_that_is_reset_by_a_living_process_is_no_refusal(name: str) -> None:
+    member, b = Member(name), Member("b", queue_bytes=65_536)
+    await joined(member, b)
+    await until(lambda: member.is_linked("b") and b.is_linked(name))
+    for resets in range(1, 4):
+        b.links.send(name, Kind.BORDER, None, bytes(65_537), False)
+        await until(partial(lambda n: len(member.events) == len(b.events) == 1 + 2 * n, resets))
+    assert member.refused == []
+    await asyncio.gather(member.links.stop(), b.links.stop())
+
+
 async def test_a_frozen_process_counts_as_gone_until_it_goes_on(tmp_path: Path) -> None:
     a = Member("a", f"unix:{tmp_path / 'a'}")
     there = f"unix:{tmp_path / 'b'}"
@@ -122,6 +160,7 @@ async def test_a_frozen_process_counts_as_gone_until_it_goes_on(tmp_path: Path) 
         os.kill(process.pid, signal.SIGSTOP)
         await until(lambda: not a.is_linked("b"))
         assert a.events[-1] == LinkDown("b", "silent")
+        assert a.refused == [], "its host still takes connections: who is silent may live"
         os.kill(process.pid, signal.SIGCONT)
         await until(lambda: a.is_linked("b"))
         await a.echoes("b", b"back")

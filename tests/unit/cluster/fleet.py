@@ -77,7 +77,7 @@ class Fleet:
         """A process starts, perhaps again under its old name."""
         member, placer, failsafe = self._make
         self._lives += 1
-        core = member(name, MemberRecord(kind, f"link-{name}"))
+        core = member(name, MemberRecord(kind, f"link-{name}", generation=self._lives))
         offset_s = float(self.rng.uniform(-50, 50))
         process = Process(name, core, offset_s, failsafe=failsafe(name))
         if kind == KIND_PLACER:
@@ -89,6 +89,16 @@ class Fleet:
         """As kill -9."""
         self.processes[name].dead = True
         self.counts["killed"] += 1
+
+    def refuse(self, dead: Process) -> None:
+        """Everybody who lives finds that a process has ended its link and listens no more."""
+        record = dead.member.record
+        for process in self.processes.values():
+            if process is not dead and not process.dead and not process.paused:
+                now_s = self.now_s + process.offset_s
+                found = process.member.refused(dead.name, record.generation, record.link, now_s)
+                self.counts["revoked"] += len(found)
+                self.do(process, found)
 
     def passes(self, source: str, target: str) -> bool:
         return (source, target) not in self.cut

@@ -258,6 +258,16 @@ def test_the_sources_word_is_waited_for_but_not_for_long() -> None:
         assert began == [Begin(REGION, 4, LIFE)]
 
 
+def test_a_region_that_is_lost_before_it_began_does_not_begin() -> None:
+    target = Moving()
+    target.heard("a", Offer(1, REGION, 3, LIFE, b""), False, LIFE, 0.0)
+    target.loaded(REGION, 1, None)
+    assert target.assigned(REGION, 4, LIFE, 1, 0.1) == []
+    assert target.lost(REGION) == []
+    assert target.tick(0.1 + 2 * HEAR_S) == []
+    assert target.heard("a", Yours(1, REGION, 4, LIFE), False, LIFE, 0.5) == []
+
+
 def test_words_of_others_change_nothing() -> None:
     source = Moving()
     source.ask(REGION, 3, "b", LIFE, 1, 0.0)

@@ -49,6 +49,59 @@ def test_regions_of_a_dead_member_go_to_the_living_under_higher_epochs() -> None
         assert entry.record.epoch >= before[region]
 
 
+def test_a_member_whose_links_are_refused_is_dead_before_its_lease_ends() -> None:
+    fleet = settled()
+    victim = fleet.processes[fleet.acting()[fleet.layout.all()[0]][0]]
+    fleet.kill(victim.name)
+    fleet.refuse(victim)
+    assert fleet.counts["revoked"] == 4, "all others have found it"
+    fleet.run(1.5)  # a lease has 3 s
+    assert fleet.all_owned()
+
+
+def test_a_refusal_says_nothing_of_another_life() -> None:
+    fleet = settled()
+    victim = fleet.processes["s0"]
+    fleet.kill("s0")
+    fleet.begin("s0", SHARD)
+    fleet.run(6.0)
+    assert fleet.all_owned()
+    before = fleet.processes["s1"].member.book.members["s0"]
+    fleet.refuse(victim)
+    assert fleet.counts["revoked"] == 0
+    fleet.run(1.0)
+    assert fleet.processes["s1"].member.book.members["s0"] == before
+
+
+def test_a_refusal_is_said_again_when_the_store_has_not_heard_it() -> None:
+    fleet = settled()
+    victim = fleet.processes["s0"]
+    fleet.kill("s0")
+    fleet.isolate("store", list(fleet.processes))
+    fleet.refuse(victim)
+    fleet.run(1.1)
+    fleet.cut.clear()
+    assert "s0" in fleet.processes["s1"].member.book.members
+    fleet.refuse(victim)
+    fleet.run(0.3)
+    assert "s0" not in fleet.processes["s1"].member.book.members
+    assert {process.member.lives_ended for process in fleet.processes.values() if not process.dead} == {1}
+
+
+def test_a_living_member_that_was_taken_for_dead_stops_when_it_hears_and_comes_back() -> None:
+    fleet = settled()
+    living = fleet.processes["s0"]
+    lease = living.member.lease
+    assert living.stepped
+    fleet.refuse(living)
+    while living.member.lease == lease:
+        fleet.step()  # which checks that nobody else acts for its regions yet
+    assert not living.stepped
+    fleet.run(3.0)
+    assert fleet.all_owned()
+    assert fleet.processes["s1"].member.book.members["s0"].lease not in (0, lease)
+
+
 def test_a_member_that_leaves_gives_its_regions_away_at_once() -> None:
     fleet = settled()
     leaver = fleet.processes["s0"]

@@ -1,15 +1,28 @@
 """Sessions that come from another gateway to one that does not mirror the place of their body yet."""
 
+import numpy as np
+
 from cluster.regions import Layout
 from protocol import mesh
+from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Welcome, decode_server, encode_client
-from server.core.gateway import LOOK_TICKS, SHOW_S, Deliver, GatewayCore, GatewayFacts
+from server.core.gateway import (
+    FIND_S,
+    LOOK_TICKS,
+    SEEK_S,
+    SHOW_S,
+    Deliver,
+    GatewayCore,
+    GatewayFacts,
+)
+from server.core.mirror import TRANSIT_TICKS
 from server.core.views import ViewRules
+from server.session.actions import CloseConn
 from server.session.identity import Identity
 from server.session.limits import SessionLimits
 from server.session.tickets import Ticket, Tickets
-from tests.unit.server.core.test_mirror_regions import A, B, delta, entering
+from tests.unit.server.core.test_mirror_regions import A, B, delta, entering, moved
 from tests.unit.server.session.rig import SCHEMA, seeded
 
 BODY, ROW = 77, 3
@@ -78,6 +91,114 @@ def test_it_does_not_wait_for_ever() -> None:
     rig.come()
     rig.pass_time(int(SHOW_S * 20) + LOOK_TICKS)
     assert rig.welcomed()
+
+
+def shown() -> Rig:
+    """The client's body is in region B, and shown."""
+    rig = Rig()
+    rig.come()
+    rig.pass_time()
+    rig.receive(entering(delta(B, 41, 41, snapshot=True), ROW, BODY))
+    assert rig.welcomed()
+    return rig
+
+
+def closes(rig: Rig) -> list[int]:
+    return [output.conn for output in rig.core.take() if isinstance(output, CloseConn)]
+
+
+def speak(rig: Rig, seq: int, *regions: int) -> None:
+    """A tick in which these regions tell that nothing has changed."""
+    rig.pass_time()
+    for region in regions:
+        rig.receive(delta(region, seq, 40 + rig.tick))
+    rig.core.mirror.advance(40 + rig.tick)
+
+
+LONG = TRANSIT_TICKS + int(20 * SEEK_S) + 3 * LOOK_TICKS
+
+
+def test_a_body_on_its_way_to_where_nobody_speaks_is_waited_for_and_then_given_up() -> None:
+    rig = shown()
+    rig.receive(moved(delta(B, 42, 42), ROW, A))
+    for seq in range(43, 43 + LONG):
+        speak(rig, seq, B)  # A's owner is dead, and the next one has not begun
+        assert closes(rig) == []
+    assert rig.core.mirror.row_of(BODY) < 0
+    rig.receive(delta(A, 1, 40 + rig.tick, snapshot=True, epoch=2))  # it has not brought the body along
+    for region in (6, 7):  # which it sees as well
+        rig.receive(delta(region, 1, 40 + rig.tick, snapshot=True))
+    closed: list[int] = []
+    for k in range(LONG):
+        rig.pass_time()
+        for region, seq, epoch in ((A, 1, 2), (B, 42 + LONG, 1), (6, 1, 1), (7, 1, 1)):
+            rig.receive(delta(region, seq + 1 + k, 40 + rig.tick, epoch=epoch))
+        closed += closes(rig)
+    assert closed == [0]
+
+
+def test_a_body_that_comes_with_the_next_owner_goes_on() -> None:
+    rig = shown()
+    rig.receive(moved(delta(B, 42, 42), ROW, A))
+    for seq in range(43, 43 + LONG):
+        speak(rig, seq, B)
+    rig.receive(entering(delta(A, 1, 40 + rig.tick, snapshot=True, epoch=2), 0, BODY, hop=1))
+    for _ in range(LONG):
+        rig.pass_time()
+        assert closes(rig) == []
+    assert rig.core.views.state.views["body"][0] == rig.core.mirror.row_of(BODY) >= 0
+
+
+def test_nobody_is_called_gone_while_a_region_has_no_owner_that_can_be_reached() -> None:
+    rig, away = Rig(), {B}
+    rig.core.regions.unreachable = away.__contains__
+    rig.core.connected(0, "10.0.0.1", rig.now_s)
+    rig.core.said(0, encode_client(Hello(1, 1, None, "Ann", resume=rig.ticket)), rig.now_s)
+    asked = [attach for up in rig.pass_time(int(3 * FIND_S * 20)) for attach in up.attach]
+    assert asked
+    assert {kind for _, _, _, kind, *_ in asked} == {0}, "whoever has the body; nobody makes another one"
+    away.clear()
+    asked = [attach for up in rig.pass_time(int(FIND_S * 20) + 2 * LOOK_TICKS) for attach in up.attach]
+    assert asked[-1][3] != 0, "it is nowhere"
+
+
+def test_a_body_that_is_given_before_the_mirror_has_it_there_is_spoken_to_as_soon_as_it_has() -> None:
+    rig = shown()
+    rig.pass_time(LOOK_TICKS)
+    rig.receive(entering(delta(A, 1, 42, snapshot=True), 0, BODY, hop=1))  # it has crossed, and both owners die
+    anew = delta(B, 50, 50, epoch=2)  # whose restored state is from before the crossing
+    anew.born, anew.attached = 2, [[*rig.entry[:3], 9, 4, 1, 0]]
+    rig.receive(anew)
+    rig.receive(entering(delta(B, 51, 51, snapshot=True, epoch=2), 9, BODY))
+    assert rig.core.mirror.home_of(BODY) == A, "as far as is known"
+    rig.receive(delta(A, 2, 52, snapshot=True, epoch=2))
+    rig.receive(entering(delta(B, 52, 52, snapshot=True, epoch=2), 9, BODY))
+    assert rig.core.mirror.home_of(BODY) == B
+    assert (rig.core._body_region[0], rig.core._body_row[0], rig.core._body_generation[0]) == (B, 9, 4)
+
+
+def told_own(made: RegionDelta, x_m: int, seq: int) -> RegionDelta:
+    """With the own state of the body in ROW, as commands up to ``seq`` left it."""
+    made.own_row = np.array([ROW], np.uint32)
+    made.own_seq, made.own_steps = np.array([seq], np.uint32), np.zeros(1, np.uint8)
+    made.own_flags, made.own_v = np.zeros(1, np.uint8), np.zeros((1, 3), np.int16)
+    made.own_p = np.array([[x_m * GRID_PER_M, 0, 0]], np.int32)
+    return made
+
+
+def test_a_row_of_an_owner_that_is_not_mirrored_yet_is_nobodys() -> None:
+    """The next owner numbers its rows anew: before its snapshot they say nothing of those that are known."""
+    rig = shown()
+    rig.receive(told_own(delta(B, 42, 42), 3, 7))
+    view = rig.core.views.state.views
+    assert (view["own_px"][0], view["own_seq"][0]) == (3 * GRID_PER_M, 7)
+    anew = told_own(delta(B, 43, 43, epoch=2), 20, 99)
+    anew.born = 2
+    rig.receive(anew)
+    rig.receive(told_own(delta(B, 44, 44, epoch=0), 30, 98))  # what a former owner still says
+    assert (view["own_px"][0], view["own_seq"][0]) == (3 * GRID_PER_M, 7)
+    rig.receive(told_own(entering(delta(B, 44, 44, snapshot=True, epoch=2), ROW, BODY), 2, 6))
+    assert (view["own_px"][0], view["own_seq"][0]) == (2 * GRID_PER_M, 6)
 
 
 def test_who_leaves_meanwhile_is_not_welcomed() -> None:
