@@ -39,7 +39,8 @@ class WorldRecord(msgspec.Struct, frozen=True):
 
 class MemberRecord(msgspec.Struct, frozen=True):
     """A living process. ``kind``: SHARD, GATEWAY or KIND_PLACER; ``link``: where its links listen; ``url``: a gateway's
-    address for clients; ``load``: part of a core that it uses; ``regions``: that part by region."""
+    address for clients; ``load``: part of a core that it uses; ``regions``: that part by region; ``durable_away``: the
+    durable store cannot be used from there."""
 
     kind: str
     link: str
@@ -48,6 +49,7 @@ class MemberRecord(msgspec.Struct, frozen=True):
     load: float = 0.0
     sessions: int = 0
     regions: dict[int, float] = {}
+    durable_away: bool = False
 
 
 class RegionRecord(msgspec.Struct, frozen=True):

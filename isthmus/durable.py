@@ -1,4 +1,5 @@
-"""The durable store as a process uses it: opened by the options, asked the core's questions, away without harm.
+"""The durable store as a process uses it: opened by the options, asked the core's questions, away without harm, and
+operators are told.
 
 Decides nothing about the world. Invariants: a store that another world's data is in ends the process before it starts;
 one that is away is tried again with the next question; each question is answered once. Not responsible for: what is
@@ -6,6 +7,7 @@ asked (``shard.journal``), the engines (``shard.durable``).
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,11 @@ from shard.durable.opening import open_durable
 from shard.journal.keeping import AskHops, CommitDraft, FenceRegion, LoadSpan, Question, Reply
 
 _log = structlog.get_logger(__name__)
+AWAY = (
+    "the durable store is away: the world goes on, acts are not answered and nothing new is kept until it is back; the "
+    "log says why and what to do (durable_away)"
+)
+"""For those who ask a process how it is: without its place, which is nobody else's business."""
 LEAF_M = 32.0
 """Leaves are as narrow as a region may be, so that no split ever cuts one."""
 MEMORY = "memory:"
@@ -37,8 +44,12 @@ def url_of(config: Config) -> str:
     """Where the world's durable state is."""
     if config.durable.url is not None:
         return config.durable.url
-    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in config.world.name)
-    return f"sqlite:{FOLDER / f'{name}.sqlite'}"
+    return f"sqlite:{FOLDER / f'{name_of(config)}.sqlite'}"
+
+
+def name_of(config: Config) -> str:
+    """The world's name as a part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in config.world.name)
 
 
 def identity_of(config: Config, leaves: Layout) -> WorldIdentity:
@@ -56,7 +67,18 @@ class Bank:
         self._store: Durable | None = None
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._said = ""
+        self._why = ""
+        self._since_s = 0.0
+
+    @property
+    def away_s(self) -> float:
+        """For how long the store cannot be used; 0: it can."""
+        return time.monotonic() - self._since_s if self._why else 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store could not be used last."""
+        return bool(self._why)
 
     async def open(self) -> None:
         """Raises Incompatible if it is not this world's; a store that is away comes later."""
@@ -89,6 +111,9 @@ class Bank:
         except (Away, Incompatible) as problem:
             self._say(str(problem))
             reply = problem
+        except ValueError as wrong:  # our mistake: as if the store were away, so that it is told and nothing is lost
+            self._say(f"it refuses what it is asked: {wrong}")
+            reply = Away(str(wrong))
         self._deliver(number, reply)
 
     async def _put(self, store: Durable, question: Question) -> Reply:
@@ -112,12 +137,15 @@ class Bank:
 
     def _say(self, problem: str) -> None:
         """Once for each change: acknowledgements stop while it lasts."""
-        if problem != self._said:
-            self._said = problem
-            if problem:
-                _log.error("durable_away", store=_shown(self._url), why=problem)
-            else:
-                _log.info("durable_back", store=_shown(self._url))
+        if problem == self._why:
+            return
+        if not self._why:
+            self._since_s = time.monotonic()
+        away_s, self._why = self.away_s, problem
+        if problem:
+            _log.error("durable_away", store=_shown(self._url), why=problem, remedy=_remedy(self._url))
+        else:
+            _log.info("durable_back", store=_shown(self._url), away_s=round(away_s, 1))
 
 
 def make_folder(url: str) -> None:
@@ -127,6 +155,12 @@ def make_folder(url: str) -> None:
             Path(url.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Away(f"{url}: {error}") from error
+
+
+def _remedy(url: str) -> str:
+    if url.startswith("sqlite:"):
+        return "make room on its disk, and see that it can be written; nothing needs a restart"
+    return "see that the database runs, can be reached and lets this user write; nothing needs a restart"
 
 
 def _shown(url: str) -> str:

@@ -23,7 +23,7 @@ from cluster.store.contract import StoreError
 from isthmus.config import Config
 from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
-from isthmus.fleet.figures import of_placer, of_shard
+from isthmus.fleet.figures import Figure, of_journal, of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name, open_store, world_record
@@ -105,7 +105,14 @@ async def _shard(config: Config) -> None:
         def measured(load: float) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
             whole = sum(parts.values())
-            process.member.report(load, {region: load * part / whole for region, part in parts.items()})
+            shares = {region: load * part / whole for region, part in parts.items()}
+            process.member.report(load, shares, durable_away=bank is not None and bank.is_away)
+
+        def figures() -> list[Figure]:
+            told = of_shard(process, host.links)
+            if bank is not None and process.keeper is not None:
+                told += of_journal(process.keeper.keeping, bank, process.counts["rows damaged"])
+            return told
 
         def drained() -> bool:
             book = process.member.book
@@ -126,7 +133,7 @@ async def _shard(config: Config) -> None:
             before_leaving=write_last,
             on_out=told,
             drained=drained,
-            figures=lambda: of_shard(process, host.links),
+            figures=figures,
             after_all=nothing if bank is None else bank.close,
         )
 

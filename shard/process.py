@@ -341,6 +341,7 @@ class ShardProcess:
             if wanted.found is not None:
                 restored = core.begin_from(wanted.found.loaded, wanted.found.hops)
                 self.counts["entities loaded"] += restored.entities
+                self.counts["rows damaged"] += len(restored.damage)
                 out.damage += [(wanted.region, damage) for damage in restored.damage]
         elif self._low:
             region = self._low.popleft()
