@@ -9,6 +9,7 @@ asked (``shard.journal``), the engines (``shard.durable``).
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -17,7 +18,9 @@ from cluster.regions import LEVEL_MAX, Layout
 from isthmus.config import Config
 from shard.durable.contract import Away, Durable, Fenced, Incompatible, WorldIdentity
 from shard.durable.opening import open_durable
+from shard.durable.spans import span_of
 from shard.journal.keeping import AskHops, CommitDraft, FenceRegion, LoadSpan, Question, Reply
+from shard.journal.notes import next_id
 
 _log = structlog.get_logger(__name__)
 AWAY = (
@@ -55,6 +58,28 @@ def name_of(config: Config) -> str:
 def identity_of(config: Config, leaves: Layout) -> WorldIdentity:
     """What must be the same whenever the store is opened."""
     return WorldIdentity(config.world.name, config.world.seed, leaves.side_m, leaves.level)
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """How far a world has come: the newest tick that is stored, and the least entity id that is free."""
+
+    tick: int = 0
+    next_id: int = 1
+
+
+async def so_far(config: Config, leaves: Layout) -> SoFar:
+    """What the durable store has of a world. Raises DurableError."""
+    url = url_of(config)
+    if url == MEMORY:
+        return SoFar()
+    make_folder(url)
+    store = await open_durable(url, identity_of(config, leaves))
+    try:
+        loaded = await store.load(*span_of(1, leaves.level))
+    finally:
+        await store.close()
+    return SoFar(loaded.tick, next_id(loaded))
 
 
 class Bank:

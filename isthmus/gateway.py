@@ -20,7 +20,7 @@ from isthmus.config import Config
 from isthmus.durable import AWAY
 from isthmus.fleet.figures import Shown, of_gateway
 from isthmus.fleet.host import Host, ProcessCore, Turn
-from isthmus.fleet.setup import cluster_key, layout_of, member_name, world_record
+from isthmus.fleet.setup import cluster_key, layout_of, member_name
 from isthmus.front import Front
 from isthmus.logging import configure
 from isthmus.member import be_member, run
@@ -158,7 +158,7 @@ async def _gateway(config: Config) -> None:
         return process, gateway_run.turn
 
     try:
-        await be_member(config, name, world_record(config, layout), make)
+        await be_member(config, name, layout, make)
         await front.clients.end("this gateway ends; another one takes you")
     finally:
         await front.close()

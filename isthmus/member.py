@@ -18,10 +18,11 @@ from rich.console import Console
 
 from cluster.out import Out
 from cluster.placing import PlacerProcess
-from cluster.records import KIND_PLACER, SHARD, MemberRecord, WorldRecord
+from cluster.records import KIND_PLACER, SHARD, MemberRecord
+from cluster.regions import Layout
 from cluster.store.contract import StoreError
 from isthmus.config import Config
-from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, url_of
+from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, so_far, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.figures import Figure, of_journal, of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
@@ -30,7 +31,7 @@ from isthmus.fleet.setup import SetupError, layout_of, links_config, member_name
 from isthmus.logging import configure
 from isthmus.warmup import warm_up
 from isthmus.worlds import WorldError, make_shard, the_place
-from shard.durable.contract import Incompatible
+from shard.durable.contract import Away, Incompatible
 from shard.process import ShardOut, ShardProcess
 
 _log = structlog.get_logger(__name__)
@@ -51,7 +52,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
             runner.run(main)
     except (WorldError, WorldDiffers, SetupError, Incompatible) as error:
         sys.exit(_said(str(error), EXIT_CONFIG))
-    except (OSError, StoreError) as error:
+    except (OSError, StoreError, Away) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
 
 
@@ -137,7 +138,7 @@ async def _shard(config: Config) -> None:
             after_all=nothing if bank is None else bank.close,
         )
 
-    await be_member(config, name, world=world_record(config, layout), make=make)
+    await be_member(config, name, layout, make)
 
 
 def _log_faults(out: Out) -> None:
@@ -156,20 +157,22 @@ async def _placer(config: Config) -> None:
         process = PlacerProcess(name, MemberRecord(KIND_PLACER, address), layout)
         return process, Turn(figures=lambda: of_placer(process, host.links))
 
-    await be_member(config, name, world=world_record(config, layout), make=make)
+    await be_member(config, name, layout, make)
 
 
 async def be_member(
     config: Config,
     name: str,
-    world: WorldRecord,
+    layout: Layout,
     make: Callable[[Host, str], Awaitable[tuple[ProcessCore, Turn]]],
 ) -> None:
     """A member from the first word to the last. ``make`` is told where its links are, and makes what runs."""
     links = links_config(config)
     store = open_store(config, np.random.default_rng())
     try:
-        host = Host(name, store, await agree(store, world), links)
+        leaves = leaves_of(layout)
+        agreed = await agree(store, world_record(config, layout), lambda: so_far(config, leaves))
+        host = Host(name, store, agreed, links)
         core, turn = await make(host, await host.listen(config.cluster.link_advertise_host))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

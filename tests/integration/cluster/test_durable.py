@@ -20,7 +20,7 @@ def test_what_was_answered_survives_killed_shards(durable_cluster: Running) -> N
 
 
 async def _kill(cluster: Running) -> None:
-    async with acting(cluster) as (everybody, all_go_on):
+    async with acting(*cluster.urls) as (everybody, all_go_on):
         whole = DUCKS + len(everybody)
         await until("all are there", lambda: entities(cluster) == whole)
         for shards in (("shard-0",), ("shard-1",), ("shard-0", "shard-1")):
