@@ -26,7 +26,7 @@ from tests.integration.server import Server, launch, until_ready, write_world
 GoOn = Callable[[str], Awaitable[None]]
 Trouble = Callable[[Server, list[Person], GoOn], Awaitable[None]]
 DUCKS = 60
-TICKS = 30
+TICKS = 10
 LOG_BYTES = 1 << 16
 """More than a server logs here, and less than its store writes."""
 
