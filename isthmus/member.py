@@ -145,8 +145,10 @@ def _log_faults(out: Out) -> None:
     if isinstance(out, ShardOut):
         for region, fault in out.faults:
             _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
-        for region, damage in out.damage:
-            _log.error("durable_damaged", region=region, what=damage.what, why=damage.why)
+        for region, restored in out.loaded:
+            _log.info("region_loaded", region=region, entities=restored.entities, damaged=len(restored.damage))
+            for damage in restored.damage:
+                _log.error("durable_damaged", region=region, what=damage.what, why=damage.why)
 
 
 async def _placer(config: Config) -> None:
