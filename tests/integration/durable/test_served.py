@@ -1,4 +1,4 @@
-"""A world of one process goes on after a stop; it is backed up while served, and brought back (kill -9: test_trouble)."""
+"""A served world goes on after a stop; it is backed up while served, and brought back (kill -9: test_trouble)."""
 
 import subprocess
 import sys
