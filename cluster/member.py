@@ -293,12 +293,19 @@ class MemberCore:
             self.settled_s = now_s + SETTLE_S
         self.answered_s = max(self.answered_s, now_s)
 
-    def report(self, load: float, regions: dict[int, float], sessions: int = 0, url: str | None = None) -> None:
+    def report(
+        self,
+        load: float,
+        regions: dict[int, float],
+        sessions: int = 0,
+        url: str | None = None,
+        durable_away: bool = False,
+    ) -> None:
         """The load now; it is put in the record with the next chance (LOAD_EVERY_S)."""
         url = self._record.url if url is None else url
         self._record = msgspec.structs.replace(
             self._record, load=round(load, 2), sessions=sessions, url=url,
-            regions={region: round(part, 3) for region, part in regions.items()},
+            regions={region: round(part, 3) for region, part in regions.items()}, durable_away=durable_away,
         )  # fmt: skip
 
     @property

@@ -44,7 +44,8 @@ class WorldRecord(msgspec.Struct, frozen=True):
 class MemberRecord(msgspec.Struct, frozen=True):
     """A living process. ``kind``: SHARD, GATEWAY or KIND_PLACER; ``link``: where its links listen; ``url``: a gateway's
     address for clients; ``load``: part of a core that it uses; ``regions``: that part by region; ``generation``: by
-    which the process proves itself on links, so that an ended link is known to be its own."""
+    which the process proves itself on links, so that an ended link is known to be its own; ``durable_away``: the
+    durable store cannot be used from there."""
 
     kind: str
     link: str
@@ -54,6 +55,7 @@ class MemberRecord(msgspec.Struct, frozen=True):
     sessions: int = 0
     regions: dict[int, float] = {}
     generation: int = 0
+    durable_away: bool = False
 
 
 class RegionRecord(msgspec.Struct, frozen=True):

@@ -1,4 +1,5 @@
-"""The durable store as a process uses it: opened by the options, asked the core's questions, away without harm.
+"""The durable store as a process uses it: opened by the options, asked the core's questions, away without harm, and
+operators are told.
 
 Decides nothing about the world. Invariants: a store that another world's data is in ends the process before it starts;
 one that is away is tried again with the next question; each question is answered once. Not responsible for: what is
@@ -6,7 +7,9 @@ asked (``shard.journal``), the engines (``shard.durable``).
 """
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -15,9 +18,16 @@ from cluster.regions import LEVEL_MAX, Layout
 from isthmus.config import Config
 from shard.durable.contract import Away, Durable, Fenced, Incompatible, WorldIdentity
 from shard.durable.opening import open_durable
+from shard.durable.spans import span_of
 from shard.journal.keeping import AskHops, CommitDraft, FenceRegion, LoadSpan, Question, Reply
+from shard.journal.notes import next_id
 
 _log = structlog.get_logger(__name__)
+AWAY = (
+    "the durable store is away: the world goes on, acts are not answered and nothing new is kept until it is back; the "
+    "log says why and what to do (durable_away)"
+)
+"""For those who ask a process how it is: without its place, which is nobody else's business."""
 LEAF_M = 32.0
 """Leaves are as narrow as a region may be, so that no split ever cuts one."""
 MEMORY = "memory:"
@@ -37,13 +47,39 @@ def url_of(config: Config) -> str:
     """Where the world's durable state is."""
     if config.durable.url is not None:
         return config.durable.url
-    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in config.world.name)
-    return f"sqlite:{FOLDER / f'{name}.sqlite'}"
+    return f"sqlite:{FOLDER / f'{name_of(config)}.sqlite'}"
+
+
+def name_of(config: Config) -> str:
+    """The world's name as a part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in config.world.name)
 
 
 def identity_of(config: Config, leaves: Layout) -> WorldIdentity:
     """What must be the same whenever the store is opened."""
     return WorldIdentity(config.world.name, config.world.seed, leaves.side_m, leaves.level)
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """How far a world has come: the newest tick that is stored, and the least entity id that is free."""
+
+    tick: int = 0
+    next_id: int = 1
+
+
+async def so_far(config: Config, leaves: Layout) -> SoFar:
+    """What the durable store has of a world. Raises DurableError."""
+    url = url_of(config)
+    if url == MEMORY:
+        return SoFar()
+    make_folder(url)
+    store = await open_durable(url, identity_of(config, leaves))
+    try:
+        loaded = await store.load(*span_of(1, leaves.level))
+    finally:
+        await store.close()
+    return SoFar(loaded.tick, next_id(loaded))
 
 
 class Bank:
@@ -56,7 +92,18 @@ class Bank:
         self._store: Durable | None = None
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._said = ""
+        self._why = ""
+        self._since_s = 0.0
+
+    @property
+    def away_s(self) -> float:
+        """For how long the store cannot be used; 0: it can."""
+        return time.monotonic() - self._since_s if self._why else 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store could not be used last."""
+        return bool(self._why)
 
     async def open(self) -> None:
         """Raises Incompatible if it is not this world's; a store that is away comes later."""
@@ -89,6 +136,9 @@ class Bank:
         except (Away, Incompatible) as problem:
             self._say(str(problem))
             reply = problem
+        except ValueError as wrong:  # our mistake: as if the store were away, so that it is told and nothing is lost
+            self._say(f"it refuses what it is asked: {wrong}")
+            reply = Away(str(wrong))
         self._deliver(number, reply)
 
     async def _put(self, store: Durable, question: Question) -> Reply:
@@ -112,12 +162,15 @@ class Bank:
 
     def _say(self, problem: str) -> None:
         """Once for each change: acknowledgements stop while it lasts."""
-        if problem != self._said:
-            self._said = problem
-            if problem:
-                _log.error("durable_away", store=_shown(self._url), why=problem)
-            else:
-                _log.info("durable_back", store=_shown(self._url))
+        if problem == self._why:
+            return
+        if not self._why:
+            self._since_s = time.monotonic()
+        away_s, self._why = self.away_s, problem
+        if problem:
+            _log.error("durable_away", store=_shown(self._url), why=problem, remedy=_remedy(self._url))
+        else:
+            _log.info("durable_back", store=_shown(self._url), away_s=round(away_s, 1))
 
 
 def make_folder(url: str) -> None:
@@ -127,6 +180,12 @@ def make_folder(url: str) -> None:
             Path(url.removeprefix("sqlite:")).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Away(f"{url}: {error}") from error
+
+
+def _remedy(url: str) -> str:
+    if url.startswith("sqlite:"):
+        return "make room on its disk, and see that it can be written; nothing needs a restart"
+    return "see that the database runs, can be reached and lets this user write; nothing needs a restart"
 
 
 def _shown(url: str) -> str:

@@ -51,7 +51,8 @@ class Front:
         cls, config: Config, facts: GatewayFacts, place: Place | None, cluster_key: bytes | None = None
     ) -> "Front":
         """Sockets, keys and the gateway's core, before anything listens. With ``cluster_key`` sessions of other
-        gateways go on here, and their guests are let in. Raises OSError, JwksUnavailable."""
+        gateways, and of this one before a restart, go on here, and their guests are let in. Raises OSError,
+        JwksUnavailable."""
         capacity = config.limits.sessions_max + 64  # so that a full world can still say so
         raise_nofile(capacity)
         carriers = Carriers(
@@ -81,6 +82,7 @@ class Front:
         services = Services(
             ready=ready,
             status=lambda: status(running, config),
+            warnings=running.warnings,
             metrics=self.clients.metrics,
             map=_map(self._place),
             issue_guest=None if self._guests is None else self._guests.issue,

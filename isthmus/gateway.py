@@ -17,14 +17,15 @@ from typing import Any
 from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
 from isthmus.config import Config
+from isthmus.durable import AWAY
 from isthmus.fleet.figures import Shown, of_gateway, of_interpreter
 from isthmus.fleet.host import Host, ProcessCore, Turn
-from isthmus.fleet.setup import cluster_key, layout_of, member_name, world_record
+from isthmus.fleet.setup import cluster_key, layout_of, member_name
 from isthmus.front import Front
 from isthmus.logging import configure
 from isthmus.member import be_member, run
 from isthmus.node import RECENT_TICKS
-from isthmus.overview import overview
+from isthmus.overview import overview, without_durable
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
 from server.process import GatewayProcess
@@ -72,6 +73,11 @@ class GatewayRun:
         mirrored = {region: mirror.heard(region)[0] for region in mirror.regions}
         told = overview(process.member.book, process.moves, mirrored, time.monotonic())
         return {"member": process.name, **told}
+
+    def warnings(self) -> list[str]:
+        """What an operator should see to."""
+        away = without_durable(self.process.member.book)
+        return [f"{', '.join(away)}: {AWAY}"] if away else []
 
     def _drain(self) -> None:
         self.draining = True
@@ -153,7 +159,7 @@ async def _gateway(config: Config) -> None:
         return process, gateway_run.turn
 
     try:
-        await be_member(config, name, world_record(config, layout), make)
+        await be_member(config, name, layout, make)
         await front.clients.end("this gateway ends; another one takes you")
     finally:
         await front.close()

@@ -8,12 +8,15 @@ processes never write one store; the one that comes later ends the other. Not re
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from cluster.regions import Layout
 from isthmus.config import Config
-from isthmus.durable import Bank, identity_of, make_folder, url_of
+from isthmus.durable import AWAY, FOLDER, MEMORY, Bank, identity_of, make_folder, name_of, url_of
+from isthmus.fleet.figures import Figure, of_journal
+from isthmus.fleet.setup import cluster_key, make_key, read_key
 from shard.core import ShardCore
 from shard.durable.opening import open_durable
 from shard.durable.spans import span_of
@@ -31,14 +34,26 @@ LAST_S = 5.0
 
 
 class KeptWorld:
-    """One region, ``core``, whose batches are carried. ``on_overtaken``: another process has the store now."""
+    """One region, ``core``, whose batches are carried. ``damaged``: what could not be read of it; ``on_overtaken``:
+    another process has the store now."""
 
-    def __init__(self, config: Config, leaves: Layout, core: RegionCore, on_overtaken: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, leaves: Layout, core: RegionCore, damaged: int, on_overtaken: Callable[[], None]
+    ) -> None:
         self._core = core
+        self._damaged = damaged
         self._keeping = Keeping(leaves.level)
         self._on_overtaken = on_overtaken
         self._bank = Bank(url_of(config), identity_of(config, leaves), self._answered)
         self._keeping.take(WHOLE, core.epoch)
+
+    def figures(self) -> list[Figure]:
+        """For /metrics."""
+        return of_journal(self._keeping, self._bank, self._damaged)
+
+    def warnings(self) -> list[str]:
+        """What an operator should see to."""
+        return [AWAY] if self._bank.is_away else []
 
     def stepped(self, draft: Draft | None) -> None:
         """After each step."""
@@ -79,8 +94,25 @@ class KeptWorld:
         self._ask()
 
 
-async def begin(config: Config, leaves: Layout, shard: ShardCore) -> RegionCore:
-    """The world's region, as its store has it. Raises DurableError."""
+def key_of_sessions(config: Config) -> bytes | None:
+    """What resume tickets and guests' tokens are sealed with, the same after a restart; None if the world itself begins
+    anew. It is kept beside what it opens, never in it: who may read the store, or a backup, may not be everybody in the
+    world. Made if there is none. Raises OSError, SetupError."""
+    url = url_of(config)
+    if url == MEMORY:
+        return None
+    if config.cluster.key_path is not None:
+        return cluster_key(config)
+    path = FOLDER / f"{name_of(config)}.key"
+    if url.startswith("sqlite:"):
+        path = Path(f"{url.removeprefix('sqlite:')}.key")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_key(path)
+    return read_key(path, "the key of sessions")
+
+
+async def begin(config: Config, leaves: Layout, shard: ShardCore) -> tuple[RegionCore, int]:
+    """The world's region, as its store has it, and how much of that could not be read. Raises DurableError."""
     url = url_of(config)
     make_folder(url)
     store = await open_durable(url, identity_of(config, leaves))
@@ -92,10 +124,12 @@ async def begin(config: Config, leaves: Layout, shard: ShardCore) -> RegionCore:
         await store.close()
     shard.tick = loaded.tick
     core = shard.add_region(0, epoch, start=loaded.tick == 0)
+    damaged = 0
     if loaded.tick:
         restored = core.begin_from(loaded, {})
         core.ids.skip_to(restored.next_id + ID_GAP)
+        damaged = len(restored.damage)
         for damage in restored.damage:
             _log.error("durable_damaged", what=damage.what, why=damage.why)
-        _log.info("world_goes_on", entities=restored.entities, tick=loaded.tick, damaged=len(restored.damage))
-    return core
+        _log.info("world_goes_on", entities=restored.entities, tick=loaded.tick, damaged=damaged)
+    return core, damaged

@@ -18,19 +18,20 @@ from rich.console import Console
 
 from cluster.out import Out
 from cluster.placing import PlacerProcess
-from cluster.records import KIND_PLACER, SHARD, MemberRecord, WorldRecord
+from cluster.records import KIND_PLACER, SHARD, MemberRecord
+from cluster.regions import Layout
 from cluster.store.contract import StoreError
 from isthmus.config import Config
-from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, url_of
+from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, so_far, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
-from isthmus.fleet.figures import of_interpreter, of_placer, of_shard
+from isthmus.fleet.figures import Figure, of_interpreter, of_journal, of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
 from isthmus.warmup import warm_up
 from isthmus.worlds import WorldError, make_shard, the_place
-from shard.durable.contract import Incompatible
+from shard.durable.contract import Away, Incompatible
 from shard.process import ShardOut, ShardProcess
 
 _log = structlog.get_logger(__name__)
@@ -51,7 +52,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
             runner.run(main)
     except (WorldError, WorldDiffers, SetupError, Incompatible) as error:
         sys.exit(_said(str(error), EXIT_CONFIG))
-    except (OSError, StoreError) as error:
+    except (OSError, StoreError, Away) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
 
 
@@ -108,7 +109,14 @@ async def _shard(config: Config) -> None:
         def measured(load: float) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
             whole = sum(parts.values())
-            process.member.report(load, {region: load * part / whole for region, part in parts.items()})
+            shares = {region: load * part / whole for region, part in parts.items()}
+            process.member.report(load, shares, durable_away=bank is not None and bank.is_away)
+
+        def figures() -> list[Figure]:
+            told = [*of_interpreter(), *of_shard(process, host.links)]
+            if bank is not None and process.keeper is not None:
+                told += of_journal(process.keeper.keeping, bank, process.counts["rows damaged"])
+            return told
 
         def drained() -> bool:
             book = process.member.book
@@ -129,19 +137,21 @@ async def _shard(config: Config) -> None:
             before_leaving=write_last,
             on_out=told,
             drained=drained,
-            figures=lambda: [*of_interpreter(), *of_shard(process, host.links)],
+            figures=figures,
             after_all=nothing if bank is None else bank.close,
         )
 
-    await be_member(config, name, world=world_record(config, layout), make=make)
+    await be_member(config, name, layout, make)
 
 
 def _log_faults(out: Out) -> None:
     if isinstance(out, ShardOut):
         for region, fault in out.faults:
             _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
-        for region, damage in out.damage:
-            _log.error("durable_damaged", region=region, what=damage.what, why=damage.why)
+        for region, restored in out.loaded:
+            _log.info("region_loaded", region=region, entities=restored.entities, damaged=len(restored.damage))
+            for damage in restored.damage:
+                _log.error("durable_damaged", region=region, what=damage.what, why=damage.why)
 
 
 async def _placer(config: Config) -> None:
@@ -153,20 +163,22 @@ async def _placer(config: Config) -> None:
         process = PlacerProcess(name, record, layout, level_max_of(config, layout))
         return process, Turn(figures=lambda: [*of_interpreter(), *of_placer(process, host.links)])
 
-    await be_member(config, name, world=world_record(config, layout), make=make)
+    await be_member(config, name, layout, make)
 
 
 async def be_member(
     config: Config,
     name: str,
-    world: WorldRecord,
+    layout: Layout,
     make: Callable[[Host, str], Awaitable[tuple[ProcessCore, Turn]]],
 ) -> None:
     """A member from the first word to the last. ``make`` is told where its links are, and makes what runs."""
     links = links_config(config)
     store = open_store(config, np.random.default_rng())
     try:
-        host = Host(name, store, await agree(store, world), links)
+        leaves = leaves_of(layout)
+        agreed = await agree(store, world_record(config, layout), lambda: so_far(config, leaves))
+        host = Host(name, store, agreed, links)
         core, turn = await make(host, await host.listen(config.cluster.link_advertise_host))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

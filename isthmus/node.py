@@ -35,8 +35,11 @@ class Node:
         rate_hz: int,
         headroom_close_at: float = 0.8,
         stepped: Callable[[Draft | None], None] = lambda draft: None,
+        warnings: Callable[[], list[str]] = list,
     ) -> None:
-        """``stepped`` is told the batch to commit after each step, if there is one."""
+        """``stepped`` is told the batch to commit after each step, if there is one; ``warnings``: what an operator
+        should see to."""
+        self.warnings = warnings
         self.shard = shard
         self.clients = clients
         self.tick_seconds: deque[float] = deque(maxlen=RECENT_TICKS)

@@ -44,6 +44,11 @@ def overview(book: Book, moves: Moves, mirrored: Mapping[int, int], now_s: float
     }
 
 
+def without_durable(book: Book) -> list[str]:
+    """Shards that cannot use the durable store, by name."""
+    return sorted(member.name for member in book.shards() if member.record.durable_away)
+
+
 def _rank(member: Member) -> tuple[int, str]:
     kind = member.record.kind
     return _KINDS.index(kind) if kind in _KINDS else len(_KINDS), member.name
@@ -58,6 +63,7 @@ def _member(member: Member, book: Book, owned: Counter[str]) -> dict[str, Any]:
         "regions": owned[member.name] if record.kind == SHARD else None,
         "sessions": record.sessions if record.kind == GATEWAY else None,
         "draining": record.draining or (member.name, member.lease) in book.drains,
+        "durable_away": record.durable_away,
         "places": book.placer == f"{member.name}/{member.lease:x}",
     }
 

@@ -17,8 +17,10 @@ import uvloop
 from rich.console import Console
 
 from isthmus.config import Config
+from isthmus.fleet.figures import Shown
+from isthmus.fleet.setup import SetupError
 from isthmus.front import Front
-from isthmus.kept import KeptWorld, begin
+from isthmus.kept import KeptWorld, begin, key_of_sessions
 from isthmus.logging import configure
 from isthmus.node import Node
 from isthmus.warmup import warm_up
@@ -41,7 +43,7 @@ def run(config: Config) -> None:
         assembly = assemble(config, installed_version("isthmus"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, assembly))
-    except (WorldError, Incompatible) as error:
+    except (WorldError, SetupError, Incompatible) as error:
         sys.exit(_said(str(error), EXIT_WORLD))
     except (OSError, JwksUnavailable, Away) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
@@ -53,13 +55,17 @@ def _said(text: str, status_code: int) -> int:
 
 
 async def _serve(config: Config, assembly: Assembly) -> None:
-    front = await Front.prepare(config, assembly.facts, assembly.place)
+    key = None if assembly.leaves is None else key_of_sessions(config)
+    front = await Front.prepare(config, assembly.facts, assembly.place, key)
     kept: KeptWorld | None = None
     if assembly.leaves is not None:
-        core = await begin(config, assembly.leaves, assembly.shard)
-        kept = KeptWorld(config, assembly.leaves, core, on_overtaken=lambda: node.stop())
-    stepped = kept.stepped if kept is not None else lambda draft: None
-    node = Node(assembly.shard, front.clients, config.world.rate_hz, config.limits.admission_load_ratio, stepped)
+        core, damaged = await begin(config, assembly.leaves, assembly.shard)
+        kept = KeptWorld(config, assembly.leaves, core, damaged, on_overtaken=lambda: node.stop())
+        Shown(front.clients.metrics.registry, kept.figures)
+    stepped, warnings = (kept.stepped, kept.warnings) if kept is not None else (lambda draft: None, list)
+    node = Node(
+        assembly.shard, front.clients, config.world.rate_hz, config.limits.admission_load_ratio, stepped, warnings
+    )
     url = await front.open(node, node.started.is_set)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -24,6 +24,7 @@ class Running(Protocol):
     @property
     def tick(self) -> int: ...
     def overview(self) -> dict[str, Any]: ...
+    def warnings(self) -> list[str]: ...
 
 
 _STARTED_S = time.monotonic()
@@ -61,6 +62,7 @@ def status(node: Running, config: Config) -> dict[str, Any]:
         "lag_ticks": node.ticker.lag(time.monotonic(), node.tick),
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
+        "warnings": node.warnings(),
         **node.overview(),
     }
 

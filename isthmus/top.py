@@ -123,7 +123,7 @@ def _draw_members(status: Status, rows: int) -> Panel:
     members = _entries(status, "members")
     table = _table("member", ">load", "", ">regions", ">sessions", "")
     for member in members[:rows]:
-        notes = [word for word in ("draining", "places") if member.get(word)]
+        notes = [word for word in ("draining", "places", "durable_away") if member.get(word)]
         if member.get("member") == status.get("member"):
             notes.append("this one")
         style = "yellow" if member.get("draining") else ""
@@ -233,6 +233,7 @@ def draw(status: Status, before: Status | None = None, rows: int = ROWS_SHOWN) -
         columns,
         Text(health, "red" if lag or shed else "green"),
         Text(f"ended by reason: {ended or 'none'}"),
+        *(Text(str(warning), "bold red") for warning in status.get("warnings") or ()),
     ]
     if "members" in status:
         left = max(ROWS_LEAST, rows - len(_entries(status, "members")) - ROWS_FRAME)

@@ -7,10 +7,11 @@ from enum import IntEnum
 
 
 class NoticeCode(IntEnum):
-    """Why something that a client said had no effect."""
+    """Why something that a client said had no effect, or not the one it was meant for."""
 
     CHAT_TOO_FAST = 1
     CHAT_BUSY = 2
     CHAT_EMPTY = 3
     CHAT_NOBODY = 4
     CHAT_NOT_ALLOWED = 5
+    NOT_RESUMED = 6

@@ -32,11 +32,11 @@ from protocol.link import Upward
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
 from shard.core import ShardCore
-from shard.durable.contract import Damage
 from shard.gateways import WINDOW
 from shard.inbox import Inbox
 from shard.journal.keeper import Keeper
 from shard.journal.keeping import Found, Keeping, Kept, Overtaken, Question, Reply
+from shard.journal.restore import Restored
 from shard.region import TICKS_MAX
 
 IDS_LOW = 1 << 16
@@ -48,11 +48,11 @@ BORDERS_MAX = 8
 @dataclass(slots=True)
 class ShardOut(Out):
     """Also ``faults`` to log, ``journal``: questions to the durable store (answer each with ``journaled``), and
-    ``damage``: what of a region could not be loaded."""
+    ``loaded``: regions that have just begun from what it holds, and what came of it."""
 
     faults: list[tuple[int, Fault]] = field(default_factory=list)
     journal: list[tuple[int, Question]] = field(default_factory=list)
-    damage: list[tuple[int, Damage]] = field(default_factory=list)
+    loaded: list[tuple[int, Restored]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +387,8 @@ class ShardProcess:
             if wanted.found is not None:
                 restored = core.begin_from(wanted.found.loaded, wanted.found.hops)
                 self.counts["entities loaded"] += restored.entities
-                out.damage += [(wanted.region, damage) for damage in restored.damage]
+                self.counts["rows damaged"] += len(restored.damage)
+                out.loaded.append((wanted.region, restored))
         elif self._low:
             region = self._low.popleft()
             if region in self.core.regions:

@@ -20,8 +20,11 @@ from prometheus_client.registry import Collector
 from cluster.links.links import Links
 from cluster.member import MemberCore
 from cluster.placing import PlacerProcess
+from isthmus.durable import Bank
+from isthmus.overview import without_durable
 from protocol.carried import Kind
 from server.process import GatewayProcess
+from shard.journal.keeping import Keeping
 from shard.process import ShardProcess
 
 
@@ -139,6 +142,12 @@ def of_gateway(process: GatewayProcess, links: Links) -> list[Figure]:
         ),
         Figure("upward_lost", "Messages to regions that got lost and were said again.", regions.lost),
         Figure("messages_dropped", "Messages dropped, by reason.", label="reason", by=_words(process.counts)),
+        Figure(
+            "durable_away",
+            "Shards that cannot use the durable store.",
+            len(without_durable(process.member.book)),
+            counts=False,
+        ),
     ]
 
 
@@ -174,20 +183,19 @@ def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
             by=_words(process.reshaping.counts),
         ),
         Figure("inbox_dropped", "Messages that newer ones took the place of before a step.", process.inbox_dropped),
-        *_of_journal(process),
     ]
 
 
-def _of_journal(process: ShardProcess) -> list[Figure]:
-    if process.keeper is None:
-        return []
-    keeping = process.keeper.keeping
-    waits = sum(keeping.waits(region) for region in process.core.regions)
+def of_journal(keeping: Keeping, bank: Bank, damaged: int) -> list[Figure]:
+    """Of a process that writes a durable store; ``damaged``: what could not be read of it."""
     return [
         Figure(
             "journal", "Questions to the durable store, by what came of them.", label="what", by=_words(keeping.counts)
         ),
-        Figure("journal_waiting", "Regions whose batch is not committed yet.", waits, counts=False),
+        Figure("journal_waiting", "Regions whose batch is not committed yet.", keeping.waiting, counts=False),
+        Figure("durable_away", "1 while the durable store cannot be used.", float(bank.is_away), counts=False),
+        Figure("durable_away_seconds", "For how long it cannot be used by now.", bank.away_s, counts=False),
+        Figure("durable_damaged", "Rows that could not be read when regions were loaded.", damaged),
     ]
 
 

@@ -1,7 +1,8 @@
 """``isthmus cluster``: a whole cluster on one machine, until a signal comes.
 
-Decides who is started in which order and with which options. Its own etcd begins empty each time, because what is in
-the world does not outlive its shards yet. Not responsible for: keeping children alive (``children``), what they do.
+Decides who is started in which order and with which options. Its own etcd begins empty each time: what is in the world
+is in its durable store, and goes on from there (``agreed``). Not responsible for: keeping children alive
+(``children``), what they do.
 """
 
 import asyncio

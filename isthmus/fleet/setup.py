@@ -4,10 +4,12 @@ Invariant: whatever is missing or unfit raises SetupError with the option's name
 running anything.
 """
 
+import contextlib
 import os
 import platform
 import ssl
 import stat
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,13 +70,20 @@ def open_store(config: Config, jitter: np.random.Generator) -> EtcdStore:
 
 
 def make_key(path: Path) -> None:
-    """A new key for links, readable by its owner alone; nothing happens if there is one. Raises OSError."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    """A new key, readable by its owner alone and whole on the disk before it has its name; nothing happens if there is
+    one. Raises OSError."""
+    if path.exists():
         return
-    with os.fdopen(file, "wb") as key:
-        key.write(os.urandom(KEY_BYTES_MIN))
+    file, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # of mode 0600
+    try:
+        with os.fdopen(file, "wb") as key:
+            key.write(os.urandom(KEY_BYTES_MIN))
+            key.flush()
+            os.fsync(key.fileno())
+        with contextlib.suppress(FileExistsError):  # somebody else was quicker: his is the key
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
 
 
 def cluster_key(config: Config) -> bytes | None:
@@ -82,13 +91,20 @@ def cluster_key(config: Config) -> bytes | None:
     SetupError."""
     if config.cluster.key_path is None:
         return None
-    path = Path(config.folder) / config.cluster.key_path
+    return read_key(Path(config.folder) / config.cluster.key_path, "cluster.key_path")
+
+
+def read_key(path: Path, what: str) -> bytes:
+    """A key that others cannot read; ``what``: how it is called to people. Raises SetupError."""
     try:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SetupError(f"cluster.key_path: others may read {path}: `chmod 600 {path}`")
-        return path.read_bytes()
+            raise SetupError(f"{what}: others may read {path}: `chmod 600 {path}`")
+        key = path.read_bytes()
     except OSError as error:
-        raise SetupError(f"cluster.key_path: {error}") from error
+        raise SetupError(f"{what}: {error}") from error
+    if len(key) < KEY_BYTES_MIN:
+        raise SetupError(f"{what}: {path} has {len(key)} bytes, a key has at least {KEY_BYTES_MIN}: make a new one")
+    return key
 
 
 def links_config(config: Config) -> LinksConfig:

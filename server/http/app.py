@@ -86,7 +86,7 @@ def _accepts_gzip(request: web.Request) -> bool:
 class Services:
     """What the routes need. ``ready``: warm-up is over and a first tick was run. ``map``: path below ``/map/`` → its
     resource. ``issue_guest``: name → token, in development only. ``status``: the summary for ``isthmus top``.
-    ``static``: folder of the page.
+    ``static``: folder of the page. ``warnings``: what an operator should see to, while people are served all the same.
     """
 
     ready: Callable[[], bool]
@@ -95,6 +95,7 @@ class Services:
     map: Mapping[str, Resource] = field(default_factory=dict)
     issue_guest: Callable[[str], str | Awaitable[str]] | None = None
     static: Path | None = None
+    warnings: Callable[[], list[str]] = list
     refresh_metrics: Callable[[], None] | None = None
     """Called before /metrics answers, to bring gauges up to date."""
 
@@ -172,7 +173,8 @@ class _Routes:
 
     async def readyz(self, _request: web.Request) -> web.Response:
         if self._services.ready():
-            return _json({"status": "ready"})
+            warnings = self._services.warnings()  # no reason to send people away: who is in goes on
+            return _json({"status": "ready", "warnings": warnings} if warnings else {"status": "ready"})
         return error(503, "starting", "warm-up is not over yet", {"Retry-After": "1"})
 
     async def metrics(self, _request: web.Request) -> web.Response:

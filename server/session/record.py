@@ -46,6 +46,8 @@ class Session:
     """What the way to its client holds, if another gateway has told (``tickets``)."""
     present: bool = False
     ticket_hash: bytes = b""
+    not_resumed: bool = False
+    """Its client wanted to go on with another one, of which nothing is left; it has not been told yet."""
     came: str = "new"
     """How its latest connection came: new; resumed, after the older one had broken; replaced, while it stood; or
     moved, from another gateway."""

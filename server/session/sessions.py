@@ -65,6 +65,7 @@ from server.session.tickets import Ticket, Tickets, after_other_gateway
 from server.session.world import World, welcome
 
 PAST_MAX = 4096
+NOT_RESUMED = "nothing is left here of your former session"
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
 """Oldest and newest version served."""
 
@@ -393,7 +394,8 @@ class Sessions:
         try:
             identity = self._authenticate(hello.token)
         except TokenRefused as refusal:
-            self._close(conn, refusal.code, refusal.reason, refusal.text)
+            text = f"{NOT_RESUMED}; {refusal.text}" if hello.resume else refusal.text
+            self._close(conn, refusal.code, refusal.reason, text)
             return
         except KeyUnknown:
             if retried:
@@ -439,6 +441,7 @@ class Sessions:
         session = self._begin(self._next_id, identity, name, conn, hello, now_s)
         self._next_id += 1
         self._company.began(session)
+        session.not_resumed = hello.resume is not None
         self._queue[session.id] = session
 
     def _adopt(self, ticket: Ticket, conn: int, hello: Hello, now_s: float) -> None:
@@ -540,6 +543,9 @@ class Sessions:
             OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile, window_bytes)
         )
         self._tell(session, self._company.newcomer)
+        if session.not_resumed:
+            session.not_resumed = False
+            self._notice(session, NoticeCode.NOT_RESUMED, f"{NOT_RESUMED}: this is a new one")
 
     def _seal(self, session: Session, window_bytes: int = 0) -> bytes:
         s = session

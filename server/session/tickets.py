@@ -2,8 +2,9 @@
 
 Theory. A gateway knows its own tickets by their digest (``register``): of a session one is good, the newest. What is
 sealed in them is for the others: when a gateway was killed or drained, whichever gateway gets the ticket makes the
-session anew. Sealed means AES-256-GCM (NIST SP 800-38D) under a key that all gateways derive from the cluster's by HKDF
-(RFC 5869); in a single process it is drawn at its start. Nonces are drawn at random: 2³² tickets of one key are far
+session anew; a process that is a whole world does so after its restart. Sealed means AES-256-GCM (NIST SP 800-38D)
+under a key that all gateways derive from the cluster's (or the world's, ``isthmus.kept``) by HKDF (RFC 5869); in a
+world that keeps nothing it is drawn at its start. Nonces are drawn at random: 2³² tickets of one key are far
 more than a cluster gives.
 
 Invariants: nothing that was not sealed under the key is ever opened, nor anything after its time; a ticket of this very
@@ -98,7 +99,8 @@ class Tickets:
 
     @classmethod
     def alone(cls, random_bytes: Callable[[int], bytes]) -> Self:
-        """For a single process: nobody else has the key, so nothing is ever opened and no clock is needed."""
+        """For a single process that keeps nothing: nobody else has the key, so nothing is ever opened and no clock is
+        needed."""
         return cls(random_bytes(KEY_BYTES), random_bytes, lambda: 0.0)
 
     def seal(self, ticket: Ticket) -> bytes:

@@ -149,6 +149,11 @@ class Keeping:
         kept = self._regions.get(region)
         return kept is not None and kept.draft is not None
 
+    @property
+    def waiting(self) -> int:
+        """Regions with a batch that is not committed yet."""
+        return sum(region.draft is not None for region in self._regions.values())
+
     def due(self, now_s: float) -> list[tuple[int, Question]]:
         """What is to be asked now, [(number, question)]; answer each with :meth:`answered`."""
         out: list[tuple[int, Question]] = []

@@ -31,6 +31,17 @@ def read_note(data: bytes) -> dict[str, Any]:
     return note
 
 
+def next_id(loaded: Loaded) -> int:
+    """All entity ids that were given, as far as it was written down, are below."""
+    given = [row.id + 1 for row in loaded.entities]
+    for entry in loaded.notes:
+        try:
+            given += [first for first, _ in read_note(entry.data)["ids"]]
+        except ValueError:
+            continue  # whoever loads it names it
+    return max([*given, 1])
+
+
 def leaving(loaded: Loaded) -> tuple[int, ...]:
     """Ids of all who were on their way to a neighbour, and may not have been durable there."""
     found: set[int] = set()

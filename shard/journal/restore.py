@@ -21,7 +21,7 @@ from shard.border.links import Tombstone
 from shard.durable.contract import Damage, Loaded
 from shard.journal.journal import Journal
 from shard.journal.layouts import KEY_BYTES, Layout, LayoutError, Records, fill
-from shard.journal.notes import read_note, still_true
+from shard.journal.notes import next_id, read_note, still_true
 from shard.state import FAR_AWAY, ShardState
 
 
@@ -70,8 +70,7 @@ def restore(state: ShardState, journal: Journal, loaded: Loaded, hops: Mapping[i
             group.timers.append(timers)
     for key, group in groups.items():
         _begin(state, journal, layouts[key], group, done)
-    given = [first for note in notes.values() for first, _ in note["ids"]]
-    done.next_id = max([*given, *(row.id + 1 for row in loaded.entities), 1])
+    done.next_id = next_id(loaded)
     _move_to_poses(state, loaded, layouts, done)
     for region, note in notes.items():
         _remember(state, note, hops, is_own=region == journal.number)

@@ -118,17 +118,24 @@ def launch(world: Path, *, port: int | None = 0) -> "subprocess.Popen[str]":
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY)
 
 
+def until_ready(process: "subprocess.Popen[str]", world: Path) -> Server:
+    """The server that ``launch`` has started, once it serves."""
+    errors = world.parent / "stderr.txt"
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], READY_S)
+    line = process.stdout.readline() if readable else ""
+    assert line.startswith("Serving "), f"not ready: {line!r} {errors.read_text()}"
+    return Server(line.split()[-1].rstrip("/"), process.pid, errors)
+
+
 @contextmanager
-def serving(world: Path) -> Iterator[Server]:
+def serving(world: Path, *, port: int | None = 0) -> Iterator[Server]:
     """A server that is ready. Fails the test if it logged an unhandled exception, or did not end by itself."""
-    process = launch(world)
+    process = launch(world, port=port)
     errors = world.parent / "stderr.txt"
     assert process.stdout is not None
     try:
-        readable, _, _ = select.select([process.stdout], [], [], READY_S)
-        line = process.stdout.readline() if readable else ""
-        assert line.startswith("Serving "), f"not ready: {line!r} {errors.read_text()}"
-        yield Server(line.split()[-1].rstrip("/"), process.pid, errors)
+        yield until_ready(process, world)
         assert process.poll() is None, f"the server ended by itself: {errors.read_text()}"
     finally:
         process.terminate()

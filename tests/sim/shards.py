@@ -2,8 +2,9 @@
 freeze and lose sight of each other. The cores are the production ones; this file joins them by a bad network.
 
 Checked after each tick: a region is stepped by one process alone, an entity is in one region alone, hops and epochs
-only grow; nothing is lost but what a killed process alone held (``allowed_losses``). Not responsible for: clients and
-gateways.
+only grow; nothing is lost but what a killed process alone held (``allowed_losses``). When a region is loaded: nobody
+else commits it any more (``databank``), and everything is where it was a second ago at most (``poses``). Not
+responsible for: clients and gateways.
 """
 
 import hashlib
@@ -35,6 +36,7 @@ from shard.process import ShardOut, ShardProcess
 from shard.region import RegionCore
 from tests.sim.databank import Databank
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
+from tests.sim.poses import Poses
 from tests.sim.storefront import StoreFront
 from tests.sim.tally import Epochs, Tally, check_bounds
 
@@ -145,6 +147,7 @@ class Shards:
         self.bank = Databank(identity, self.rng, self.later, lambda: self.now_s, self.counts)
         self.front = StoreFront(self.rng, self.later, lambda: self.now_s, self.passes, self.counts)
         self.hosts: dict[str, Host] = {}
+        self.poses = Poses()
         self.tally = Tally()
         self.epochs = Epochs()
         self._make = make_shard
@@ -234,6 +237,7 @@ class Shards:
         if core is None:
             return
         self.tally.region(core)
+        self.poses.stepped([core], self.now_s)
         table, links = core.state.table, core.state.links
         held = set(table.id[table.rows()].tolist()) | set(links.tombstones)
         self.known.allowed_losses |= held - self.bank.hops().keys()
@@ -272,8 +276,13 @@ class Shards:
             self._send(host, send)
         if isinstance(out, ShardOut):
             for number, question in out.journal:
-                self.bank.ask(question, self._bank_answer_to(host, number))
-            assert not out.damage, out.damage
+                self.bank.ask(host.name, question, self._bank_answer_to(host, number))
+            for region, restored in out.loaded:
+                assert not restored.damage, restored.damage
+                others = (other.shard for other in self.hosts.values() if other is not host and not other.dead)
+                held = [s.core.regions[region] for s in others if s is not None and region in s.core.regions]
+                self.poses.stepped(held, self.now_s)
+                self.poses.loaded(_core(host, region), self.bank)
         assert not isinstance(out, ShardOut) or not out.faults, out
 
     def _answer_to(self, host: Host, whose: str, number: int) -> Callable[[Answer], None]:
@@ -420,6 +429,7 @@ class Shards:
             for core in host.shard.core.regions.values() if host.shard is not None else ():
                 self.tally.region(core)
         stepping = self.stepping()
+        self.poses.stepped([_core(hosts[0], region) for region, hosts in stepping.items()], self.now_s)
         for region, hosts in stepping.items():
             names = [host.name for host in hosts]
             assert len(names) == 1, f"tick {self.tick}: region {region} is stepped by {names}"

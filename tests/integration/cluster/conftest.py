@@ -1,17 +1,13 @@
 """The fixture of all cluster tests."""
 
-import re
-import select
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster.running import Running
-from tests.integration.server import CROWD, READY_S
+from tests.integration.cluster.running import Running, start
+from tests.integration.server import CROWD
 
 DUCKS = 40
 ACTING = """
@@ -37,38 +33,18 @@ def cluster(tmp_path: Path) -> Iterator[Running]:
         yield made
 
 
-@pytest.fixture
-def durable_cluster(tmp_path: Path) -> Iterator[Running]:
-    """What was committed outlives every process."""
-    with running(tmp_path, f"sqlite:{tmp_path / 'world.sqlite'}") as made:
-        yield made
-
-
 @contextmanager
 def running(tmp_path: Path, durable_url: str) -> Iterator[Running]:
-    """Two shards, two gateways."""
-    world = tmp_path / "world.toml"
-    world.write_text('[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n')
+    """Two shards, two gateways, in a world that is kept in ``durable_url``."""
+    (tmp_path / "world.toml").write_text('[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n')
     (tmp_path / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)) + ACTING)
-    line = [sys.executable, "-m", "isthmus", "cluster", str(world), "--shards", "2", "--gateways", "2"]
-    line += ["--gateway-port", "0", "--cluster-region-level", "1", "--durable-url", durable_url]
-    with (tmp_path / "errors").open("w") as errors:
-        # Unbuffered: of two lines that come at once the second would be out of select's sight.
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
-    assert process.stdout is not None
-    urls: list[str] = []
+    made = start(tmp_path, durable_url)
     try:
-        while len(urls) < 2:
-            ready, _, _ = select.select([process.stdout], [], [], 2 * READY_S)
-            told = process.stdout.readline().decode() if ready else ""
-            assert told, f"no gateway after {2 * READY_S:g} s: {(tmp_path / 'errors').read_text()[-2000:]}"
-            found = re.search(r"(https?://\S+)/$", told.strip())
-            if found:
-                urls.append(found[1])
-        yield Running(process, urls, tmp_path, process.stdout.readline().decode().split()[-1])
+        yield made
     finally:
-        process.terminate()
-        process.stdout.close()
-        assert process.wait(60) == 0
-        alive = [pid for pid in Running(process, urls, tmp_path).pids().values() if Path(f"/proc/{pid}").exists()]
+        made.process.terminate()
+        assert made.process.stdout is not None
+        made.process.stdout.close()
+        assert made.process.wait(60) == 0
+        alive = [pid for pid in made.pids().values() if Path(f"/proc/{pid}").exists()]
         assert not alive, "all children end with their cluster"

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.integration.cluster.running import Running
 from tests.integration.cluster.test_gateways import Person, people, until
@@ -12,7 +12,7 @@ from tests.integration.cluster.test_gateways import Person, people, until
 BREATH_S = 0.02
 
 
-async def act(person: Person, done: list[int], stop: asyncio.Event) -> None:
+async def act(person: Person, stop: asyncio.Event) -> None:
     """One deed after the other, two at a time; each answer says how many the body has done."""
     said = 0
     while not stop.is_set():
@@ -20,24 +20,24 @@ async def act(person: Person, done: list[int], stop: asyncio.Event) -> None:
         said += 2
         answers = await asyncio.gather(*(person.client.act("deed", number) for number in numbers))
         assert answers == [[number, 0] for number in numbers], "how many deeds were done, and how many of them twice"
-        done.append(said)
+        person.done.append(said)
         await asyncio.sleep(BREATH_S)
 
 
 @asynccontextmanager
-async def acting(cluster: Running) -> AsyncIterator[tuple[list[Person], Callable[[str], Awaitable[None]]]]:
-    """People at both gateways who act all the time; ``all_go_on(what)`` waits until each has got more answers. In the
-    end they are in the bodies that they had when all had begun."""
-    async with people(cluster.urls[0]) as some, people(cluster.urls[1]) as others, asyncio.TaskGroup() as tasks:
-        everybody = [*some, *others]
-        done: list[list[int]] = [[] for _ in everybody]
+async def acting(*urls: str) -> AsyncIterator[tuple[list[Person], Callable[[str], Awaitable[None]]]]:
+    """People at all these gateways who act all the time; ``all_go_on(what)`` waits until each has got more answers. In
+    the end they are in the bodies that they had when all had begun."""
+    async with AsyncExitStack() as stack:
+        everybody = [person for url in urls for person in await stack.enter_async_context(people(url))]
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stop = asyncio.Event()
-        for person, own in zip(everybody, done, strict=True):
-            tasks.create_task(act(person, own, stop))
+        for person in everybody:
+            tasks.create_task(act(person, stop))
 
         async def all_go_on(what: str) -> None:
-            before = [len(own) for own in done]
-            await until(what, lambda: all(len(own) > n + 3 for own, n in zip(done, before, strict=True)))
+            before = [len(person.done) for person in everybody]
+            await until(what, lambda: all(len(p.done) > n + 3 for p, n in zip(everybody, before, strict=True)))
 
         await all_go_on("everybody acts")
         bodies = [person.bodies[-1] for person in everybody]
@@ -51,7 +51,7 @@ def test_acts_are_done_once_over_a_killed_gateway_and_moved_regions(cluster: Run
 
 
 async def _act(cluster: Running) -> None:
-    async with acting(cluster) as (everybody, all_go_on):
+    async with acting(*cluster.urls) as (everybody, all_go_on):
         regions = sorted(entry["region"] for entry in cluster.status(0)["regions"] if entry["mirrored"])
         for target in ("shard-1", "shard-0"):
             for region in regions:

@@ -47,6 +47,8 @@ class Person:
         self.sessions: list[int] = []
         self.losses: list[str] = []
         self.lines: list[str] = []
+        self.done: list[int] = []
+        """Numbers of the newest acts that were answered."""
 
     async def live(self) -> None:
         """Note everything until the client ends."""

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
@@ -12,6 +11,7 @@ import pytest
 
 from shard.durable.contract import Away, Batch, Committed
 from shard.durable.sqlite import SqliteDurable
+from tests.integration.durable.disks import mounted
 from tests.unit.shard.durable.contract_cases import WORLD, entity, put, whole
 
 LARGE = bytes(64_000)
@@ -31,16 +31,11 @@ def small_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Pa
     """A file system of 2 MiB, or None where none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        with capfd.disabled():
-            sys.stdout.write("\nLEFT OUT: a disk that is really full needs root and mount. SQLite's limit is tried.\n")
-        yield None
-        return
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(folder, "2m") as disk:
+        if disk is None:
+            with capfd.disabled():
+                sys.stdout.write("\nLEFT OUT: a full disk needs root and mount. SQLite's limit is tried.\n")
+        yield disk
 
 
 async def fill(store: SqliteDurable) -> int:

@@ -54,7 +54,7 @@ async def client(services: Services) -> AsyncIterator[ClientSession]:
             yield session
 
 
-async def test_health_and_readiness(client: ClientSession) -> None:
+async def test_health_and_readiness(client: ClientSession, services: Services) -> None:
     async with client.get("/healthz") as response:
         assert response.status == 200
     async with client.get("/readyz") as response:
@@ -63,6 +63,10 @@ async def test_health_and_readiness(client: ClientSession) -> None:
     World.ready = True
     async with client.get("/readyz") as response:
         assert (response.status, await response.json()) == (200, {"status": "ready"})
+    services.warnings = lambda: ["the durable store is away"]
+    async with client.get("/readyz") as response:  # who is in stays in
+        assert response.status == 200
+        assert (await response.json())["warnings"] == ["the durable store is away"]
 
 
 async def test_every_route_checks_host(client: ClientSession, services: Services) -> None:

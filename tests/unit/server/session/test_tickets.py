@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from protocol.codes import Close
 from protocol.limits import RESUME_BYTES_MAX
-from protocol.messages import Move, Welcome
-from server.session.actions import AttachBody, DetachBody, ReleaseBody
+from protocol.messages import Move, Notice, Welcome
+from protocol.notices import NoticeCode
+from server.session.actions import AttachBody, CloseConn, DetachBody, ReleaseBody
 from server.session.identity import Identity
 from server.session.states import State
 from server.session.tickets import LIFETIME_S, Ticket, Tickets, after_other_gateway
@@ -20,6 +21,12 @@ TICKET = Ticket(7 << 40, 3, Identity("test", "ann", None, frozenset({"b", "a"}))
 
 def pair() -> tuple[Rig, Rig]:
     return Rig(seed=1), Rig(seed=2)
+
+
+def forged(ticket: bytes | None) -> bytes:
+    """As one of a life whose key is gone."""
+    assert ticket is not None
+    return bytes(each ^ 1 for each in ticket)
 
 
 def tickets(seed: int, now_s: float = 100.0, key: bytes = b"k" * 32) -> Tickets:
@@ -168,3 +175,16 @@ def test_a_body_that_ended_with_its_region_is_not_looked_for() -> None:
     assert ask.body is None
     [again] = messages(rig.attach(ask), Welcome)
     assert again.body != welcome.body
+
+
+def test_who_comes_with_a_ticket_that_opens_nothing_is_told() -> None:
+    a, b = pair()
+    [welcome] = messages(a.join(0, "guest:ann"), Welcome)
+    told = b.join(0, "guest:ann", resume=forged(welcome.resume))
+    [anew] = messages(told, Welcome)
+    assert anew.session != welcome.session
+    [notice] = messages(told, Notice)
+    assert (notice.code, "former session" in notice.text) == (NoticeCode.NOT_RESUMED, True)
+    b.connect(1)
+    [refused] = of(b.hello(1, None, resume=forged(welcome.resume)), CloseConn)
+    assert (refused.code, "former session" in refused.text) == (Close.TOKEN_MISSING, True)
