@@ -7,6 +7,7 @@ the moment in which it looked at its lease and the moment in which it speaks. No
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cluster.clock import WorldClock
@@ -37,6 +38,8 @@ class Host:
     paused: bool = False
     dead: bool = False
     held: bool = False
+    mail: list[Callable[[], None]] = field(default_factory=list)
+    """What has come while a turn was held up: it is looked at when that is over."""
     slow_s: float = 0.0
     stuck_s: float = 0.0
     set_s: float = 0.0

@@ -52,6 +52,17 @@ class Poses:
         moments.append((core.tick, places))
         self._home.update(dict.fromkeys(places, region))
 
+    def reshaped(self, former: Sequence[int], now: Sequence[int]) -> None:
+        """Regions were split or merged: what was known of the former is known of those in their place."""
+        known: dict[int, dict[int, F64]] = {}
+        for region in former:
+            for tick, places in self._moments.pop(region, ()):
+                known.setdefault(tick, {}).update(places)
+        last_s = max((self._last_s.get(region, 0.0) for region in former), default=0.0)
+        for region in now:
+            self._moments[region] = deque(sorted(known.items()), maxlen=KEPT)
+            self._last_s[region] = last_s
+
     def loaded(self, core: RegionCore, bank: Databank) -> None:
         """A region has just begun from the durable store."""
         region = core.state.config.region

@@ -171,6 +171,7 @@ class Shards:
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, self.record(SHARD, name), self.layout, core, first_move)
         shard.on_lost = lambda region: self.lapsed(shard, region)
+        shard.on_change = lambda former, now, is_done: self.poses.reshaped(former, list(now)) if is_done else None
         self.begin(shard, late_s=float(self.rng.uniform(0, TICK_S / 2)))
 
     def begin_placer(self, name: str) -> None:
@@ -304,8 +305,10 @@ class Shards:
     def _when_awake(self, host: Host, do: Callable[[], None]) -> None:
         if host.dead:
             return
-        if host.asleep:
+        if host.paused:
             self.later(TICK_S, lambda: self._when_awake(host, do))
+        elif host.held:
+            host.mail.append(do)
         else:
             do()
 
@@ -375,6 +378,9 @@ class Shards:
         host.held = False
         host.ticker.ended(host.now_s(self.now_s), tick)
         self.do(host, out)
+        mail, host.mail = host.mail, []
+        for read in mail:
+            self._when_awake(host, read)
         self._turn(host)
 
     def make_tick(self, host: Host, tick: int) -> Out:
