@@ -307,6 +307,12 @@ class Channel:
         self.queue_bytes += len(item)
         return self.base + len(self.queue) - 1
 
+    def retell(self, items: list[bytes]) -> None:
+        """Say these instead of those that are not durable over there yet, as many: some of it is not true any more."""
+        assert len(items) == len(self.queue)
+        self.queue = deque(items)
+        self.queue_bytes = sum(map(len, items))
+
     def acknowledged(self, number: int) -> bool:
         """Whether the neighbour has taken our item ``number``."""
         return number <= self.peer_taken

@@ -428,6 +428,8 @@ class GatewayCore:
 
     def receive(self, delta: RegionDelta, now_s: float) -> None:
         """What a region published."""
+        if delta.former:
+            self.regions.heir(delta.region, delta.former, now_s)
         if not self.regions.is_wanted(delta.region) or not self.mirror.apply(delta):
             self.regions.gap(delta.region, now_s)
         else:

@@ -172,10 +172,21 @@ class Regions:
             for heir in heirs:
                 mine = self.link(heir)
                 mine.detach += detach
-                if link.wanted and not mine.wanted:
-                    mine.wanted, mine.stop = True, False
-                    mine.seen_s = mine.asked_s = mine.wanted_s = now_s
+                if link.wanted:
+                    self._inherit(mine, now_s)
         return gone
+
+    def heir(self, region: int, former: Sequence[int], now_s: float) -> None:
+        """A region says that it took the place of others, perhaps before the store does: it is mirrored if one of those
+        was."""
+        if any(self.is_wanted(other) for other in former):
+            self._inherit(self.link(region), now_s)
+
+    @staticmethod
+    def _inherit(link: RegionLink, now_s: float) -> None:
+        if not link.wanted:
+            link.wanted, link.stop = True, False
+            link.seen_s = link.asked_s = link.wanted_s = now_s
 
     # -------------------------------------------------------------------------------------------------------- messages
     def upward(

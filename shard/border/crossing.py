@@ -29,6 +29,7 @@ from shard.border.links import (
     Outgoing,
     Tombstone,
 )
+from shard.journal.notes import carried, still_true
 from shard.state import FAR_AWAY, ShardState
 
 I64 = npt.NDArray[np.int64]
@@ -288,9 +289,20 @@ def _target_step(state: ShardState, neighbour: Neighbour, number: int, event: Ev
 
 
 def reborn(state: ShardState, neighbour: Neighbour) -> None:
-    """The neighbour began with empty channels: what it had prepared is void."""
+    """The neighbour began with empty channels: what it had prepared is void. It is told again what it had not made
+    durable, but for those who have come back from it meanwhile, or were seen to have gone on."""
     for number in list(neighbour.reserved):
         _target_step(state, neighbour, number, Event.SOURCE_REBORN)
+    channel = neighbour.channel
+    channel.retell(still_true(channel.queue, {id_: _gone_on(state, id_) for id_ in carried(channel.queue)}))
+
+
+def _gone_on(state: ShardState, entity: int) -> int:
+    """The hop from which on what is said of an entity is still true, less one."""
+    row = state.table.row(entity)
+    if row >= 0 and not state.table.ghost[row]:
+        return int(state.table.hop[row])
+    return _known_hop(state, entity) - 1  # as a ghost, or by its tombstone, it is where it went
 
 
 def take(state: ShardState, neighbour: Neighbour, item: Item, number: int) -> bool:

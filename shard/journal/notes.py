@@ -51,8 +51,13 @@ def leaving(loaded: Loaded) -> tuple[int, ...]:
         except ValueError:
             continue  # whoever loads it names it
         for _, channel in note["links"]["neighbours"]:
-            found.update(id_ for commit in _commits(channel[2]) for id_ in _column(commit, "id"))
+            found |= carried(channel[2])
     return tuple(sorted(found))
+
+
+def carried(items: Iterable[bytes]) -> set[int]:
+    """Ids of all who are in commits."""
+    return {id_ for commit in _commits(items) for id_ in _column(commit, "id")}
 
 
 def still_true(items: Iterable[bytes], hops: Mapping[int, int]) -> list[bytes]:

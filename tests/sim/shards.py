@@ -168,6 +168,7 @@ class Shards:
             durable=self.durable, leaves=self.leaves if self.durable else None
         )  # fmt: skip
         core = ShardCore(config, self.ground, [self.scripts()], options=self.options, tick=self.tick)
+        core.on_phase = lambda phase: None if phase else self.poses.stepped(list(core.regions.values()), self.now_s)
         first_move = int(self.rng.integers(1 << 40))
         shard = self._make(name, self.record(SHARD, name), self.layout, core, first_move)
         shard.on_lost = lambda region: self.lapsed(shard, region)
