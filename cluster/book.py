@@ -83,6 +83,8 @@ class Book:
     """Whom this process has to ask before it acts without the store: all in its own claims, as written or under way."""
     epochs: dict[int, int] = field(default_factory=dict)
     revision: int = 0
+    partition_revision: int = 0
+    """Of the store, when regions came or went last."""
     problems: list[str] = field(default_factory=list)
     _partition: tuple[Layout, frozenset[int], Partition] | None = field(default=None, repr=False)
 
@@ -100,6 +102,8 @@ class Book:
             for change in item.changes:
                 self._put(change.key, change.record)
         self.revision = item.revision
+        if before.keys() != self.regions.keys():
+            self.partition_revision = item.revision
         both = before.keys() | self.regions.keys()
         return {region for region in both if before.get(region) != self.regions.get(region)}
 

@@ -203,7 +203,7 @@ class Moving:
 
     def frozen(self, region: int, dump: bytes, gateways: dict[int, str], revision: int = 0) -> list[Action]:
         """The region was frozen and dumped; ``gateways``: members by the numbers that its subscribers may go by;
-        ``revision`` of the store, as it is known here."""
+        ``revision``: of the store, when regions were split or merged last."""
         leaving = self.departures[region]
         offered = [d for d in self.departures.values() if d.to == leaving.to and d.phase is Phase.OFFERED]
         if sum(d.dump_bytes for d in offered) + len(dump) > DUMPS_BYTES_MAX:

@@ -13,8 +13,8 @@ from protocol.link import LINK_BYTES_MAX
 class Offer(msgspec.Struct, array_like=True, tag=1, frozen=True):
     """The owner of ``epoch`` has frozen ``region`` and gives all of it to the life of the target that ``lease`` names.
     ``move`` names this attempt and no other. ``gateways``: which members its subscribers are, by their numbers, so that
-    none of them misses the first delta. ``revision`` of the store, as the owner knew it: who knows less may not know of
-    the region's neighbours."""
+    none of them misses the first delta. ``revision`` of the store, when regions were split or merged last: who knows
+    less does not know the region's neighbours."""
 
     move: int
     region: int

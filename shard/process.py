@@ -541,7 +541,7 @@ class ShardProcess:
                     dump = self.core.freeze_region(action.region)
                     subscribed = self.core.regions[action.region].state.gateways.subscribed
                     gateways = {number: self._gateways[number] for number in subscribed if number in self._gateways}
-                    revision = self.member.book.revision
+                    revision = self.member.book.partition_revision
                     self._move(self.moving.frozen(action.region, dump, gateways, revision), now_s, out)
                 case moving.Thaw():
                     if action.region in self.core.regions:

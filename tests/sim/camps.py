@@ -107,7 +107,7 @@ def begin(patch: pytest.MonkeyPatch, seed: int, gateways: int, people: int, rule
     patch.setattr(world, "HALF_M", inner_m)
     patch.setattr(world, "BOUNDS", (-inner_m, -inner_m, inner_m, inner_m))
     patch.setattr(whole, "RULES", SIGHT)
-    made = Whole(seed, gateways=gateways, people=0, level=LEVEL)
+    made = Whole(seed, gateways=gateways, people=0, level=LEVEL, grows=False)
     home = {number: WEST if number < people // 2 else EAST for number in range(people)}
     for number, place in home.items():
         made.folk.begin(number, ((place == EAST) + (number % 3 == 0)) % gateways)

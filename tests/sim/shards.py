@@ -128,8 +128,9 @@ class Shards:
         half_m: float = HALF_M,
         options: Mapping[str, Any] | None = None,
         durable: bool = True,
+        grows: bool = True,
     ) -> None:
-        self.durable = durable
+        self.durable, self.grows = durable, grows
         self.ground, self.scripts, self.half_m, self.options = ground, scripts, half_m, options
         self.rng = np.random.default_rng(seed)
         self.now_s = 0.0
@@ -178,7 +179,7 @@ class Shards:
     def begin_placer(self, name: str) -> None:
         """A candidate for placing starts."""
         record = self.record(KIND_PLACER, name)
-        self.begin(PlacerProcess(name, record, self.layout, self.layout.level + 1), late_s=0.0)
+        self.begin(PlacerProcess(name, record, self.layout, self.layout.level + self.grows), late_s=0.0)
 
     def record(self, kind: str, name: str, url: str = "") -> MemberRecord:
         """Of a process that starts now, and listens where nobody listened before."""

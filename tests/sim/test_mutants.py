@@ -36,11 +36,11 @@ def apply_commits_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def count_leases_from_the_reply(patch: pytest.MonkeyPatch) -> None:
-    """A lease begins when its answer comes."""
+    """A lease begins when its answer comes, and the clock it is looked at with is a second late."""
 
     def late(self: MemberCore, number: int, answer: Answer, now_s: float) -> list[Any]:
         if isinstance(answer, Lease):
-            answer = Lease(answer.id, answer.ttl_s, now_s + 0.5)
+            answer = Lease(answer.id, answer.ttl_s, now_s + 1.0)
         return answered(self, number, answer, now_s)
 
     answered = MemberCore.answered

@@ -49,12 +49,19 @@ class Whole(Shards):
     """``gateways`` and ``people`` besides the shards."""
 
     def __init__(
-        self, seed: int, shards: int = 3, gateways: int = 2, people: int = 20, level: int = 1, durable: bool = False
+        self,
+        seed: int,
+        shards: int = 3,
+        gateways: int = 2,
+        people: int = 20,
+        level: int = 1,
+        durable: bool = False,
+        grows: bool = True,
     ) -> None:
         self.seed = seed
         self.slacks: deque[float] = deque(maxlen=RATE_HZ)
         self.doors: dict[int, Door] = {}
-        super().__init__(seed, shards, level, ground=place(), scripts=script, durable=durable)
+        super().__init__(seed, shards, level, ground=place(), scripts=script, durable=durable, grows=grows)
         self.carriers = Faults(delay_ms=20.0, jitter_ms=5.0)
         self.truth = Truth(lambda: self.cores)
         clock = SharedTime(self)
