@@ -30,7 +30,7 @@ def of_whole(seed: int) -> Counter[str]:
 
 
 KINDS: dict[str, Callable[[int], Counter[str]]] = {"shards": of_shards, "whole": of_whole}
-PARTS = {"shards": 0.5, "whole": 1.0}
+PARTS = {"shards": 1.0, "whole": 1.0}
 """Of the seeds asked for."""
 FOUND: dict[str, tuple[int, ...]] = {"shards": (), "whole": ()}
 """Seeds beyond the first hundreds that have found something once: they stay."""

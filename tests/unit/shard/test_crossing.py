@@ -9,6 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from cluster.regions import Layout
+from protocol.border import Commit, decode_item
 from protocol.link import Upward
 from shard.behaviours.api import Body as BodyShape
 from shard.behaviours.api import Script
@@ -361,3 +363,19 @@ def test_start_runs_in_one_region_and_what_it_spawns_goes_where_it_belongs() -> 
         assert (pos[:, 0] < x1 + slack).all()
         assert (pos[:, 2] > z0 - slack).all()
         assert (pos[:, 2] < z1 + slack).all()
+
+
+def test_who_came_back_is_not_sent_again_when_the_neighbour_dies_with_what_it_had_not_written_down() -> None:
+    """The neighbour had taken him, had written nothing, and dies when he is home again."""
+    seam = Seam(TWO, durable=True, leaves=Layout(128.0, 2))
+    body = seam.join(1, 4, (-1.0, 0.0))
+    ways = iter([127] * 40 + [-127] * 80)
+    seam.run(120, lambda: seam.walk(body, next(ways)))
+    assert seam.home(body.entity) == 4
+    assert seam.hops[body.entity] == 2
+    channel = seam.cores[4].state.links.neighbours[5].channel
+    assert any(isinstance(decode_item(item), Commit) for item in channel.queue), "it is kept: nothing is durable there"
+    seam.crash(5)
+    seam.run(40)
+    assert seam.home(body.entity) == 4
+    assert not any(isinstance(decode_item(item), Commit) for item in channel.queue)
