@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+from pathlib import Path
 
-from tests.integration.cluster.conftest import DUCKS
+from tests.integration.cluster.conftest import DUCKS, running
 from tests.integration.cluster.running import Running
 from tests.integration.cluster.test_cluster import shows
 from tests.integration.cluster.test_gateways import PEOPLE, Person, people, until
 
 
-def test_regions_are_split_and_merged_under_people_who_walk(durable_cluster: Running) -> None:
-    asyncio.run(_change(durable_cluster))
+def test_regions_are_split_and_merged_under_people_who_walk(tmp_path: Path) -> None:
+    with running(tmp_path, f"sqlite:{tmp_path / 'world.sqlite'}") as cluster:
+        asyncio.run(_change(cluster))
 
 
 async def _change(cluster: Running) -> None:
