@@ -76,7 +76,8 @@ soak: .venv/.dev etcd postgres warmup ## A real cluster in trouble for MINUTES=3
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
 
-bench-cluster: .venv/.dev etcd ## The same for a world over several processes, and a million crossings on virtual time
+bench-cluster: .venv/.dev etcd ## The same for a world over several processes, splits and merges, and a million crossings on virtual time
+	$(BIN)/python -m bench.reshaping
 	$(BIN)/python -m bench.cluster
 	$(BIN)/python -m bench.crossings
 

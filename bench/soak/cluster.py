@@ -117,6 +117,7 @@ class SoakCluster:
     async def command(self, *words: str) -> str:
         """What `isthmus words[0] WORLD.toml ...` prints, as an operator runs it. Raises SoakFailed with its text."""
         line = [sys.executable, "-m", "isthmus", *words, "--cluster-etcd-endpoints", self.etcd.endpoint]
+        shown = " ".join(Path(word).name if "/" in word else word for word in words)
         process = await asyncio.create_subprocess_exec(
             *line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=self.folder
         )
@@ -125,10 +126,10 @@ class SoakCluster:
         except TimeoutError:
             process.kill()
             await process.wait()
-            raise SoakFailed(f"`isthmus {' '.join(words)}` did not end in {PATIENCE_S:g} s") from None
+            raise SoakFailed(f"`isthmus {shown}` did not end in {PATIENCE_S:g} s") from None
         text = told.decode(errors="replace").strip()
         if process.returncode:
-            raise SoakFailed(f"`isthmus {' '.join(words)}` ended with {process.returncode}: {text[-300:]}")
+            raise SoakFailed(f"`isthmus {shown}` ended with {process.returncode}: {text[-300:]}")
         return text
 
     async def status(self, gateway: str = "gateway-0") -> dict[str, Any]:

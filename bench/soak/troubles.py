@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.soak.cluster import WORLD, SoakCluster, SoakFailed, until
+from bench.soak.cluster import WORLD, SoakCluster, until
 from bench.soak.people import Now
+from cluster.regions import level_of, quarters
 from isthmus.bots import ws_url
 
-LEVEL_MAX = 3
-"""Regions of 32 m: the world of 256 m is not cut finer."""
+LEVEL_MAX = 2
+"""Regions of 64 m: smaller ones than that are not made (cluster.region_level_max)."""
 
 
 @dataclass(slots=True)
@@ -38,10 +39,6 @@ class Scene:
 
 async def _regions(scene: Scene) -> list[dict[str, Any]]:
     return list((await scene.cluster.status())["regions"])
-
-
-def _level(region: int) -> int:
-    return (region.bit_length() - 1) // 2
 
 
 async def _killed(scene: Scene, name: str) -> str:
@@ -99,21 +96,19 @@ async def move_region(scene: Scene) -> str:
 
 
 async def split_region(scene: Scene) -> str:
-    """An operator cuts a region in four."""
+    """An operator cuts a region in four; if all are the smallest, he merges some first."""
     regions = [int(region["region"]) for region in await _regions(scene)]
-    region = scene.one_of([region for region in regions if _level(region) < LEVEL_MAX] or regions)
+    large = [region for region in regions if level_of(region) < LEVEL_MAX]
+    region = scene.one_of(large) if large else int(await merge_region(scene))
     await scene.cluster.command("region", "split", str(WORLD), str(region))
     return str(region)
 
 
 async def merge_region(scene: Scene) -> str:
-    """An operator makes four regions of one parent one again: the deepest that are there."""
+    """An operator makes one region again of the quarters of another; if there are none, he splits one first."""
     regions = {int(region["region"]) for region in await _regions(scene)}
-    whole = [r >> 2 for r in sorted(regions) if r & 3 == 0 and regions >= {r, r + 1, r + 2, r + 3}]
-    deepest = [parent for parent in whole if _level(parent) == max(map(_level, whole))]
-    if not deepest:
-        raise SoakFailed(f"no four regions of one parent are there: {sorted(regions)}")
-    parent = scene.one_of(deepest)
+    whole = [r >> 2 for r in sorted(regions) if level_of(r) == LEVEL_MAX and regions >= set(quarters(r >> 2))]
+    parent = scene.one_of(whole) if whole else int(await split_region(scene))
     await scene.cluster.command("region", "merge", str(WORLD), str(parent))
     return str(parent)
 
