@@ -590,12 +590,16 @@ class Sessions:
         elsewhere = self.switching.ended(session)
         self._register.remove(session)
         self._company.ended(session, elsewhere)
-        if elsewhere is not None:
-            self._out.append(ForgetBody(session.id))
-        elif session.generation and session.profile != OBSERVER:
-            self._past[session.id] = session.generation
+        has_had_a_body = session.generation > 0 and session.profile != OBSERVER
+        if has_had_a_body:
+            # Also of one that goes on elsewhere: it may come back with an older ticket, and what was said under this
+            # generation may still be on its way to a region that was away.
+            self._past[session.id] = max(session.generation, self._past.pop(session.id, 0))
             if len(self._past) > PAST_MAX:
                 del self._past[next(iter(self._past))]
+        if elsewhere is not None:
+            self._out.append(ForgetBody(session.id))
+        elif has_had_a_body:
             self._out.append(DetachBody(session.id, session.generation, remove=True))
 
     def _leave_conn(self, session: Session) -> None:
