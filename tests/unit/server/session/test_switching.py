@@ -118,28 +118,3 @@ def test_nobody_is_told_who_is_not_here_any_more() -> None:
     world.pass_time(ticks=2)
     here = world.rigs[1]
     assert here.sessions.send([(0, "wss://c/ws"), (9, "wss://c/ws")], WITHIN_MS, here.now_s) == []
-
-
-def test_who_comes_back_with_an_old_ticket_is_above_all_that_was_said_of_it_here() -> None:
-    """It went elsewhere; meanwhile its region died, and its body is back from before."""
-    world, first = pair()
-    there = world.rigs[2]
-    there.connect(4)
-    [ask] = of(there.hello(4, None, resume=first.resume), AttachBody)
-    there.attach(ask)
-    world.told(1)
-    world.pass_time(ticks=60)
-    assert world.rigs[1].sessions.held == 0
-    there.sessions.lost(4, there.now_s)
-    here = world.rigs[1]
-    here.connect(7)
-    [back] = of(here.hello(7, None, resume=first.resume), AttachBody)
-    here.attach(back)
-    here.sessions.lost(7, here.now_s)
-    there.connect(8)
-    [over] = of(there.hello(8, None, resume=first.resume), AttachBody)
-    there.attach(over)
-    world.pass_time(ticks=60)
-    here.connect(9)
-    [again] = of(here.hello(9, None, resume=first.resume), AttachBody)
-    assert again.generation > back.generation
