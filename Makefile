@@ -59,10 +59,10 @@ OF ?= whole
 sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards or whole)
 	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED) --of $(OF),$(BIN)/pytest tests/sim)
 
-SEEDS ?= 100
+SEEDS ?= 80
 
 # Not with the unit tests: it takes both cores for some minutes, and fails as well if something was never tried.
-seeds: .venv/.dev warmup ## 200 seeds in storms: SEEDS of the whole cluster, as many of shards alone
+seeds: .venv/.dev warmup ## 200 seeds in storms: SEEDS of the whole cluster, half as many again of shards alone
 	$(BIN)/python -m tests.sim --count $(SEEDS)
 
 storm: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)
