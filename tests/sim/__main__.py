@@ -1,8 +1,8 @@
 """Runs of the simulator by hand: one seed again, or new seeds until told to stop.
 
 ``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--count M [--seed N]`` runs M seeds of
-the whole and half as many again of shards over all cores (``seeds``); ``--storm`` begins at that seed (at one that is drawn,
-without), goes on until Ctrl-C, and names every seed that failed.
+the whole and half as many again of shards over all cores (``seeds``); ``--storm`` begins at that seed (at one that is
+drawn, without), goes on until Ctrl-C, and names every seed that failed.
 """
 
 import argparse
