@@ -131,6 +131,8 @@ class MemberCore:
         self._owned: dict[int, _Held] = {}
         self._given: dict[int, int] = {}
         """Epochs under which regions were handed over or given up: an old record must not give them back."""
+        self._former: Lease | None = None
+        """A lease that has run out here, and that the store may still know."""
         self._asking: Asking[Action] = Asking()
         self._busy = False
         self._retry_s = NEVER_S
@@ -355,9 +357,14 @@ class MemberCore:
             self._out()
             if lapsed:  # a renewal that is under way must not keep alive what owns regions that nobody steps
                 actions.append(self._asking.ask(Revoke(lease.id), lambda answer, now_s: ()))
+            else:
+                self._former = lease
         if self._busy or now_s < self._retry_s:
             return actions
-        if self.state is State.OUT:
+        if self.state is State.OUT and self._former is not None:
+            self._busy = True
+            actions.append(self._asking.ask(Renew(self._former), partial(self._taken_up, now_s)))
+        elif self.state is State.OUT:
             self._busy = True
             actions.append(self._asking.ask(Grant(self._lease_s), self._granted))
         elif self.state is State.IN:
@@ -382,6 +389,19 @@ class MemberCore:
         lost: list[Action] = [Lose(region) for region in sorted(self._owned)]
         self._owned.clear()
         return lost
+
+    def _taken_up(self, sent_s: float, answer: Answer, now_s: float) -> Sequence[Action]:
+        """A store that was away gives all leases their whole time when it is back: as long as it knows ours nothing was
+        given away, and all goes on under it."""
+        self._busy = False
+        if isinstance(answer, Lease):
+            self.lease, self._former, self.state, self._sent_s = answer, None, State.IN, sent_s
+        elif isinstance(answer, Failed) and answer.lease_lost:
+            self.lost_leases += 1
+            self._former = None
+        else:
+            self._retry_s = now_s + RETRY_S
+        return ()
 
     def _granted(self, answer: Answer, now_s: float) -> Sequence[Action]:
         self._busy = False

@@ -153,6 +153,31 @@ def test_without_a_store_the_world_goes_on_as_long_as_all_agree() -> None:
     assert fleet.acting() == before
 
 
+def test_a_store_that_comes_back_with_all_its_leases_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As etcd does after a restart: it gives each lease its whole time."""
+    fleet = settled()
+    before = {name: dict(process.stepped) for name, process in fleet.processes.items()}
+    lives = {name: process.member.lease for name, process in fleet.processes.items()}
+    fleet.isolate("store", list(fleet.processes))
+    advance = fleet.store.advance
+    monkeypatch.setattr(fleet.store, "advance", lambda now_s: ())  # it is down
+    fleet.run(30.0)
+    monkeypatch.setattr(fleet.store, "advance", advance)
+    fleet.store.resume(fleet.now_s)
+    fleet.cut.clear()
+    counts = fleet.counts.copy()
+    for _ in range(round(8.0 / STEP_S)):
+        fleet.step()
+        assert fleet.all_owned()
+    assert {name: dict(process.stepped) for name, process in fleet.processes.items()} == before
+    for name, process in fleet.processes.items():
+        lease, former = process.member.lease, lives[name]
+        assert lease is not None
+        assert former is not None
+        assert lease.id == former.id
+    assert (fleet.counts["lost"], fleet.counts["owned again"]) == (counts["lost"], counts["owned again"])
+
+
 def test_one_silent_member_stops_everybody_while_the_store_is_away() -> None:
     fleet = settled()
     everyone = list(fleet.processes)
