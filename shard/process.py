@@ -11,18 +11,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cluster import moving, reshaping
-from cluster.asks import Answer, Ask, Asking, Failed, Read
+from cluster import moving
+from cluster.asks import Answer, Ask
+from cluster.departing import Departing
 from cluster.failsafe import FailsafeCore
 from cluster.failsafe import Tell as FailsafeTell
 from cluster.member import Ids, Lose, MemberCore, Own, Reshape
-from cluster.moving import Moving, Outcome
+from cluster.moving import Moving
 from cluster.out import Out
 from cluster.partition import Partition
-from cluster.records import MemberRecord, RecordError, RegionRecord, read, region_key, write
-from cluster.regions import Layout, quarters
-from cluster.reshaping import Reshaping
-from cluster.store.contract import Put, Record, RevisionIs, Transaction, TransactionResult, WatchItem
+from cluster.records import MemberRecord
+from cluster.regions import Layout
+from cluster.store.contract import WatchItem
 from protocol import failsafe as failsafe_words
 from protocol import moving as moving_words
 from protocol.border import Border
@@ -31,6 +31,7 @@ from protocol.codes import ProtocolViolation
 from protocol.link import Upward
 from shard.behaviours.runner import Fault
 from shard.border.links import Square
+from shard.changing import Changing
 from shard.core import ShardCore
 from shard.gateways import WINDOW
 from shard.inbox import Inbox
@@ -77,7 +78,7 @@ class ShardProcess:
         self.member = MemberCore(name, record, lease_s)
         self.failsafe = FailsafeCore(name)
         self.moving = Moving()
-        self.reshaping = Reshaping()
+        self.changing = Changing(core, self.member, self._square)
         self.counts: Counter[str] = Counter()
         """For metrics: regions begun, moved in, dropped; messages dropped by reason."""
         self.on_lost: Callable[[int], None] | None = None
@@ -85,13 +86,11 @@ class ShardProcess:
         for a move): for logs and tests."""
         self.on_change: Callable[[Sequence[int], Mapping[int, int], bool], None] | None = None
         """Called before and after (True) regions, the first, are split or merged into others, with their epochs."""
-        self._own_asks: Asking[moving.Action] = Asking()
+        self.departing = Departing(self.member, self.moving)
         self._next_move = first_move
         self._wanted: deque[_Wanted] = deque()
         self._low: deque[int] = deque()
         self._asking_ids = 0
-        self._records: dict[int, tuple[RegionRecord, int]] = {}
-        """Of regions whose move is being settled: the record as it was read last, with its revision."""
         self._gateways: dict[int, str] = {}
         """Members by the numbers that their gateways go by now."""
         self._spoke: dict[str, int] = {}
@@ -135,9 +134,9 @@ class ShardProcess:
         if whose == "member":
             self._follow(self.member.answered(number, answer, now_s), now_s, out)
         elif whose == "reshaping":
-            self._change(self.reshaping.answered(number, answer, now_s), out)
+            self._ask_of_changes(self.changing.answered(number, answer, now_s), out)
         else:
-            self._move(self._own_asks.answered(number, answer, now_s), now_s, out)
+            self._move(self.departing.answered(number, answer, now_s), now_s, out)
         return out
 
     # ---------------------------------------------------------------------------------------------------- the links
@@ -222,7 +221,7 @@ class ShardProcess:
             return
         owned = self.member.owned(now_s)
         if isinstance(word, moving_words.Split | moving_words.Merge):
-            self._asked_to_change(word, owned, now_s, out)
+            self._ask_of_changes(self.changing.asked(word, owned, self._is_running, now_s), out)
             return
         if isinstance(word, moving_words.Please):
             if owned.get(word.region) == word.epoch:
@@ -255,7 +254,7 @@ class ShardProcess:
         self._say(told, out)
         self._follow(member.tick(now_s), now_s, out)
         self._move(self.moving.tick(now_s), now_s, out)
-        self._change(self.reshaping.tick(member, self.partition, self.core.is_prepared, self._is_still, now_s), out)
+        self._ask_of_changes(self.changing.tick(self.partition, now_s), out)
         self._begin_wanted(now_s, out)
         self._told.clear()
         while self.core.tick < tick:
@@ -348,7 +347,7 @@ class ShardProcess:
     def _lose(self, region: int, now_s: float, out: ShardOut) -> None:
         entry = self.member.book.regions.get(region)
         self._move(self.moving.lost(region, 0 if entry is None else entry.record.move), now_s, out)
-        self._change(self.reshaping.ended([region], done=False), out)
+        self._ask_of_changes(self.changing.ended([region], done=False), out)
         self._wait_no_more(region)
         if region in self.core.regions:
             self.counts["regions lost"] += 1
@@ -472,48 +471,14 @@ class ShardProcess:
     def _is_running(self, region: int) -> bool:
         """Whether a region is stepped here, and neither on its way nor about to change."""
         here = region in self.core.regions and region not in self.core.frozen
-        return here and region not in self.moving.departures and not self.reshaping.is_changing(region)
+        return here and region not in self.moving.departures and not self.changing.is_changing(region)
 
-    def _asked_to_change(
-        self, word: moving_words.Split | moving_words.Merge, owned: Mapping[int, int], now_s: float, out: ShardOut
-    ) -> None:
-        epochs = {word.region: word.epoch} if isinstance(word, moving_words.Split) else word.epochs
-        if any(owned.get(region) != epoch or not self._is_running(region) for region, epoch in epochs.items()):
-            return
-        if isinstance(word, moving_words.Split):
-            self._change(self.reshaping.split(word.region, now_s), out)
-        elif sorted(epochs) == quarters(word.region):
-            self._change(self.reshaping.merge(word.region, now_s), out)
-
-    def _change(self, actions: Sequence[reshaping.Action], out: ShardOut) -> None:
-        """Carry out what splits and merges need."""
-        for action in actions:
-            match action:
-                case Ask():
-                    out.asks.append(("reshaping", action))
-                case reshaping.Prepare():
-                    self.core.prepare(action.former, {region: self._square(region) for region in action.now})
-                case reshaping.Hold():
-                    self._hold(action.regions, action.number)
-                case reshaping.Release():
-                    self.core.prepare(action.regions, None)
-                    self._hold(action.regions, 0)
-
-    def _hold(self, regions: Sequence[int], number: int) -> None:
-        for region in regions:
-            if region in self.core.regions:
-                self.core.regions[region].hold(number)
-
-    def _is_still(self, region: int) -> bool:
-        """Whether nothing is under way between a region and its neighbours, as they are now."""
-        core, regions = self.core.regions.get(region), self.member.book.regions
-        if core is None or region in self.core.frozen or not core.is_still:
-            return False
-        return all(n in regions and regions[n].record.epoch == epoch for n, epoch in core.neighbours.items())
+    def _ask_of_changes(self, asks: Sequence[Ask], out: ShardOut) -> None:
+        out.asks += [("reshaping", ask) for ask in asks]
 
     def _reshape(self, news: Reshape, now_s: float, out: ShardOut) -> None:
         """Own regions were split or merged, as the store tells."""
-        self._change(self.reshaping.ended(news.former, done=True), out)
+        self._ask_of_changes(self.changing.ended(news.former, done=True), out)
         if any(region not in self.core.regions or region in self.core.frozen for region in news.former):
             for region in news.former:
                 self._lose(region, now_s, out)
@@ -557,7 +522,9 @@ class ShardProcess:
                 case moving.Tell():
                     out.sends.append(Send(action.member, Kind.MOVE, 0, moving_words.encode(action.word)))
                 case moving.WriteOwner() | moving.TakeBack() | moving.Read():
-                    self._ask_about(action, now_s, out)
+                    ask, more = self.departing.ask(action, now_s)
+                    out.asks += [] if ask is None else [("moving", ask)]
+                    self._move(more, now_s, out)
                 case moving.Load():
                     self._load(action, now_s, out)
                 case moving.Discard():
@@ -580,43 +547,6 @@ class ShardProcess:
         except ValueError as error:
             problem = str(error)
         self._move(self.moving.loaded(load.region, load.move, problem), now_s, out)
-
-    def _ask_about(
-        self, action: moving.WriteOwner | moving.TakeBack | moving.Read, now_s: float, out: ShardOut
-    ) -> None:
-        """Questions to the store about a region that is leaving."""
-        region, key = action.region, region_key(action.region)
-        if isinstance(action, moving.Read):
-            out.asks.append(("moving", self._own_asks.ask(Read(key), lambda a, s: self._was_read(region, a))))
-            return
-        entry = self.member.book.regions.get(region)
-        if isinstance(action, moving.WriteOwner):
-            target = self.member.book.members.get(action.owner)
-            if target is None or target.lease != action.lease or entry is None:
-                self._move(self.moving.wrote(region, Outcome.NOT_DONE, now_s), now_s, out)
-                return
-            record = RegionRecord(action.owner, action.lease, action.epoch, action.move)
-            revision = entry.revision
-        else:
-            record, revision = self._records.pop(region)
-        transaction = Transaction((RevisionIs(key, revision),), (Put(key, write(record)),))
-        out.asks.append(("moving", self._own_asks.ask(transaction, lambda a, s: self._was_written(region, a, s))))
-
-    def _was_read(self, region: int, answer: Answer) -> Sequence[moving.Action]:
-        if not isinstance(answer, Record):
-            return self.moving.read(region, None, 0, 0, self.name)
-        try:
-            record = read(answer.key, answer.value, RegionRecord)
-        except RecordError:
-            return self.moving.read(region, None, 0, 0, self.name)
-        self._records[region] = record, answer.mod_revision
-        return self.moving.read(region, record.owner, record.epoch, record.move, self.name)
-
-    def _was_written(self, region: int, answer: Answer, now_s: float) -> Sequence[moving.Action]:
-        if isinstance(answer, TransactionResult):
-            return self.moving.wrote(region, Outcome.DONE if answer.ok else Outcome.REFUSED, now_s)
-        unknown = isinstance(answer, Failed) and answer.unknown
-        return self.moving.wrote(region, Outcome.UNKNOWN if unknown else Outcome.NOT_DONE, now_s)
 
     def _say(self, told: Sequence[FailsafeTell], out: ShardOut) -> None:
         for tell in told:

@@ -180,7 +180,7 @@ def of_shard(process: ShardProcess, links: Links) -> list[Figure]:
             "changes",
             "Splits and merges of regions here, by what came of them.",
             label="what",
-            by=_words(process.reshaping.counts),
+            by=_words(process.changing.machine.counts),
         ),
         Figure("inbox_dropped", "Messages that newer ones took the place of before a step.", process.inbox_dropped),
     ]

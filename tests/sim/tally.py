@@ -61,7 +61,7 @@ class Tally:
             if process.keeper is not None:
                 self.counts.update({f"journal {how}": count for how, count in process.keeper.keeping.counts.items()})
             self.counts.update({f"move {how}": count for how, count in process.moving.counts.items()})
-            self.counts.update({f"change {how}": count for how, count in process.reshaping.counts.items()})
+            self.counts.update({f"change {how}": count for how, count in process.changing.machine.counts.items()})
             for core in process.core.regions.values():
                 self.region(core)
         elif isinstance(process, GatewayProcess):
