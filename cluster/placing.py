@@ -52,6 +52,10 @@ class PlacerProcess:
         word, own = failsafe_words.decode(data), self.member
         return self._out("failsafe", self.failsafe.heard(member, word, own.book, own.answered_s, now_s))
 
+    def link_up(self, member: str, now_s: float) -> Out:
+        """There is a link to a member."""
+        return Out()
+
     def link_down(self, member: str, now_s: float) -> Out:
         """The link to a member broke: nothing hangs on it, requests are said again."""
         return Out()

@@ -121,6 +121,11 @@ class GatewayProcess:
                 raise ProtocolViolation("link", f"a gateway takes no messages of kind {kind.name}")
         return out
 
+    def link_up(self, member: str, now_s: float) -> Out:
+        """There is a link to a member: its regions can be reached, whether or not they have anything to say to us."""
+        self._gone.discard(member)
+        return Out()
+
     def link_down(self, member: str, now_s: float) -> Out:
         """The link to a member broke: its regions are asked anew when they are silent."""
         self._gone.add(member)

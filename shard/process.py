@@ -176,6 +176,10 @@ class ShardProcess:
                 raise ProtocolViolation("link", f"a shard takes no messages of kind {kind.name}")
         return out
 
+    def link_up(self, member: str, now_s: float) -> ShardOut:
+        """There is a link to a member: it speaks for itself."""
+        return ShardOut()
+
     def link_down(self, member: str, now_s: float) -> ShardOut:
         """The link to a member broke."""
         out = ShardOut()

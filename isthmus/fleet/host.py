@@ -62,6 +62,9 @@ class ProcessCore(Protocol):
     def received(self, member: str, kind: Kind, data: bytes, now_s: float) -> Out:
         """A message of another member. Raises ProtocolViolation: the link is then reset."""
 
+    def link_up(self, member: str, now_s: float) -> Out:
+        """There is a link to a member."""
+
     def link_down(self, member: str, now_s: float) -> Out:
         """The link to a member broke."""
 
@@ -292,6 +295,8 @@ class Host:
         match event:
             case LinkUp():
                 _log.info("link_up", member=event.member)
+                if self._core is not None and self._tasks is not None:
+                    self.do(self._core.link_up(event.member, time.monotonic()))
             case LinkDown():
                 _log.info("link_down", member=event.member, why=event.why)
                 if self._core is not None and self._tasks is not None:
