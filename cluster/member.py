@@ -351,12 +351,14 @@ class MemberCore:
         for region in lapsed:
             self._given[region] = self._owned.pop(region).epoch  # never again under this epoch: its state is gone
             actions.append(Lose(region))
+        if lapsed and self._former is not None:  # it ran out here before the failsafe did
+            actions.append(self._give_up(self._former))
         actions += self._compare(now_s)
         if self.lease is not None and now_s >= self.lease.ends_s - STOP_BEFORE_S and (lapsed or not self._busy):
             lease = self.lease
             self._out()
             if lapsed:  # a renewal that is under way must not keep alive what owns regions that nobody steps
-                actions.append(self._asking.ask(Revoke(lease.id), lambda answer, now_s: ()))
+                actions.append(self._give_up(lease))
             else:
                 self._former = lease
         if self._busy or now_s < self._retry_s:
@@ -390,10 +392,17 @@ class MemberCore:
         self._owned.clear()
         return lost
 
+    def _give_up(self, lease: Lease) -> Ask:
+        """Of a lease whose regions nobody steps any more: others shall have them."""
+        self._former = None
+        return self._asking.ask(Revoke(lease.id), lambda answer, now_s: ())
+
     def _taken_up(self, sent_s: float, answer: Answer, now_s: float) -> Sequence[Action]:
         """A store that was away gives all leases their whole time when it is back: as long as it knows ours nothing was
         given away, and all goes on under it."""
         self._busy = False
+        if self._former is None:  # given up meanwhile
+            return [self._give_up(answer)] if isinstance(answer, Lease) else ()
         if isinstance(answer, Lease):
             self.lease, self._former, self.state, self._sent_s = answer, None, State.IN, sent_s
         elif isinstance(answer, Failed) and answer.lease_lost:

@@ -21,12 +21,12 @@ from tests.unit.shard.seam import FOUR, TWO, Body, Net, Seam
 BAD = Net(lost=0.1, repeated=0.1, late=0.3)
 
 
-def crowd(seam: Seam, people: int) -> list[Body]:
+def crowd(seam: Seam, people: int, spread_m: float = 5.0) -> list[Body]:
     """People around the middle."""
     bodies = [seam.join(k + 1, sorted(seam.squares)[k % len(seam.squares)], (0.0, 0.0)) for k in range(people)]
     for body in bodies:
         x0, z0, x1, z1 = seam.squares[body.region]
-        x, z = seam.rng.uniform(-5, 5, 2)
+        x, z = seam.rng.uniform(-spread_m, spread_m, 2)
         core = seam.cores[body.region]
         core.state.table.pos[body.row] = [np.clip(x, x0, x1), 0, np.clip(z, z0, z1)]
     return bodies

@@ -16,6 +16,7 @@ from shard.behaviours.world import Rows, World
 from shard.region import RegionCore
 from shard.reshape import reshape
 from tests.unit.shard.seam import FOUR, Body, Net, Seam
+from tests.unit.shard.test_crossing import crowd
 
 BAD = Net(lost=0.1, repeated=0.1, late=0.3)
 SIDE_M = 128.0
@@ -61,16 +62,6 @@ class Changing(Seam):
             core.regroup({other: square for other, square in self.squares.items() if other != region})
 
 
-def crowd(seam: Seam, people: int) -> list[Body]:
-    bodies = [seam.join(k + 1, sorted(seam.squares)[k % len(seam.squares)], (0.0, 0.0)) for k in range(people)]
-    for body in bodies:
-        x0, z0, x1, z1 = seam.squares[body.region]
-        x, z = seam.rng.uniform(-9, 9, 2)
-        core = seam.cores[body.region]
-        core.state.table.pos[body.row] = [np.clip(x, x0, x1), 0, np.clip(z, z0, z1)]
-    return bodies
-
-
 def milling(seam: Seam, bodies: list[Body]) -> Callable[[], None]:
     heading = seam.rng.uniform(0, 7, len(bodies))
 
@@ -86,7 +77,7 @@ def milling(seam: Seam, bodies: list[Body]) -> Callable[[], None]:
 @pytest.mark.parametrize("seed", range(2))
 def test_walkers_go_on_through_splits_and_merges_over_a_bad_network(seed: int) -> None:
     seam = Changing(dict(FOUR), seed=seed, net=BAD)
-    bodies = crowd(seam, 8)
+    bodies = crowd(seam, 8, spread_m=9.0)
     go = milling(seam, bodies)
     for cell in (4, 7, 5):
         seam.run(20, go)
