@@ -86,7 +86,7 @@ class Book:
     partition_revision: int = 0
     """Of the store, when regions came or went last."""
     problems: list[str] = field(default_factory=list)
-    _partition: tuple[Layout, frozenset[int], Partition] | None = field(default=None, repr=False)
+    _partition: tuple[Layout, Partition] | None = field(default=None, repr=False)
 
     def watched(self, item: WatchItem) -> set[int]:
         """Take over what the watch told; returns the regions whose record changed."""
@@ -104,6 +104,7 @@ class Book:
         self.revision = item.revision
         if before.keys() != self.regions.keys():
             self.partition_revision = item.revision
+            self._partition = None
         both = before.keys() | self.regions.keys()
         return {region for region in both if before.get(region) != self.regions.get(region)}
 
@@ -162,10 +163,9 @@ class Book:
 
     def partition(self, layout: Layout) -> Partition:
         """The regions as the store tells of them; where it tells of none, as ``layout`` cuts the world."""
-        known = frozenset(self.regions)
-        if self._partition is None or self._partition[:2] != (layout, known):
-            self._partition = layout, known, Partition.of(layout, known)
-        return self._partition[2]
+        if self._partition is None or self._partition[0] != layout:
+            self._partition = layout, Partition.of(layout, self.regions)
+        return self._partition[1]
 
     def saw(self, region: int, epoch: int) -> None:
         """An epoch was seen, in the store or in a message."""
