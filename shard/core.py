@@ -19,6 +19,7 @@ from shard.border.links import Square
 from shard.config import ShardConfig
 from shard.journal.journal import Draft
 from shard.phases.replay import ReplayMotion
+from shard.physics.pool import Pool
 from shard.physics.stock import Stock
 from shard.region import TICKS_MAX, RegionCore
 from shard.reshape import reshape, stock_for
@@ -26,7 +27,8 @@ from shard.reshape import reshape, stock_for
 Geometry = tuple[Square, Sequence[tuple[int, Square]]]
 """A region's square, and its neighbours with theirs."""
 STOCK_PER_TICK = 250
-"""Bodies made in a tick for regions to come: some 5 ms."""
+"""Bodies and walls that a tick makes for regions to come, and as many of regions that ended that it puts away: some
+5 ms."""
 CATCH_UP_STEPS = 2
 """Steps of a region in one step of the process: one that was on its way between processes catches up with the rest."""
 
@@ -88,6 +90,7 @@ class ShardCore:
         self._options = options or {}
         self._far_slack = 1.0
         self._inbox: list[Border] = []
+        self._pool = Pool()
         self._stocks: dict[int, _Stocked] = {}
         """By the least of the regions that they are for."""
 
@@ -108,7 +111,13 @@ class ShardCore:
         ``start`` in it (in one region of a new world). Raises ValueError if it is owned already."""
         config = self._config(region, epoch, square_m, neighbours, start, first_id, id_count)
         core = RegionCore(
-            config, self.place, self._scripts, options=self._options, tick=self.tick, replay_motion=replay_motion
+            config,
+            self.place,
+            self._scripts,
+            options=self._options,
+            tick=self.tick,
+            replay_motion=replay_motion,
+            pool=self._pool,
         )
         return self._own(core)
 
@@ -118,7 +127,7 @@ class ShardCore:
         """Load a region that moves here. It stays frozen until ``thaw_region``: its former owner writes the record
         first. Raises ValueError for another world's dump, or if it is owned already."""
         config = self._config(region, epoch, square_m, neighbours, False, 1, 1)
-        core = RegionCore(config, self.place, self._scripts, options=self._options)
+        core = RegionCore(config, self.place, self._scripts, options=self._options, pool=self._pool)
         core.restore(dump)
         self.frozen.add(region)
         return self._own(core)
@@ -144,7 +153,7 @@ class ShardCore:
         for nth, (region, epoch) in enumerate(sorted(now.items())):
             config = self._config(region, epoch, *geometry(region), False, 1, 1)
             tick = max(old.tick for old in olds.values())
-            core = RegionCore(config, self.place, self._scripts, options=self._options, tick=tick)
+            core = RegionCore(config, self.place, self._scripts, options=self._options, tick=tick, pool=self._pool)
             core.ids.skip_to(2)
             for share in shares:
                 for first, end in share[nth].state():
@@ -160,10 +169,11 @@ class ShardCore:
         """``former`` will be split or merged into regions with these squares: what that needs is made tick by tick.
         None: they will not be."""
         if squares is None:
-            self._stocks = {key: kept for key, kept in self._stocks.items() if kept.former != tuple(former)}
+            for key in [key for key, kept in self._stocks.items() if kept.former == tuple(former)]:
+                self._stocks.pop(key).stock.end()
         else:
             cores = [self.regions[region] for region in former]
-            self._stocks[min(squares)] = _Stocked(tuple(former), stock_for(cores, squares))
+            self._stocks[min(squares)] = _Stocked(tuple(former), stock_for(cores, squares, self._pool))
 
     def is_prepared(self, former: Sequence[int]) -> bool:
         """Whether all is made that a split or merge of these needs."""
@@ -176,7 +186,7 @@ class ShardCore:
 
     def drop_region(self, region: int) -> None:
         """Forget a region: it is another's."""
-        del self.regions[region]
+        self.regions.pop(region).state.exchange.end()
         self.frozen.discard(region)
         self._inbox = [message for message in self._inbox if message.target != region]
 
@@ -221,6 +231,7 @@ class ShardCore:
         self.tick = tick
         for kept in self._stocks.values():
             kept.stock.fill(STOCK_PER_TICK)
+        self._pool.tidy(STOCK_PER_TICK)
         result = StepResult()
         inbox, self._inbox = [*self._inbox, *border], []
         for number, core in self.regions.items():

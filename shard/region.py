@@ -27,6 +27,7 @@ from shard.journal.journal import Draft, Journal
 from shard.journal.restore import Restored, restore
 from shard.phases import actions, behaviours, borders, index, ingest, physics, publish, replay
 from shard.phases.replay import ReplayMotion
+from shard.physics.pool import Pool
 from shard.state import ShardState
 from shard.world.table import IdBlocks
 
@@ -55,7 +56,7 @@ class RegionStep:
 
 class RegionCore:
     """One region's simulation. ``options`` are for behaviours (``World.options``); ``tick``: the world's tick that is
-    over already; the first step is a later one.
+    over already; the first step is a later one; ``pool``: what the process keeps of physics.
 
     Raises DeclarationError if scripts contradict themselves or each other.
     """
@@ -69,8 +70,9 @@ class RegionCore:
         options: Mapping[str, Any] | None = None,
         tick: int = 0,
         replay_motion: ReplayMotion | None = None,
+        pool: Pool | None = None,
     ) -> None:
-        self.state = ShardState(config, place, scripts, options or {}, tick)
+        self.state = ShardState(config, place, scripts, options or {}, tick, pool)
         self.journal = Journal(self.state, config.leaves) if config.leaves is not None else None
         self._journal_channels()
         self._schema_due = True

@@ -22,6 +22,7 @@ from shard.acting import Acting
 from shard.border.ghosts import MOTION, outside_m
 from shard.border.links import MARGIN_M, Square, Tombstone
 from shard.phases import index
+from shard.physics.pool import Pool
 from shard.physics.stock import Stock
 from shard.region import RegionCore
 from shard.state import ShardState
@@ -42,7 +43,7 @@ class Part:
     first: bool
 
 
-def stock_for(former: Iterable[RegionCore], squares: Mapping[int, Square]) -> Stock:
+def stock_for(former: Iterable[RegionCore], squares: Mapping[int, Square], pool: Pool) -> Stock:
     """Bodies for those who will be in the new regions, or near them, if nobody moves."""
     wanted: dict[int, Counter[Body]] = {region: Counter() for region in squares}
     ground: StaticMap | None = None
@@ -57,7 +58,7 @@ def stock_for(former: Iterable[RegionCore], squares: Mapping[int, Square]) -> St
                 {body: int(count) for body, count in zip(bodies, counts, strict=True) if body is not None}
             )
     assert ground is not None
-    return Stock(ground, wanted)
+    return Stock(ground, pool, squares, wanted)
 
 
 def reshape(former: Mapping[int, RegionCore], now: Mapping[int, RegionCore], stock: Stock | None = None) -> None:

@@ -26,6 +26,7 @@ from shard.border.links import Links
 from shard.config import ShardConfig
 from shard.gateways import Gateways
 from shard.physics.exchange import Exchange
+from shard.physics.pool import Pool
 from shard.world.attachments import Attachments
 from shard.world.components import Registry
 from shard.world.table import IdBlocks, Table
@@ -110,6 +111,7 @@ class ShardState:
         scripts: Sequence[Script],
         options: Mapping[str, Any],
         tick: int,
+        pool: Pool | None = None,
     ) -> None:
         self.config = config
         self.place = place
@@ -125,7 +127,7 @@ class ShardState:
             if component.replicate:  # what was last published, to find what changed
                 self.table.add_column(f"s.{component.name}", component.dtype, default=component.default)
         self.ids = IdBlocks([(config.first_id, config.id_count)])
-        self.exchange = Exchange(self.table, self.ground, config.rate_hz)
+        self.exchange = Exchange(self.table, self.ground, config.rate_hz, Pool() if pool is None else pool, config.square_m)
         self.world = World(
             self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz, config.region
         )

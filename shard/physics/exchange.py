@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from kernels.bodies import BODY_FLOATS, gather, scatter
 from protocol.place import StaticMap
+from shard.border.links import Square
+from shard.physics.pool import Pool
 from shard.physics.space import Space, bands_of
 from shard.world.table import Table
 
@@ -22,9 +24,14 @@ PUSH_LEAST_M = 1 / 1024
 
 
 class Exchange:
-    """The space of a table's entities. Adds the columns ``body`` and ``band`` to the table."""
+    """The space of a table's entities. Adds the columns ``body`` and ``band`` to the table.
 
-    def __init__(self, table: Table, ground: StaticMap, rate_hz: int) -> None:
+    ``pool``: of the process. ``square_m``: the region's; None: it is the whole world.
+    """
+
+    def __init__(
+        self, table: Table, ground: StaticMap, rate_hz: int, pool: Pool, square_m: Square | None = None
+    ) -> None:
         table.add_column("p.body", "?")
         table.add_column("p.band", "<i8")
         table.add_column("p.walker", "u1")
@@ -34,6 +41,8 @@ class Exchange:
         self._table = table
         self._ground = ground
         self._rate_hz = rate_hz
+        self._pool = pool
+        self._square_m = square_m
         self._bodied = np.array([False] + [kind.body is not None for kind in table.registry.kinds])
         self._kept: Space | None = None
         self._changes = -1
@@ -43,17 +52,24 @@ class Exchange:
     @property
     def _space(self) -> Space:
         if self._kept is None:  # made when it is needed: a region that is loaded is given another one
-            self._kept = Space(self._ground)
+            self._kept = Space(self._ground, self._pool, self._square_m)
         return self._kept
 
     def rebuild(self, space: Space | None = None) -> None:
         """A new space from the columns, or one that was prepared: contact caches are lost, and rows are added in
         ascending order."""
+        self.end()
         self._kept = space
         self._known = np.zeros(0, np.int64)
         self._known_generation = np.zeros(0, np.uint32)
         self._changes = -1
         self._follow()
+
+    def end(self) -> None:
+        """Nobody steps these bodies any more."""
+        if self._kept is not None:
+            self._pool.end(self._kept)
+        self._kept = None
 
     def _follow(self) -> None:
         """Bodies for rows that began, none for those that ended. Costs per change, not per entity."""

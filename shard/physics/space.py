@@ -14,10 +14,6 @@ and for the classes it meets the mask bits of the same bands; so "same band, and
 walkers are the motion phase's. Axes: the space's (x, y) is our (x, z), its angle is -yaw.
 """
 
-from dataclasses import dataclass
-from functools import cache
-from math import inf
-
 import numpy as np
 import numpy.typing as npt
 import pymunk
@@ -27,25 +23,26 @@ from kernels.bodies import SPARE, STATIC
 from protocol.layouts import GRID_PER_M
 from protocol.place import StaticMap
 from protocol.walking import HEIGHT, STEP
+from shard.border.links import MARGIN_M, Square
+from shard.physics import pool as pools
+from shard.physics.pool import BANDS, Made, Pool, filter_of
 from shard.world.components import Body
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+Point = tuple[float, float]
 
 BAND_M = 4.0
-BANDS = 10
-"""Three classes of ten bands fit 32 bits; what is higher is in the topmost one."""
 _FIELDS = (
     batch.BodyFields.POSITION | batch.BodyFields.ANGLE | batch.BodyFields.VELOCITY | batch.BodyFields.ANGULAR_VELOCITY
 )
-_STATIC, _WALKER, _PROP = 0, BANDS, 2 * BANDS
-_NOTHING = pymunk.ShapeFilter(categories=0, mask=0)
-_MEETS = {_STATIC: (_PROP,), _WALKER: (_PROP,), _PROP: (_STATIC, _WALKER, _PROP)}
 _SPARES_MAX = 64
 """So many spare bodies are kept, and one more for every eight that are in use: each costs as much in a step."""
 _CELL_M = 4.0
 _CELLS = 1024
 """Of the broad phase, a hash of space: three times as fast as Chipmunk's tree for a crowd in which all move."""
+_REACH_M = 2 * MARGIN_M
+"""So far beyond a region's square are its ghosts, and people whose hand-over takes long."""
 _SLOP_M = 0.005
 """Overlap that contacts leave standing: half of the error that a viewer may have."""
 
@@ -55,24 +52,20 @@ def bands_of(y: F64) -> I64:
     return np.clip(np.floor(y / BAND_M), 0, BANDS - 1).astype(np.int64)
 
 
-@cache
-def _filter(of: int, bands: int) -> pymunk.ShapeFilter:
-    mask = 0
-    for other in _MEETS[of]:
-        mask |= bands << other
-    return pymunk.ShapeFilter(categories=bands << of, mask=mask)
-
-
 class Space:
-    """A pymunk space with one body for each row that was added."""
+    """A pymunk space with one body for each row that was added.
 
-    def __init__(self, ground: StaticMap) -> None:
+    ``square_m`` (x0, z0, x1, z1): of the region; walls beyond what its bodies may reach are left out. None: none are.
+    """
+
+    def __init__(self, ground: StaticMap, pool: Pool, square_m: Square | None = None) -> None:
         self._space = pymunk.Space()
         self._space.iterations = 6
         self._space.collision_slop = _SLOP_M
         self._cells = _CELLS
         self._space.use_spatial_hash(_CELL_M, self._cells)
-        self._made: list[_Made] = []
+        self._pool = pool
+        self._made: list[Made] = []
         """As Chipmunk has them."""
         self._index: dict[int, int] = {}
         """Where each is in that list, by pymunk's number of a body."""
@@ -83,38 +76,64 @@ class Space:
         """Where in the list those are that no row has."""
         self._spares = 0
         self._held = batch.Buffer()
-        self._add_static(ground)
+        self._walls: list[pymunk.Segment] = []
+        self._ground = ground
+        self._to_build = _prisms(ground, square_m)
+        self._add_rim()
 
-    def _add_static(self, ground: StaticMap) -> None:
-        """Edges of prisms as segments, in the bands at whose floor they would hinder somebody."""
+    def _add_rim(self) -> None:
+        x0, z0, x1, z1 = (float(side) / GRID_PER_M for side in self._ground.bounds)
+        corners = [(x0, z0), (x1, z0), (x1, z1), (x0, z1)]
+        for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
+            self._add_wall(a, b, 0.05, (1 << BANDS) - 1)
+
+    def _add_wall(self, a: Point, b: Point, radius_m: float, bands: int) -> pymunk.Segment:
+        wall = self._pool.wall(self._space.static_body, a, b, radius_m)
+        wall.filter = filter_of(pools.WALL, bands)
+        self._space.add(wall)
+        self._walls.append(wall)
+        return wall
+
+    def build(self, count: int) -> int:
+        """Add so many walls or a few more; returns how many were added, fewer when all are there."""
+        begun = len(self._walls)
+        while self._to_build and len(self._walls) - begun < count:
+            self._add_prism(self._to_build.pop())
+        return len(self._walls) - begun
+
+    def _add_prism(self, prism: int) -> None:
+        """Its edges as segments, in the bands at whose floor they would hinder somebody."""
+        ground = self._ground
         floors = np.arange(BANDS) * BAND_M
-        segments: list[pymunk.Shape] = []
-        for prism in range(len(ground)):
-            bottom = float(ground.bottom[prism]) / GRID_PER_M
-            top = float(ground.top[prism]) / GRID_PER_M
-            hinders = (top > floors + STEP) & (bottom < floors + HEIGHT)
-            bands = int(np.sum(hinders.astype(np.int64) << np.arange(BANDS)))
-            if not bands:
-                continue
-            shape_filter = _filter(_STATIC, bands)
-            for ring in range(int(ground.ring_start[prism]), int(ground.ring_start[prism + 1])):
-                points = ground.point[ground.point_start[ring] : ground.point_start[ring + 1]] / GRID_PER_M
-                count = len(points)
-                corners = [(float(x), float(z)) for x, z in points]
-                for i in range(count):
-                    a, b = corners[i], corners[(i + 1) % count]
-                    segment = pymunk.Segment(self._space.static_body, a, b, 0.0)
-                    segment.set_neighbors(corners[i - 1], corners[(i + 2) % count])
-                    segment.filter = shape_filter
-                    segment.friction = 0.2
-                    segments.append(segment)
-        x0, z0, x1, z1 = (float(side) / GRID_PER_M for side in ground.bounds)
-        rim = _filter(_STATIC, (1 << BANDS) - 1)
-        for a, b in (((x0, z0), (x1, z0)), ((x1, z0), (x1, z1)), ((x1, z1), (x0, z1)), ((x0, z1), (x0, z0))):
-            segment = pymunk.Segment(self._space.static_body, a, b, 0.05)
-            segment.filter = rim
-            segments.append(segment)
-        self._space.add(*segments)
+        bottom = float(ground.bottom[prism]) / GRID_PER_M
+        top = float(ground.top[prism]) / GRID_PER_M
+        hinders = (top > floors + STEP) & (bottom < floors + HEIGHT)
+        bands = int(np.sum(hinders.astype(np.int64) << np.arange(BANDS)))
+        if not bands:
+            return
+        for ring in range(int(ground.ring_start[prism]), int(ground.ring_start[prism + 1])):
+            points = ground.point[ground.point_start[ring] : ground.point_start[ring + 1]] / GRID_PER_M
+            count = len(points)
+            corners = [(float(x), float(z)) for x, z in points]
+            for i in range(count):
+                wall = self._add_wall(corners[i], corners[(i + 1) % count], 0.0, bands)
+                wall.set_neighbors(corners[i - 1], corners[(i + 2) % count])
+
+    def empty(self, count: int) -> int:
+        """Nobody steps this space any more: give the pool so many of its bodies and walls at most; returns how many
+        were given, fewer when none are left."""
+        given = 0
+        while given < count and self._made:
+            made = self._made.pop()
+            self._space.remove(made.shape, made.rigid)
+            self._pool.keep(made)
+            given += 1
+        while given < count and self._walls:
+            wall = self._walls.pop()
+            self._space.remove(wall)
+            self._pool.keep_wall(wall)
+            given += 1
+        return given
 
     def add(self, row: int, body: Body, walker: bool, band: int) -> None:
         """A body for a row that has none; where it is comes with the next step."""
@@ -126,13 +145,13 @@ class Space:
             made = self._made[at]
             made.walker = walker
         else:
-            at = self._begin(_make(body, walker))
+            at = self._begin(self._pool.body(body, walker))
             made = self._made[at]
         made.shape.filter = made.filter(band)
         self._order[at] = row
         self._at[row] = at
 
-    def _begin(self, made: "_Made") -> int:
+    def _begin(self, made: Made) -> int:
         at = len(self._made)
         self._space.add(made.rigid, made.shape)
         self._made.append(made)
@@ -147,9 +166,7 @@ class Space:
     def stock(self, body: Body, count: int) -> None:
         """Make bodies that no row has yet."""
         for _ in range(count):
-            made = _make(body, walker=False)
-            made.shape.filter = _NOTHING
-            at = self._begin(made)
+            at = self._begin(self._pool.body(body, walker=False))
             self._order[at] = SPARE
             self._spare.setdefault(body, []).append(at)
             self._spares += 1
@@ -159,12 +176,13 @@ class Space:
         at = self._at.pop(row)
         made = self._made[at]
         if self._spares < _SPARES_MAX + len(self._at) // 8:
-            made.shape.filter = _NOTHING
+            made.shape.filter = pools.NOTHING
             self._order[at] = SPARE
             self._spare.setdefault(made.body, []).append(at)
             self._spares += 1
             return
         self._space.remove(made.shape, made.rigid)
+        self._pool.keep(made)
         del self._index[made.rigid.id]
         last = self._made.pop()
         end = len(self._made)
@@ -212,6 +230,7 @@ class Space:
     def step(self, states: F64, dt_s: float, steps: int) -> F64:
         """Write all bodies from ``states`` float64[b, 6] (x, y, angle, vx, vy, turning), take ``steps`` steps of
         ``dt_s``, and return the new states, float64[b, 6], valid until the next call."""
+        self.build(len(self._ground.point))
         source = batch.Buffer()
         source.set_float_buf(states)
         batch.set_space_bodies(self._space, _FIELDS, source)
@@ -222,35 +241,13 @@ class Space:
         return np.frombuffer(self._held.float_buf(), np.float64).reshape(-1, 6)
 
 
-@dataclass(slots=True)
-class _Made:
-    """One body. ``body``: what it was made for, and can be used for again."""
-
-    rigid: pymunk.Body
-    shape: pymunk.Shape
-    body: Body
-    walker: bool
-
-    def filter(self, band: int) -> pymunk.ShapeFilter:
-        """What it meets in a band."""
-        return _filter(_WALKER if self.walker else _PROP, 1 << band)
-
-
-def _make(body: Body, walker: bool) -> _Made:
-    moment = inf
-    side = 2 * body.radius_m
-    if body.turns:
-        moment = (
-            pymunk.moment_for_box(body.mass_kg, (side, side))
-            if body.square
-            else pymunk.moment_for_circle(body.mass_kg, 0.0, body.radius_m)
-        )
-    rigid = pymunk.Body(body.mass_kg, moment)
-    shape: pymunk.Shape
-    if body.square:
-        shape = pymunk.Poly.create_box(rigid, (side, side))
-    else:
-        shape = pymunk.Circle(rigid, body.radius_m)
-    shape.friction = body.friction
-    shape.elasticity = body.elasticity
-    return _Made(rigid, shape, body, walker)
+def _prisms(ground: StaticMap, square_m: Square | None) -> list[int]:
+    """Numbers of the prisms that a region's bodies may touch, from the last to the first."""
+    if square_m is None:
+        return list(range(len(ground)))[::-1]
+    box = ground.prism_bounds / GRID_PER_M
+    x0, z0, x1, z1 = square_m
+    reach = (box[:, 2] >= x0 - _REACH_M) & (box[:, 0] <= x1 + _REACH_M)
+    reach &= (box[:, 3] >= z0 - _REACH_M) & (box[:, 1] <= z1 + _REACH_M)
+    found: list[int] = np.flatnonzero(reach)[::-1].tolist()
+    return found

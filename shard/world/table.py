@@ -37,8 +37,13 @@ class TableFullError(RuntimeError):
     """``rows_max`` entities live already."""
 
 
+BLOCKS_MAX = 32
+"""Of one region. Splits cut blocks, and merges bring together what neighbours left of theirs."""
+
+
 class IdBlocks:
-    """64-bit entity ids from blocks [first, first + count) that were handed to this shard; each is given once."""
+    """64-bit entity ids from blocks [first, first + count) that were handed to this shard; each is given once, lowest
+    first. Of more than BLOCKS_MAX blocks the smallest are given up: their ids are given to nobody."""
 
     def __init__(self, blocks: Iterable[tuple[int, int]] = ()) -> None:
         self._blocks: list[tuple[int, int]] = []
@@ -50,7 +55,15 @@ class IdBlocks:
         end = first + count
         if not (0 < first < end <= 1 << 64) or any(first < e and b < end for b, e in self._blocks):
             raise ValueError(f"id block [{first}, {end}) is empty, out of range or overlaps another one")
-        self._blocks.append((first, end))
+        whole: list[tuple[int, int]] = []
+        for block in sorted([*self._blocks, (first, end)]):
+            if whole and whole[-1][1] == block[0]:
+                whole[-1] = whole[-1][0], block[1]
+            else:
+                whole.append(block)
+        if len(whole) > BLOCKS_MAX:
+            whole.remove(min(whole, key=lambda block: block[1] - block[0]))
+        self._blocks = whole
 
     @property
     def left(self) -> int:
@@ -73,13 +86,21 @@ class IdBlocks:
         return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
     def share(self, parts: int) -> list["IdBlocks"]:
-        """All that is left, in as many equal parts; these blocks give nothing any more."""
-        shares: list[list[tuple[int, int]]] = [[] for _ in range(parts)]
-        for first, end in self._blocks:
-            for k in range(parts):
-                shares[k].append((first + (end - first) * k // parts, first + (end - first) * (k + 1) // parts))
-        self._blocks = []
-        return [IdBlocks((a, b - a) for a, b in share if b > a) for share in shares]
+        """All that is left, in as many parts of the same size, give or take one; these blocks give nothing any more."""
+        left = self.left
+        sizes = [left * (k + 1) // parts - left * k // parts for k in range(parts)]
+        blocks, self._blocks = self._blocks, []
+        shares = []
+        for size in sizes:
+            share = []
+            while size:
+                first, end = blocks[0]
+                some = min(size, end - first)
+                share.append((first, some))
+                blocks[:1] = [(first + some, end)] if first + some < end else []
+                size -= some
+            shares.append(IdBlocks(share))
+        return shares
 
     def skip_to(self, first: int) -> None:
         """Ids below ``first`` are not given any more."""

@@ -9,6 +9,7 @@ from protocol.layouts import OWN_MOVED
 from shard.behaviours.api import Body, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
+from shard.physics.pool import Pool
 from shard.physics.space import Space
 from shard.region import RegionCore
 from shard.world.checks import broken
@@ -171,7 +172,7 @@ def test_a_crowd_in_one_place_comes_apart() -> None:
 @example([(row, False, 0.3) for row in (*range(180), *range(180), 7, 8)])
 def test_each_row_keeps_its_own_body(changes: list[tuple[int, bool, float]]) -> None:
     """Bodies come and go, and serve one row after the other: the order is Chipmunk's own."""
-    space, held = Space(boxes((3, -5, 4, 5, 0, 5))), set[int]()
+    space, held = Space(boxes((3, -5, 4, 5, 0, 5)), Pool()), set[int]()
     for row, walker, radius_m in changes:
         if row in held:
             space.remove(row)
@@ -186,3 +187,35 @@ def test_each_row_keeps_its_own_body(changes: list[tuple[int, bool, float]]) -> 
     states[:, 1] = 100.0
     states[-1] = 0.0
     assert np.array_equal(space.step(states, 0.05, 1), states), "they touch nobody"
+
+
+def test_a_space_of_what_another_had_is_like_one_that_is_new() -> None:
+    """Bodies and walls of a space that ended are used again, and nothing of before clings to them."""
+    ground, square = boxes((3, -5, 4, 5, 0, 5), (60, -5, 61, 5, 0, 5)), (-8.0, -8.0, 8.0, 8.0)
+
+    def run(space: Space) -> list[float]:
+        for row in range(40):
+            space.add(row, Body(radius_m=0.3, square=row % 2 == 1), row % 5 == 0, 0)
+        states = np.zeros((41, 6))
+        states[:40, 0] = np.arange(40) % 7 - 5.1
+        states[:40, 1] = np.arange(40) // 7
+        states[:40, 3] = 4.0
+        for _ in range(60):
+            states = space.step(states, 0.05, 1).copy()
+        return states.ravel().tolist()
+
+    expected = run(Space(ground, Pool(), square))
+    pool = Pool()
+    space = Space(boxes((-3, -3, -2, 3, 0, 5), (6, 6, 7, 7, 0, 5)), pool)
+    run(space)
+    pool.end(space)
+    while pool.kept < 40 + 4 + 8:
+        pool.tidy(7)
+    assert run(Space(ground, pool, square)) == expected
+    assert pool.kept == 4, "all bodies and walls but those that the smaller ground does not need"
+
+
+def test_walls_are_where_bodies_may_be() -> None:
+    near, far = (3, -5, 4, 5, 0, 5), (60, -5, 61, 5, 0, 5)
+    assert Space(boxes(near, far), Pool(), (-8.0, -8.0, 8.0, 8.0)).build(100) == 4
+    assert Space(boxes(near, far), Pool()).build(100) == 8

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shard.world.components import Body, Component, DeclarationError, Kind, Registry
-from shard.world.table import IdBlocks, OutOfIdsError, Table, TableFullError
+from shard.world.table import BLOCKS_MAX, IdBlocks, OutOfIdsError, Table, TableFullError
 
 REGISTRY = Registry([Kind("duck", (Component("mood", "f4", default=0.5),))])
 
@@ -64,6 +64,21 @@ def test_ids_are_given_once_in_order(counts: list[int]) -> None:
             taken += blocks.take(count).tolist()
     assert taken == expected[: len(taken)]
     assert blocks.left == 35 - len(taken)
+
+
+@given(st.lists(st.integers(0, 50), max_size=60))
+def test_ids_are_given_once_however_often_blocks_are_shared_and_brought_together(takes: list[int]) -> None:
+    blocks, given_out = IdBlocks([(1, 1 << 40)]), list[int]()
+    for count in takes:
+        shares = blocks.share(4)
+        assert sum(share.left for share in shares) <= 1 << 40
+        assert max(share.left for share in shares) - min(share.left for share in shares) <= 1
+        for share in shares:
+            given_out += share.take(count).tolist()
+        blocks = IdBlocks((first, end - first) for share in shares for first, end in share.state())
+    assert len(set(given_out)) == len(given_out)
+    assert len(blocks.state()) <= BLOCKS_MAX
+    assert blocks.left > 1 << 39, "what is given up is little"
 
 
 @pytest.mark.parametrize("block", [(0, 5), (1, 0), (12, 2), (1 << 64, 1)])
