@@ -127,7 +127,9 @@ class ShardState:
             if component.replicate:  # what was last published, to find what changed
                 self.table.add_column(f"s.{component.name}", component.dtype, default=component.default)
         self.ids = IdBlocks([(config.first_id, config.id_count)])
-        self.exchange = Exchange(self.table, self.ground, config.rate_hz, Pool() if pool is None else pool, config.square_m)
+        self.exchange = Exchange(
+            self.table, self.ground, config.rate_hz, Pool() if pool is None else pool, config.square_m
+        )
         self.world = World(
             self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz, config.region
         )

@@ -15,6 +15,7 @@ from math import inf
 from typing import Protocol
 
 import pymunk
+from pymunk import batch
 
 from shard.world.components import Body
 
@@ -58,9 +59,11 @@ class Ending(Protocol):
 
 
 class Pool:
-    """Of one process."""
+    """Of one process. ``sent``, ``held``, ``met``: buffers for what goes to a space, what comes back, and contacts;
+    valid until the next call for any space. pymunk never frees what a buffer holds, so there are these three."""
 
     def __init__(self) -> None:
+        self.sent, self.held, self.met = batch.Buffer(), batch.Buffer(), batch.Buffer()
         self._bodies: dict[Body, list[Made]] = {}
         self._walls: list[pymunk.Segment] = []
         self._ending: deque[Ending] = deque()

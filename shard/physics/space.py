@@ -75,7 +75,6 @@ class Space:
         self._spare: dict[Body, list[int]] = {}
         """Where in the list those are that no row has."""
         self._spares = 0
-        self._held = batch.Buffer()
         self._walls: list[pymunk.Segment] = []
         self._ground = ground
         self._to_build = _prisms(ground, square_m)
@@ -209,7 +208,8 @@ class Space:
 
     def held(self) -> list[int]:
         """The same, asked of Chipmunk."""
-        ids = batch.Buffer()
+        ids = self._pool.met
+        ids.clear()
         batch.get_space_bodies(self._space, batch.BodyFields.BODY_ID, ids)
         return [self._row_of(number) for number in np.frombuffer(ids.int_buf(), np.uintp).tolist()]
 
@@ -220,7 +220,8 @@ class Space:
 
     def contacts(self) -> I64:
         """Pairs of rows of props that touched in the last step, int64[k, 2]."""
-        held = batch.Buffer()
+        held = self._pool.met
+        held.clear()
         batch.get_space_arbiters(self._space, batch.ArbiterFields.BODY_A_ID | batch.ArbiterFields.BODY_B_ID, held)
         pairs = np.frombuffer(held.int_buf(), np.uintp).reshape(-1, 2).tolist()
         rows = [(self._row_of(a), self._row_of(b)) for a, b in pairs]
@@ -229,16 +230,16 @@ class Space:
 
     def step(self, states: F64, dt_s: float, steps: int) -> F64:
         """Write all bodies from ``states`` float64[b, 6] (x, y, angle, vx, vy, turning), take ``steps`` steps of
-        ``dt_s``, and return the new states, float64[b, 6], valid until the next call."""
+        ``dt_s``, and return the new states, float64[b, 6], valid until the next step of any space of the pool."""
         self.build(len(self._ground.point))
-        source = batch.Buffer()
-        source.set_float_buf(states)
-        batch.set_space_bodies(self._space, _FIELDS, source)
+        self._pool.sent.set_float_buf(states)
+        batch.set_space_bodies(self._space, _FIELDS, self._pool.sent)
         for _ in range(steps):
             self._space.step(dt_s)
-        self._held.clear()
-        batch.get_space_bodies(self._space, _FIELDS, self._held)
-        return np.frombuffer(self._held.float_buf(), np.float64).reshape(-1, 6)
+        held = self._pool.held
+        held.clear()
+        batch.get_space_bodies(self._space, _FIELDS, held)
+        return np.frombuffer(held.float_buf(), np.float64).reshape(-1, 6)
 
 
 def _prisms(ground: StaticMap, square_m: Square | None) -> list[int]:

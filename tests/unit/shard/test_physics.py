@@ -1,5 +1,7 @@
 """Contacts: props are pushed, walkers are pushed but never into walls, heights are kept apart."""
 
+import ctypes
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -167,6 +169,13 @@ def test_a_crowd_in_one_place_comes_apart() -> None:
     assert np.abs(pos).max() < 6
 
 
+class _MallInfo(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.booleans(), st.sampled_from([0.3, 0.4]))))
 @example([(row, False, 0.3) for row in (*range(180), *range(180), 7, 8)])
@@ -219,3 +228,25 @@ def test_walls_are_where_bodies_may_be() -> None:
     near, far = (3, -5, 4, 5, 0, 5), (60, -5, 61, 5, 0, 5)
     assert Space(boxes(near, far), Pool(), (-8.0, -8.0, 8.0, 8.0)).build(100) == 4
     assert Space(boxes(near, far), Pool()).build(100) == 8
+
+
+def test_steps_leave_no_memory_behind() -> None:
+    """What C holds, which Python's own counters do not show; glibc's mallinfo2(3)."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("the C library has no mallinfo2")
+    libc.mallinfo2.restype = _MallInfo
+    space = Space(boxes((3, -5, 4, 5, 0, 5)), Pool())
+    for row in range(30):
+        space.add(row, Body(radius_m=0.3), False, 0)
+    states = np.zeros((31, 6))
+    states[:, 0] = np.arange(31) / 2
+
+    def run(steps: int) -> int:
+        for _ in range(steps):
+            space.step(states, 0.05, 1)
+            assert len(space.contacts())
+        return int(libc.mallinfo2().uordblks)
+
+    begun = run(200)
+    assert run(2000) - begun < 2000 * 16, "bytes; 2,000 buffers that are never freed would be 320,000"
