@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels.wsparse import COUNTS, STATE_OPEN, parse
+from kernels.hotmessages import COUNTS
+from kernels.wsparse import STATE_OPEN, parse
 from protocol.messages import Bye, encode_client
 from server.transport import syscalls
 from server.transport.carriers import Carriers
@@ -33,7 +34,8 @@ def warm_up() -> None:
         out = carriers._outputs
         limits = (0, 0.06, 10.0, carriers.config.message_bytes_max, carriers.config.post_bytes_max)
         areas = (carriers.columns, carriers._rx, carriers._tx)
-        columns = (out.inputs, out.command_counts, out.commands, out.acks, out.cold, out.cold_bytes, out.ends)
+        hot = (out.inputs, out.input_earlier, out.command_counts, out.commands, out.acks, out.ack_earlier)
+        columns = (*hot, out.cold, out.cold_bytes, out.ends)
         arguments: tuple[Any, ...] = (carriers._ready, 0, *areas, *limits, *columns, np.zeros(COUNTS, np.int64))
         parse(*arguments)
         note = as_array(frame(b"a"))
