@@ -171,8 +171,9 @@ def make_gateway(
     random_bytes: Callable[[int], bytes],
     capacity: int,
     tickets: Tickets | None = None,
+    datagrams_from: int | None = None,
 ) -> GatewayCore:
-    """The gateway's core with the limits that ``config`` sets."""
+    """The gateway's core with the limits that ``config`` sets. ``datagrams_from``: as ``GatewayCore`` takes it."""
     rules = ViewRules(
         radius_m=config.view.radius_m,
         near_radius_m=config.view.near_radius_m,
@@ -191,4 +192,4 @@ def make_gateway(
         acts_burst=config.limits.acts_burst,
         name_chars_max=config.limits.name_length_max,
     )
-    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets)
+    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets, datagrams_from)

@@ -1,9 +1,10 @@
-"""Decrypted datagrams (STANDARD.md §9.3) taken apart for all connections in one call: acknowledgements, pieces of streams, messages.
+"""Decrypted datagrams (STANDARD.md §9.3) taken apart for all connections in one call: acknowledgements, pieces of
+streams, messages.
 
-Decides which bytes of an opened datagram are what, and what ends a connection. Invariants: any plaintext ends in messages, in a
-count of what was dropped, or in one end of its connection, never in an exception or a read outside its row; a sequence is judged here, after
-decryption, and moves the address only if it is the newest. Not responsible for: whose a datagram is (``peers.sift``),
-decryption, what messages mean.
+Decides which bytes of an opened datagram are what, and what ends a connection. Invariants: any plaintext ends in
+messages, in a count of what was dropped, or in one end of its connection, never in an exception or a read outside its
+row; a sequence is judged here, after decryption, and moves the address only if it is the newest. Not responsible for:
+whose a datagram is (``peers.sift``), decryption, what messages mean.
 """
 
 from enum import IntEnum
@@ -68,7 +69,8 @@ _OVERSIZED: Final = int(PeerEnd.OVERSIZED)
 _TOO_MANY: Final = int(PeerEnd.TOO_MANY_MESSAGES)
 _ENDED: Final = int(Drop.ENDED)
 MESSAGES_MAX: Final = PLAIN_BYTES_MAX // (PART_BYTES + 1) + 1
-"""In one datagram: so much room each output has before one is begun. A message without a byte is one, too, for the budget."""
+"""In one datagram: so much room each output has before one is begun. A message without a byte is one, too, for the
+budget."""
 
 
 @jit_allocating
@@ -98,9 +100,9 @@ def take_datagrams(
 ) -> int:
     """Take the datagrams ``first`` … ``count - 1`` of ``rows`` whose ``who`` is a slot; they are decrypted.
 
-    Messages go to the outputs of ``hotmessages.deliver``, of connection ``base + slot``. ``opened`` (int32[1 + U]): slots of
-    which something came for the first time, their number in ``opened[0]``; ``ready`` (int32[U]): slots with new bytes of
-    their stream, ``counts[N_READY]`` of them; ``ends`` (int32[3, U]): slot, PeerEnd, 0.
+    Messages go to the outputs of ``hotmessages.deliver``, of connection ``base + slot``. ``opened`` (int32[1 + U]):
+    slots of which something came for the first time, their number in ``opened[0]``; ``ready`` (int32[U]): slots with
+    new bytes of their stream, ``counts[N_READY]`` of them; ``ends`` (int32[3, U]): slot, PeerEnd, 0.
     Returns ``count`` when done, else where to go on once there is more room in an output.
     """
     fields = np.zeros(FIELDS, np.int64)
@@ -216,9 +218,11 @@ def take_streams(
     ends: I32,
     counts: I64,
 ) -> int:
-    """Hand on the whole messages of the streams of slots ``ready[first : counts[N_READY]]``, as ``take_datagrams`` does.
+    """Hand on the whole messages of the streams of slots ``ready[first : counts[N_READY]]``, as ``take_datagrams``
+    does.
 
-    ``message`` (uint8[m]): scratch for one, and how large it may be. Returns ``counts[N_READY]`` when done, else where to go on.
+    ``message`` (uint8[m]): scratch for one, and how large it may be. Returns ``counts[N_READY]`` when done, else
+    where to go on.
     """
     fields = np.zeros(FIELDS, np.int64)
     head = np.zeros(4, np.uint8)

@@ -1,9 +1,10 @@
-"""Datagrams written for all connections (STANDARD.md §9.2, §9.3): what is due of their streams, values, acknowledgements.
+"""Datagrams written for all connections (STANDARD.md §9.2, §9.3): what is due of their streams, values,
+acknowledgements.
 
-Decides what goes into which datagram: values have one for themselves, with as much of the stream as fits before them; the rest
-of the stream has more of its own; a datagram with nothing but ``received`` says that bytes came, or that we are still there. Invariants: a
-sequence is used once; nothing is written for a connection that is not open. Not responsible for: sealing and
-sending, what is in a message.
+Decides what goes into which datagram: values have one for themselves, with as much of the stream as fits before them;
+the rest of the stream has more of its own; a datagram with nothing but ``received`` says that bytes came, or that we
+are still there. Invariants: a sequence is used once; nothing is written for a connection that is not open. Not
+responsible for: sealing and sending, what is in a message.
 """
 
 from typing import Final
@@ -62,7 +63,8 @@ def _end(peers: Peers, slot: int, why: int, ended: I32, counts: I64) -> None:
 
 @jit
 def _begin(peers: Peers, slot: int, rows: Rows, now_ms: int, ended: I32, counts: I64) -> int:
-    """A new datagram of ``slot`` in the next row, so far with ``received`` alone: the row; -1 if there is no sequence left."""
+    """A new datagram of ``slot`` in the next row, so far with ``received`` alone: the row; -1 if there is no sequence
+    left."""
     peer = peers.row[slot]
     if peer.sequence == _LAST:
         _end(peers, slot, SPENT, ended, counts)
@@ -128,11 +130,11 @@ def write_messages(
     ended: I32,
     counts: I64,
 ) -> int:
-    """Take the messages ``buffer[at[k] : at[k] + length[k]]`` from ``first`` on: ``kind`` 1 to the end of the stream of ``conn[k] -
-    base``, 2 into a datagram.
+    """Take the messages ``buffer[at[k] : at[k] + length[k]]`` from ``first`` on: ``kind`` 1 to the end of the stream
+    of ``conn[k] - base``, 2 into a datagram.
 
-    Only connections in ``state`` get any. ``ended`` (int32[2, n]): slots that ended over it, and SLOW or SPENT. Returns how
-    many messages are done: fewer than all if no row is left.
+    Only connections in ``state`` get any. ``ended`` (int32[2, n]): slots that ended over it, and SLOW or SPENT.
+    Returns how many messages are done: fewer than all if no row is left.
     """
     for k in range(first, conn.shape[0]):
         slot = conn[k] - base
@@ -168,8 +170,9 @@ def write_messages(
 def write_rest(
     first: int, high: int, peers: Peers, rows: Rows, now_ms: int, idle_ms: int, ended: I32, counts: I64
 ) -> int:
-    """What else is due for slots ``first`` … ``high - 1``: the rest of streams, what was lost of them, acknowledgements, a sign of life
-    after ``idle_ms``. Returns ``high`` when done, else the slot to go on from when rows are free again."""
+    """What else is due for slots ``first`` … ``high - 1``: the rest of streams, what was lost of them,
+    acknowledgements, a sign of life after ``idle_ms``. Returns ``high`` when done, else the slot to go on from when
+    rows are free again."""
     for slot in range(first, high):
         peer = peers.row[slot]
         if peer.state != STATE_OPEN:
@@ -193,8 +196,8 @@ def write_rest(
 
 @jit
 def post(conns: I32, message: U8, sseq: U32, sseq_at: int, base: int, peers: Peers, ended: I32, counts: I64) -> None:
-    """Put one message at the end of the streams of ``conns``. ``sseq`` (uint32[n], or empty): the structure number for each, written
-    big-endian at ``sseq_at`` of its copy. Who has no room for it goes to ``ended``."""
+    """Put one message at the end of the streams of ``conns``. ``sseq`` (uint32[n], or empty): the structure number
+    for each, written big-endian at ``sseq_at`` of its copy. Who has no room for it goes to ``ended``."""
     for i in range(conns.shape[0]):
         slot = conns[i] - base
         peer = peers.row[slot]
@@ -211,7 +214,8 @@ def post(conns: I32, message: U8, sseq: U32, sseq_at: int, base: int, peers: Pee
 
 @jit
 def mark_blocked(high: int, peers: Peers, bytes_max: int, blocked: U8) -> None:
-    """``blocked[slot]`` is 1 where more than ``bytes_max`` of the stream waits or is unacknowledged: no new frames for it."""
+    """``blocked[slot]`` is 1 where more than ``bytes_max`` of the stream waits or is unacknowledged: no new frames
+    for it."""
     for slot in range(high):
         peer = peers.row[slot]
         blocked[slot] = 1 if peer.state == STATE_OPEN and peer.out_end - peer.out_acked > bytes_max else 0

@@ -1,9 +1,10 @@
-"""INPUT and ACK (STANDARD.md §2) among what clients say, turned into columns; each carrier's parser hands whole messages in here.
+"""INPUT and ACK (STANDARD.md §2) among what clients say, turned into columns; each carrier's parser hands whole
+messages in here.
 
-Decides which bytes are an INPUT or an ACK, and what a message costs of a client's budget. Invariants: nothing outside of
-the message is read, no bytes raise; canonical ones alone are decoded here: unusual but legal msgpack of them is handed
-out as ODD, for ``protocol.messages`` to decide, so both agree by construction. Not responsible for: where a message begins and ends
-(``wsparse``, ``datagrams``), what it means.
+Decides which bytes are an INPUT or an ACK, and what a message costs of a client's budget. Invariants: nothing outside
+of the message is read, no bytes raise; canonical ones alone are decoded here: unusual but legal msgpack of them is
+handed out as ODD, for ``protocol.messages`` to decide, so both agree by construction. Not responsible for: where a
+message begins and ends (``wsparse``, ``datagrams``), what it means.
 """
 
 from typing import Any, Final
@@ -47,7 +48,8 @@ COMMANDS_BYTES_MAX: Final = COMMAND.itemsize * COMMANDS_PER_INPUT_MAX
 
 @jit
 def refilled(link: Any, now_ms: int, tokens_per_ms: float, burst: float) -> float:
-    """How many messages the client of ``link`` may say now (a token bucket); the caller keeps what it leaves of them."""
+    """How many messages the client of ``link`` may say now (a token bucket); the caller keeps what it leaves of
+    them."""
     tokens = min(burst, link.tokens + (now_ms - link.refilled_ms) * tokens_per_ms)
     link.refilled_ms = now_ms
     return tokens
@@ -55,8 +57,8 @@ def refilled(link: Any, now_ms: int, tokens_per_ms: float, burst: float) -> floa
 
 @jit
 def _uint(area: U8, at: int, end: int, lead_max: int) -> tuple[int, int]:
-    """A non-negative msgpack integer at ``area[at:end]``, in at most the form ``lead_max`` (0xCE: u32, 0xCF: u64, whose top bit
-    makes it negative here): (value, where it ends), or (0, -1)."""
+    """A non-negative msgpack integer at ``area[at:end]``, in at most the form ``lead_max`` (0xCE: u32, 0xCF: u64,
+    whose top bit makes it negative here): (value, where it ends), or (0, -1)."""
     if at >= end:
         return 0, -1
     lead = area[at] + 0
@@ -138,8 +140,8 @@ def deliver(
 ) -> None:
     """Append the whole message ``area[start:stop]`` to the output it belongs to; the caller has seen to the room.
 
-    ``link``: a record with a field ``odd``: once a message was ODD, INPUT and ACK that follow are handed out the same way
-    until it is cleared, so that they stay in order.
+    ``link``: a record with a field ``odd``: once a message was ODD, INPUT and ACK that follow are handed out the same
+    way until it is cleared, so that they stay in order.
     """
     kind = classify(area, start, stop, fields)
     if link.odd == 1 and kind != MESSAGE_COLD:

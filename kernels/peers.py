@@ -1,8 +1,9 @@
-"""What is remembered of each datagram connection (STANDARD.md §9), in columns, and the rows that datagrams pass through.
+"""What is remembered of each datagram connection (STANDARD.md §9), in columns, and the rows that datagrams pass
+through.
 
-Decides sizes and the window of sequences. Invariants: a sequence is taken once; what is not decrypted changes nothing here,
-so ``admit`` is called after decryption alone; no sum with a sequence can overflow, since only differences of ordered ones are made.
-Not responsible for: streams (``streams``), what is in a datagram (``arriving``, ``departing``).
+Decides sizes and the window of sequences. Invariants: a sequence is taken once; what is not decrypted changes nothing
+here, so ``admit`` is called after decryption alone; no sum with a sequence can overflow, since only differences of
+ordered ones are made. Not responsible for: streams (``streams``), what is in a datagram (``arriving``, ``departing``).
 """
 
 from enum import IntEnum
@@ -84,9 +85,9 @@ PEER = np.dtype(
     ],
     align=True,
 )
-"""One connection. ``newest``: greatest sequence that was decrypted; ``sequence``: the last one of ours. Places in streams count
-from the connection's begin and do not wrap: in its ring a place is ``(place - origin) mod 65,536``, and the origin moves up
-whenever a ring is empty, so that only its first bytes are ever touched by who has little to say."""
+"""One connection. ``newest``: greatest sequence that was decrypted; ``sequence``: the last one of ours. Places in
+streams count from the connection's begin and do not wrap: in its ring a place is ``(place - origin) mod 65,536``, and
+the origin moves up whenever a ring is empty, so that only its first bytes are ever touched by who has little to say."""
 
 
 class Peers(NamedTuple):
@@ -212,7 +213,8 @@ def sequence_of(area: U8) -> Any:
 
 @jit
 def admit(peer: Any, seen: U64, sequence: Any) -> int:
-    """Note a sequence (uint64) that was decrypted; returns -1, or the Drop of one that was had or is too old to know."""
+    """Note a sequence (uint64) that was decrypted; returns -1, or the Drop of one that was had or is too old to
+    know."""
     newest = peer.newest
     if sequence > newest:
         if sequence - newest >= _SPAN:
@@ -236,7 +238,8 @@ def admit(peer: Any, seen: U64, sequence: Any) -> int:
 
 @jit
 def sift(rows: Rows, count: int, peers: Peers, drops: I64) -> None:
-    """Find out whose the first ``count`` datagrams say that they are, and prepare their decryption: nonce, additional data.
+    """Find out whose the first ``count`` datagrams say that they are, and prepare their decryption: nonce, additional
+    data.
 
     Writes to: ``rows.who`` (-1: dropped), ``nonce``, ``aad``, ``plain_bytes``; ``drops`` (int64[DROPS]) counts.
     """

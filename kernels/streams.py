@@ -1,13 +1,14 @@
 """Reliable streams over datagrams (STANDARD.md §9.3), both directions, in the columns of ``peers``.
 
-Decides what is sent when: new bytes while the way holds them, lost ones after a round trip and some patience. Invariants: at
-most 65,536 bytes are unacknowledged; a byte is handed on once and in order; an acknowledgement of what was never sent changes
-nothing. No datagram is kept: what was lost is put into a new one.
+Decides what is sent when: new bytes while the way holds them, lost ones after a round trip and some patience.
+Invariants: at most 65,536 bytes are unacknowledged; a byte is handed on once and in order; an acknowledgement of what
+was never sent changes nothing. No datagram is kept: what was lost is put into a new one.
 
-Theory. Acknowledgements say how far the stream has come without a gap. When the first byte that is missing has waited for
-the round trip and its usual variation (RFC 6298), one datagram's worth from it on is said again; what the other end holds behind the gap
-is then acknowledged at once, and if another gap follows it is said again without a wait (RFC 6582). The window grows by what is
-acknowledged and is halved by a loss (RFC 5681). Not responsible for: datagrams (``departing``, ``arriving``).
+Theory. Acknowledgements say how far the stream has come without a gap. When the first byte that is missing has waited
+for the round trip and its usual variation (RFC 6298), one datagram's worth from it on is said again; what the other
+end holds behind the gap is then acknowledged at once, and if another gap follows it is said again without a wait (RFC
+6582). The window grows by what is acknowledged and is halved by a loss (RFC 5681). Not responsible for: datagrams
+(``departing``, ``arriving``).
 """
 
 from typing import Any, Final
@@ -34,8 +35,8 @@ _CHUNK_LEAST_BYTES: Final = 256
 
 @jit
 def take_segment(peer: Any, gaps: I64, ring: U8, offset: int, area: U8, start: int, size: int, drops: I64) -> None:
-    """``area[start : start + size]`` is the client's stream from ``offset`` (modulo 2³²) on. Counts in ``drops`` what cannot be
-    held."""
+    """``area[start : start + size]`` is the client's stream from ``offset`` (modulo 2³²) on. Counts in ``drops`` what
+    cannot be held."""
     ahead = (offset - peer.in_next) & 0xFFFFFFFF
     if ahead >= 1 << 31:
         ahead -= 1 << 32
@@ -103,8 +104,8 @@ def _close_gaps(peer: Any, gaps: I64) -> None:
 
 @jit
 def next_message(peer: Any, ring: U8, head: U8, message: U8) -> int:
-    """The next whole message of the client's stream, copied to ``message``: its size; -1 if there is none yet; -2 if it is larger
-    than ``message``. ``head``: uint8[4], scratch."""
+    """The next whole message of the client's stream, copied to ``message``: its size; -1 if there is none yet; -2 if
+    it is larger than ``message``. ``head``: uint8[4], scratch."""
     have = peer.in_next - peer.in_read
     if have < 4:
         if have == 0 and peer.gaps == 0:
@@ -126,7 +127,8 @@ def next_message(peer: Any, ring: U8, head: U8, message: U8) -> int:
 
 @jit
 def append(peer: Any, ring: U8, buffer: U8, at: int, size: int) -> int:
-    """Put the message ``buffer[at : at + size]`` at the end of our stream; returns its place there, or -1 if it has no room."""
+    """Put the message ``buffer[at : at + size]`` at the end of our stream; returns its place there, or -1 if it has
+    no room."""
     if peer.out_end - peer.out_acked + 4 + size > STREAM_WINDOW_BYTES:
         return -1
     place = peer.out_end - peer.out_origin
@@ -186,7 +188,8 @@ def look_for_loss(peer: Any, now_ms: int) -> None:
 
 @jit
 def next_piece(peer: Any, room: int, now_ms: int) -> tuple[int, int, int]:
-    """What of our stream goes into a datagram with ``room`` bytes for it: (place, bytes, how many of them were sent before)."""
+    """What of our stream goes into a datagram with ``room`` bytes for it: (place, bytes, how many of them were sent
+    before)."""
     if peer.resend == 1:
         size = min(room, peer.out_sent - peer.out_acked)
         if size < min(_CHUNK_LEAST_BYTES, peer.out_sent - peer.out_acked):

@@ -2,7 +2,8 @@
 
 Decides which bytes of a client are messages, and which are violations. Invariants: any bytes end in messages or in one
 end of that connection, never in an exception or a read outside its area; a frame is charged to the message budget once,
-when it is whole. Not responsible for: what a whole message is (``hotmessages``), sockets (``server.transport.syscalls``).
+when it is whole. Not responsible for: what a whole message is (``hotmessages``), sockets
+(``server.transport.syscalls``).
 """
 
 from enum import IntEnum
@@ -171,10 +172,10 @@ def parse(
 
     ``carriers``: CARRIER[N]. ``rx``, ``tx``: uint8[N, ...] receive and transmit areas. ``inputs``: uint32[5, n]:
     conn, seq, frame,
-    stamp, index of the first command; ``input_earlier``: uint64[n]; ``command_counts``: uint8[n]; ``commands``: uint8[8·m]; ``acks``: uint32[3, n]:
-    conn, frame,
-    stamp; ``ack_earlier``: uint64[n]; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in ``cold_bytes``; ``ends``:
-    int32[3, n]:
+    stamp, index of the first command; ``input_earlier``: uint64[n]; ``command_counts``: uint8[n]; ``commands``:
+    uint8[8·m]; ``acks``: uint32[3, n]: conn, frame,
+    stamp; ``ack_earlier``: uint64[n]; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in
+    ``cold_bytes``; ``ends``: int32[3, n]:
     conn, End, close code. Pings are answered into ``tx`` while fewer than ``post_bytes_max`` bytes wait there (RFC
     6455 §5.5.3
     allows to answer only the newest). Outputs are appended at ``counts``.

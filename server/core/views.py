@@ -41,12 +41,14 @@ class ViewRules:
 @dataclass(slots=True)
 class Batch:
     """Frames of some views: ``buffer[at[k] : at[k] + length[k]]`` goes to connection ``conn[k]``. Valid until the
-    next batch."""
+    next batch. ``kind`` None: WebSocket frames, headers included; else uint8[n]: messages for datagram connections, as
+    ``Datagrams.send`` takes them."""
 
     buffer: npt.NDArray[np.uint8]
     conn: npt.NDArray[np.int32]
     at: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(slots=True)

@@ -137,8 +137,8 @@ class Outputs:
     def take_cold(
         self, inbound: Inbound, odd: npt.NDArray[np.uint8], base: int, refuse: Callable[[int, ProtocolViolation], None]
     ) -> None:
-        """Move cold messages to ``inbound``, and add INPUT and ACK in unusual forms to the columns. ``odd[conn - base]`` is cleared;
-        what nobody may say goes to ``refuse``."""
+        """Move cold messages to ``inbound``, and add INPUT and ACK in unusual forms to the columns. ``odd[conn -
+        base]`` is cleared; what nobody may say goes to ``refuse``."""
         for conn, kind, start, size in self.cold[:, : self.counts[N_COLD]].T.tolist():
             message = self.cold_bytes[start : start + size].tobytes()
             if kind == MESSAGE_ODD:

@@ -1,10 +1,10 @@
 """Batched system calls for datagrams: one compiled call takes, or gives, as many as the socket has, or takes.
 
-Decides what becomes of each error of sendmmsg(2) and recvmmsg(2): a full socket ends the call, an interrupted call is made again, an
-error that an earlier datagram caused (ECONNREFUSED) costs nothing but a count, one that a datagram causes itself (EMSGSIZE,
-an unreachable network) costs that one alone. Linux with 64-bit pointers only; ``plain`` is for the rest. libc functions are named
-as external symbols, so that the compiled code can be cached on disk. Invariants: a call never blocks, and ends. Not responsible
-for: what is in a datagram.
+Decides what becomes of each error of sendmmsg(2) and recvmmsg(2): a full socket ends the call, an interrupted call is
+made again, an error that an earlier datagram caused (ECONNREFUSED) costs nothing but a count, one that a datagram
+causes itself (EMSGSIZE, an unreachable network) costs that one alone. Linux with 64-bit pointers only; ``plain`` is
+for the rest. libc functions are named as external symbols, so that the compiled code can be cached on disk.
+Invariants: a call never blocks, and ends. Not responsible for: what is in a datagram.
 """
 
 import ctypes
@@ -142,8 +142,9 @@ def receive(fd: int, first: int, rows: Rows, headers: Headers, counts: I64) -> i
 
 @jit_allocating
 def send(fd: int, count: int, rows: Rows, headers: Headers, counts: I64) -> int:
-    """Give the first ``count`` rows to the socket, each to its address (none: the one that the socket is connected to); returns how
-    many it took. What finds it full is dropped and counted: whatever must come is put into another datagram later."""
+    """Give the first ``count`` rows to the socket, each to its address (none: the one that the socket is connected
+    to); returns how many it took. What finds it full is dropped and counted: whatever must come is put into another
+    datagram later."""
     messages = headers.messages
     for i in range(count):
         messages[i].namelen = rows.address_bytes[i]

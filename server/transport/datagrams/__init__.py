@@ -1,7 +1,9 @@
-"""Connections over UDP (STANDARD.md §9): tokens, encryption, and one socket for all of them, with the shape of ``Carriers``.
+"""Connections over UDP (STANDARD.md §9): tokens, encryption, and one socket for all of them, with the shape of
+``Carriers``.
 
 Decides who may speak over datagrams, and when such a connection is over. Not responsible for: what messages mean
-(``server.session``), which values are sent (``server.core``), the bytes inside (``kernels.arriving``, ``kernels.departing``).
+(``server.session``), which values are sent (``server.core``), the bytes inside (``kernels.arriving``,
+``kernels.departing``).
 """
 
 from kernels import peers

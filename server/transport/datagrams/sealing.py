@@ -1,7 +1,7 @@
 """Encryption of batches: one call of ChaCha20-Poly1305 for each datagram, from row to row, without a copy.
 
-Invariant: a datagram that does not decrypt is nobody's (``who`` -1) and counted. Not responsible for: sequences and additional
-data (``kernels.peers``, ``kernels.departing``).
+Invariant: a datagram that does not decrypt is nobody's (``who`` -1) and counted. Not responsible for: sequences and
+additional data (``kernels.peers``, ``kernels.departing``).
 """
 
 from collections.abc import Sequence

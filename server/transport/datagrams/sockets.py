@@ -1,6 +1,7 @@
 """The UDP socket of a gateway: made, filled from and emptied into rows.
 
-Decides how it is set up. Invariant: nothing here blocks. Not responsible for: what is in a datagram, when it is emptied.
+Decides how it is set up. Invariant: nothing here blocks. Not responsible for: what is in a datagram, when it is
+emptied.
 """
 
 import socket

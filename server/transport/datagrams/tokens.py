@@ -1,9 +1,9 @@
 """Tokens and slots: which numbers are good, with which keys (STANDARD.md §9.1).
 
-Decides when a token is over. Invariants: keys are drawn anew for each token, live in memory alone and are forgotten with
-their slot, so none is ever used with a number twice, whatever process is started anew; a session has at most one token
-that waits; a slot's numbers differ from the one before. Not responsible for: what is sealed with the keys, who may have a token
-(``server.session``).
+Decides when a token is over. Invariants: keys are drawn anew for each token, live in memory alone and are forgotten
+with their slot, so none is ever used with a number twice, whatever process is started anew; a session has at most one
+token that waits; a slot's numbers differ from the one before. Not responsible for: what is sealed with the keys, who
+may have a token (``server.session``).
 """
 
 from collections.abc import Callable

@@ -1,11 +1,11 @@
 """Datagram connections of a gateway: who is connected, what waits for them, and how each of them ends.
 
-Decides when a token, a connection and a slot are over. To its user it is like ``Carriers``; its connections are ``base`` …
-``base + capacity - 1``. Invariants: a connection ends for its user in exactly one way, by the user's own ``close`` or by one ``Lost``; a
-slot is used again only after its end has been told, under another number and with other keys; nothing is sent to anybody of
-whom nothing was decrypted; no bytes from outside raise. In the steady state no Python runs for each connection except one
-call of the cipher for each datagram. Not responsible for: what messages mean (``server.session``), which values are
-sent (``server.core``).
+Decides when a token, a connection and a slot are over. To its user it is like ``Carriers``; its connections are
+``base`` … ``base + capacity - 1``. Invariants: a connection ends for its user in exactly one way, by the user's own
+``close`` or by one ``Lost``; a slot is used again only after its end has been told, under another number and with
+other keys; nothing is sent to anybody of whom nothing was decrypted; no bytes from outside raise. In the steady state
+no Python runs for each connection except one call of the cipher for each datagram. Not responsible for: what messages
+mean (``server.session``), which values are sent (``server.core``).
 """
 
 import asyncio
@@ -114,11 +114,6 @@ class Datagrams:
         self._high = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        buffers = [sock.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
-        _log.info(
-            "datagrams_open", address=address_text(sock), advertised=self.address, receive_buffer_bytes=buffers[0],
-            send_buffer_bytes=buffers[1], batched=self.wire.batched,
-        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------------ figures
     @property
@@ -150,6 +145,15 @@ class Datagrams:
     # ------------------------------------------------------------------------------------------------------ life
     def start(self) -> None:
         """Empty the socket between polls, too, from the running loop."""
+        sock = self.wire.sock
+        _log.info(
+            "datagrams_open",
+            address=address_text(sock),
+            advertised=self.address,
+            receive_buffer_bytes=sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+            send_buffer_bytes=sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+            batched=self.wire.batched,
+        )
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.wire.sock.fileno(), self._on_readable)
 
@@ -199,7 +203,7 @@ class Datagrams:
 
     def poll(self, now_ms: int) -> Inbound:
         """Take everything that has arrived; never blocks. The result is valid until the next poll."""
-        config, out, inbound, counts = self.config, self._outputs, self._inbound, self._outputs.counts
+        out, inbound, counts = self._outputs, self._inbound, self._outputs.counts
         counts[:] = 0
         self._fresh[0] = 0
         inbound.cold = []
@@ -282,8 +286,8 @@ class Datagrams:
     def post(self, conns: npt.NDArray[np.int32], message: bytes, sseq: npt.NDArray[np.uint32] | None = None) -> None:
         """Queue one message on the streams of many connections; it leaves with the next ``flush``.
 
-        ``sseq`` (uint32[n]): the number that each stream gives to this structure message. Who has no room for it is closed with 4002
-        and reported as ``Lost``.
+        ``sseq`` (uint32[n]): the number that each stream gives to this structure message. Who has no room for it is
+        closed with 4002 and reported as ``Lost``.
         """
         if sseq is not None and len(sseq) != len(conns):
             raise ValueError(f"post: {len(conns)} connections but {len(sseq)} structure numbers")
@@ -299,10 +303,11 @@ class Datagrams:
         length: npt.NDArray[np.int64],
         kind: npt.NDArray[np.uint8],
     ) -> None:
-        """Take messages ``buffer[offset[i] : offset[i] + length[i]]``: ``kind`` 1 for the stream of ``conn[i]``, 2 for a datagram.
+        """Take messages ``buffer[offset[i] : offset[i] + length[i]]``: ``kind`` 1 for the stream of ``conn[i]``, 2
+        for a datagram.
 
-        ``buffer`` may be reused at once. All has left after ``flush``. Raises ValueError for a message of kind 2 that fits
-        into no datagram.
+        ``buffer`` may be reused at once. All has left after ``flush``. Raises ValueError for a message of kind 2 that
+        fits into no datagram.
         """
         self._write(buffer, conn, offset, length, kind, STATE_OPEN)
         if self._written[T_TOO_LONG]:
