@@ -189,8 +189,7 @@ class Gateway:
         ),
     ] = False
     datagrams_port: Annotated[
-        int | None,
-        Meta(ge=0, le=65_535, description="UDP port on `host`; 0 takes a free one. Absent: the number of `port`."),
+        int | None, _says("UDP port on `host`; 0 takes a free one (tests). Absent: the number of `port`.")
     ] = None
     advertise_udp: Annotated[
         str | None,

@@ -178,6 +178,8 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
 
 def _datagrams(config: Config, problem: Report) -> Iterator[Problem]:
     gateway = config.gateway
+    if gateway.datagrams_port is not None and not 0 <= gateway.datagrams_port <= 65_535:
+        yield problem("gateway.datagrams_port", f"{gateway.datagrams_port} is no UDP port", "give 0 to 65535")
     if gateway.advertise_udp is not None:
         host, _, port = gateway.advertise_udp.rpartition(":")
         named = host[1:-1] if host.startswith("[") and host.endswith("]") else host
