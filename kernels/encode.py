@@ -116,6 +116,40 @@ def seal(out: U8, at: Int, end: Int) -> int:
 
 
 @jit
+def put_own(out: U8, p: Int, now_ms: Int, view: Records) -> int:
+    """The own body's state if there is a new one (layouts.OWN), else nil; returns where the next value goes."""
+    if not view.own_due:
+        out[p] = 0xC0
+        return p + 1
+    view.own_due = 0
+    out[p] = 0xC4
+    out[p + 1] = 32
+    p += 2
+    put_u32(out, p, np.int64(view.own_seq))
+    put_u32(out, p + 4, np.int64(view.stamp))
+    put_u16(out, p + 8, min(max(now_ms - view.stamp_ms, 0), 65535))
+    out[p + 10] = view.own_flags
+    out[p + 11] = view.own_steps
+    put_u32(out, p + 12, np.int64(view.own_px))
+    put_u32(out, p + 16, np.int64(view.own_py))
+    put_u32(out, p + 20, np.int64(view.own_pz))
+    put_u16(out, p + 24, view.own_vx)
+    put_u16(out, p + 26, view.own_vy)
+    put_u16(out, p + 28, view.own_vz)
+    put_u16(out, p + 30, 0)
+    return p + 32
+
+
+@jit
+def look_from_body(view: Records, hot: Records, cold: Records) -> None:
+    """A view's centre follows its body."""
+    if view.body >= 0 and hot[view.body].serial == view.body_serial:
+        view.x = hot[view.body].x
+        view.z = hot[view.body].z
+        view.y = cold[view.body].py
+
+
+@jit
 def write_structure(
     out: U8,
     at: Int,
@@ -128,7 +162,7 @@ def write_structure(
     s: Scratch,
     n: I64,
 ) -> int:
-    """One STRUCTURE message with its header at ``out[at:]``; returns its end."""
+    """One STRUCTURE message at ``out[at + 4:]``, room for its header before it; returns its end."""
     s_leave = s.leave
     s_enter = s.enter
     s_enter_slot = s.enter_slot
@@ -202,7 +236,7 @@ def write_structure(
         for b in range(size):
             out[blob + b] = blobs[source + b]
         blob += size
-    return seal(out, at, blob)
+    return int(blob)
 
 
 @jit
@@ -230,27 +264,7 @@ def write_frame(
     p = put_uint(out, p, np.int64(view.frame))
     p = put_uint(out, p, tick)
     p = put_uint(out, p, np.int64(view.sseq))
-    if view.own_due:
-        view.own_due = 0
-        out[p] = 0xC4
-        out[p + 1] = 32
-        p += 2
-        put_u32(out, p, np.int64(view.own_seq))
-        put_u32(out, p + 4, np.int64(view.stamp))
-        put_u16(out, p + 8, min(max(now_ms - view.stamp_ms, 0), 65535))
-        out[p + 10] = view.own_flags
-        out[p + 11] = view.own_steps
-        put_u32(out, p + 12, np.int64(view.own_px))
-        put_u32(out, p + 16, np.int64(view.own_py))
-        put_u32(out, p + 20, np.int64(view.own_pz))
-        put_u16(out, p + 24, view.own_vx)
-        put_u16(out, p + 26, view.own_vy)
-        put_u16(out, p + 28, view.own_vz)
-        put_u16(out, p + 30, 0)
-        p += 32
-    else:
-        out[p] = 0xC0
-        p += 1
+    p = put_own(out, p, now_ms, view)
     if fulls > 0:
         p = put_origin(out, p, view)
     else:
@@ -344,11 +358,8 @@ def encode_views(
         v = chosen[index]
         view = state.views[v]
         slots = state.slot[v]
-        if view.body >= 0 and hot[view.body].serial == view.body_serial:
-            view.x = hot[view.body].x
-            view.z = hot[view.body].z
-            view.y = cold[view.body].py
-        select(view, slots, tick, budgets[index], hot, cold, grid, s, n)
+        look_from_body(view, hot, cold)
+        select(view, slots, tick, budgets[index], hot, cold, grid, s, n, None)
         index += 1
         totals[8] += n[7]
         structure = n[0] + n[1] + n[2] > 0
@@ -358,10 +369,11 @@ def encode_views(
         begin = at
         if structure:
             view.sseq += np.uint32(1)
-            at = write_structure(out, at, tick, view, slots, hot, cold, blobs, s, n)
+            at = seal(out, at, write_structure(out, at, tick, view, slots, hot, cold, blobs, s, n))
         at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, s, n)
         view.sent_ms = now_ms
         view.written_bytes += at - begin
+        view.allowance -= at - begin
         ring = view.frame & np.uint32(FRAME_RING - 1)
         state.sent_ms[v, ring] = now_ms
         state.sent_bytes[v, ring] = view.written_bytes

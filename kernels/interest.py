@@ -14,7 +14,25 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.jit import jit
-from kernels.layout import FITS, FREE, HOT, I32, I64, LEAVING, LIVE, SLOT, U8, U32, U64, VECTOR, Grid, Int, Records
+from kernels.layout import (
+    FITS,
+    FRAME_RING,
+    FREE,
+    HOT,
+    I32,
+    I64,
+    LEAVING,
+    LIVE,
+    SLOT,
+    U8,
+    U32,
+    U64,
+    VECTOR,
+    Grid,
+    Int,
+    OnWay,
+    Records,
+)
 from kernels.mirror import cell_along
 
 ENTER_BYTES = 28
@@ -22,11 +40,14 @@ STATE_BYTES = 4
 LEAVE_BYTES = 2
 DELTA_BYTES = 9
 FULL_BYTES = 16
+VALUE_BYTES = 11
+"""An update in a datagram: 10 bytes, or 16 if it cannot be a delta."""
 OVERHEAD_BYTES = 120
 """WebSocket and message headers, pads and own state of one frame, rounded up."""
 REACH = 32767
 """Farthest a record may be from the frame's origin, grid units on each axis."""
 RINGS = 64
+WAITED_MAX = 60_000
 LINES_MAX = 1024
 """Lines of cells that a view's circle may cover; far above 2 × radius / cell size."""
 
@@ -240,14 +261,83 @@ def in_reach(px: Int, py: Int, pz: Int, x: Int, y: Int, z: Int) -> bool:
 
 
 @jit
+def on_its_way(sent: Records, version: Int, next_frame: Int, way: OnWay) -> bool:
+    """Whether a version was sent, and may still be acknowledged."""
+    if sent.frame == 0 or sent.version != version or np.uint32(next_frame - sent.frame) >= FRAME_RING:
+        return False
+    return bool(way.now_ms - way.sent_ms[sent.frame & np.uint32(FRAME_RING - 1)] <= way.wait_ms)
+
+
+@jit
+def priority(waited: Int, distance2: Int, radius2: Int) -> Int:
+    """Of an update that is due, 1 to RINGS - 1: grows with each frame in which it does not fit, and faster the nearer
+    its entity is (up to eight times). So the near come more often, and nobody waits for ever: who has waited RINGS
+    frames is before all who have not."""
+    nearness: Int = 8 - 7 * min(np.int64(distance2), np.int64(radius2)) // (np.int64(radius2) + 1)
+    rank: Int = min((np.int64(waited) + 1) * nearness, np.int64(RINGS - 1))
+    return rank
+
+
+@jit
+def least_priority(
+    slots: Records,
+    high: Int,
+    x: Int,
+    z: Int,
+    radius2: Int,
+    room: Int,
+    hot: Records,
+    next_frame: Int,
+    s: Scratch,
+    way: OnWay | None,
+) -> Int:
+    """The priority from which on updates are sent, so that no more come before others than fit ``room`` bytes: a
+    priority accumulator (Fiedler, "State Synchronization") in one pass, without sorting."""
+    s_ring = s.ring
+    s_ring[:] = 0
+    for i in range(high):
+        slot = slots[i]
+        h = hot[slot.row]
+        if slot.status != LIVE or h.serial != slot.serial:
+            continue
+        target = h.far_version if slot.far == 1 else h.version
+        if slot.held == target:
+            continue
+        size = FULL_BYTES
+        if way is not None:
+            if on_its_way(way.older[i], target, next_frame, way) or on_its_way(way.newer[i], target, next_frame, way):
+                continue
+            size = VALUE_BYTES
+        dx = np.int64(h.x) - x
+        dz = np.int64(h.z) - z
+        s_ring[priority(slot.waited, dx * dx + dz * dz, radius2)] += size
+    for rank in range(RINGS - 1, 0, -1):
+        room -= s_ring[rank]
+        if room < 0:
+            return rank
+    return 0
+
+
+@jit
 def select(
-    view: Records, slots: Records, tick: Int, budget: Int, hot: Records, cold: Records, grid: Grid, s: Scratch, n: I64
+    view: Records,
+    slots: Records,
+    tick: Int,
+    budget: Int,
+    hot: Records,
+    cold: Records,
+    grid: Grid,
+    s: Scratch,
+    n: I64,
+    way: OnWay | None,
 ) -> None:
     """Decide what this view is told; the slots change as if it were told already, because it will be.
 
     ``view``: one VIEW record; ``slots`` SLOT[numbers]; ``n`` int64[8] gets the counts: leaves, enters, states,
     updates that are
-    deltas, updates that are full, blob bytes of enters, blob bytes of states, live slots looked at.
+    deltas, updates that are full, blob bytes of enters, blob bytes of states, live slots looked at. ``way``: of a view
+    that is told by datagrams: an update is due until it is acknowledged, unless it is on its way; all that are due are
+    listed as deltas, and the slots do not change by them.
     Cost: about 10 ns for a known row, 3 ns for a candidate. Writes to: ``view``, ``slots``, ``s``, ``n``.
     """
     s_row = s.row
@@ -281,6 +371,9 @@ def select(
     # Updates come first, but must not keep newcomers out for ever.
     reserve = budget // 4 if view.waiting else 0
 
+    least: Int = np.int64(0)
+    if view.tight:
+        least = least_priority(slots, view.high, x, z, enter_radius2, left - reserve, hot, next_frame, s, way)
     leaves = enters = states = deltas = fulls = free = looked = 0
     enter_bytes = state_bytes = known = np.int64(0)
     high = view.high
@@ -335,9 +428,38 @@ def select(
         if slot.held == target:
             slot.far = far
             continue
+        if way is not None:
+            if on_its_way(way.older[i], target, next_frame, way) or on_its_way(way.newer[i], target, next_frame, way):
+                slot.far = far
+                continue
+            if left - reserve < VALUE_BYTES or (least > 0 and priority(slot.waited, distance2, enter_radius2) < least):
+                slot.waited = min(slot.waited + 1, WAITED_MAX)
+                if next_cursor < 0:
+                    next_cursor = i
+                continue
+            c = cold[row]
+            if not (in_reach(c.px, c.py, c.pz, x, y, z) and in_reach(c.far_px, c.far_py, c.far_pz, x, y, z)):
+                slot.status = LEAVING
+                slot.leave_frame = next_frame
+                s_leave[leaves] = i
+                leaves += 1
+                left -= LEAVE_BYTES
+                continue
+            left -= VALUE_BYTES
+            slot.waited = 0
+            s_delta[deltas] = i
+            deltas += 1
+            slot.far = far
+            continue
+        if least > 0 and priority(slot.waited, distance2, enter_radius2) < least:
+            slot.waited = min(slot.waited + 1, WAITED_MAX)
+            if next_cursor < 0:
+                next_cursor = i
+            continue
         near_delta = target == h.version and slot.held == h.prev and h.near & FITS != 0
         if near_delta or (target == h.far_version and slot.held == h.far_prev and h.far & FITS != 0):
             if left - reserve < DELTA_BYTES:
+                slot.waited = min(slot.waited + 1, WAITED_MAX)
                 if next_cursor < 0:
                     next_cursor = i
                 continue
@@ -347,6 +469,7 @@ def select(
             deltas += 1
         else:
             if left - reserve < FULL_BYTES:
+                slot.waited = min(slot.waited + 1, WAITED_MAX)
                 if next_cursor < 0:
                     next_cursor = i
                 continue
@@ -364,7 +487,9 @@ def select(
             fulls += 1
         slot.far = far
         slot.held = target
+        slot.waited = 0
     view.cursor = max(next_cursor, 0)
+    view.tight = 1 if next_cursor >= 0 else 0
 
     live = looked - leaves
     numbers = len(slots)
@@ -415,6 +540,10 @@ def select(
             slot.far = far
             slot.held = h.far_version if far == 1 else h.version
             slot.state_held = h.state_version
+            slot.waited = 0
+            if way is not None:
+                way.older[i].frame = 0
+                way.newer[i].frame = 0
             s_enter[enters] = row
             s_enter_slot[enters] = i
             s_enter_far[enters] = far

@@ -46,8 +46,8 @@ class Inbound:
     """What arrived since the last poll. Take them in this order: opened, cold, inputs, acks, lost.
 
     ``input_*``: uint32[n] each, ``command_first`` uint32[n] and ``command_count`` uint8[n] index ``commands``
-    (COMMAND[m]); ``ack_*``: uint32[k] each. ``cold``: other messages, whole but not decoded, in order for each
-    connection.
+    (COMMAND[m]); ``ack_*``: uint32[k] each; ``*_earlier`` uint64, of datagrams (STANDARD.md §9.4), else
+    empty. ``cold``: other messages, whole but not decoded, in order for each connection.
     """
 
     opened: list[Opened] = field(default_factory=list)
@@ -60,9 +60,11 @@ class Inbound:
     command_first: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     command_count: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     commands: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, COMMAND))
+    input_earlier: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     ack_conn: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     ack_frame: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     ack_stamp: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    ack_earlier: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def __bool__(self) -> bool:
         """Whether anything arrived."""
