@@ -271,9 +271,11 @@ def on_its_way(sent: Records, version: Int, next_frame: Int, way: OnWay) -> bool
 @jit
 def priority(waited: Int, distance2: Int, radius2: Int) -> Int:
     """Of an update that is due, 1 to RINGS - 1: grows with each frame in which it does not fit, and faster the nearer
-    its entity is (up to eight times). So the near come more often, and nobody waits for ever: who has waited RINGS
+    its entity is (up to sixteen times). So the near come more often, and nobody waits for ever: who has waited RINGS
     frames is before all who have not."""
-    nearness: Int = 8 - 7 * min(np.int64(distance2), np.int64(radius2)) // (np.int64(radius2) + 1)
+    # A metre is seen under an angle that shrinks with distance.
+    away = np.sqrt(min(np.float64(distance2), np.float64(radius2)) / (np.float64(radius2) + 1.0))
+    nearness = np.int64(16.0 / (1.0 + 15.0 * away))
     rank: Int = min((np.int64(waited) + 1) * nearness, np.int64(RINGS - 1))
     return rank
 

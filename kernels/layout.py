@@ -146,7 +146,7 @@ VIEW = np.dtype(
         ("acked_bytes", "<i8"),
         ("every", "<i4"),  # ticks from one frame to the next
         ("bytes_per_s", "<i4"),  # budget; 0: none
-        ("next_tick", "<i8"),
+        ("next_tick", "<i8"),  # before it there is no frame
         ("allowance", "<i8"),  # bytes that may be written now
         ("refilled_ms", "<i8"),
         ("backed_ms", "<i8"),  # of datagrams: when less was sent because too many were lost or late

@@ -153,7 +153,8 @@ def choose(
         if measures:
             view.probe = PROBE_SENT
             budget = min(budget, np.int64(PROBE_BYTES))
-        view.next_tick = tick + view.every
+        # Views of one kind take turns, and one that was late is in turn again.
+        view.next_tick = tick + view.every - (tick + v) % view.every
         chosen[count] = v
         budgets[count] = budget
         count += 1

@@ -197,7 +197,7 @@ def write_values(
                 s.delta_packed[deltas] = packed | np.uint64(back) << _BASE_SHIFT
                 s.free[deltas] = i
                 deltas += 1
-                px, py, pz = qx, qy, qz
+                px, py, pz = np.int64(qx), np.int64(qy), np.int64(qz)
                 age = np.int64(0)
         if not is_delta:
             if room < _FULL_BYTES:

@@ -113,7 +113,6 @@ class Views:
         self._patience_ms = round(rules.patience_ms + 2 * tick_ms)
         self._slack_ms = round(ACK_MS + tick_ms)
         self._forged = np.zeros(1024, np.int32)
-        self._opened = 0
         self._scratch = scratch(0, numbers)
         self._numbers = numbers
         self._out = np.zeros(OUT_BYTES, np.uint8)
@@ -159,8 +158,6 @@ class Views:
         view["near_leave_radius"] = round(sight.near_radius_m * hysteresis * GRID_PER_M)
         view["cap"] = sight.cap
         view["every"] = sight.every_ticks
-        view["next_tick"] = self._opened % sight.every_ticks  # not all of a kind in the same tick
-        self._opened += 1
         view["bytes_per_s"] = view["allowance"] = sight.bytes_per_s
         view["refilled_ms"] = now_ms
         view["rtt_ms"] = RTT_FIRST_MS
