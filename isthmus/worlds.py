@@ -177,6 +177,8 @@ def make_gateway(
     rules = ViewRules(
         radius_m=config.view.radius_m,
         near_radius_m=config.view.near_radius_m,
+        outer_radius_m=config.view.outer_radius_m,
+        outer_tolerance_m=config.view.outer_tolerance_m - config.view.far_tolerance_m,
         hysteresis=config.view.hysteresis_ratio,
         cap=config.view.entities_max,
     )

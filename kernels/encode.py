@@ -7,9 +7,9 @@ frame goes now (``pace``), sending (``server.transport``).
 
 import numpy as np
 
-from kernels.interest import Scratch, select
+from kernels.interest import Scratch, age_and_yaw, record_of, select
 from kernels.jit import jit
-from kernels.layout import FRAME_RING, I32, I64, U8, VECTOR, YAW_SHIFT, Grid, Int, Records, ViewState
+from kernels.layout import FRAME_RING, I32, I64, U8, VECTOR, Grid, Int, Records, ViewState
 from kernels.wsframe import write_header
 
 BINARY = 2
@@ -158,6 +158,7 @@ def write_structure(
     slots: Records,
     hot: Records,
     cold: Records,
+    outer: Records,
     blobs: U8,
     s: Scratch,
     n: I64,
@@ -166,7 +167,7 @@ def write_structure(
     s_leave = s.leave
     s_enter = s.enter
     s_enter_slot = s.enter_slot
-    s_enter_far = s.enter_far
+    s_enter_level = s.enter_level
     s_state = s.state
     s_state_full = s.state_full
     leaves, enters, states, enter_bytes, state_bytes = n[0], n[1], n[2], n[5], n[6]
@@ -205,14 +206,8 @@ def write_structure(
         put_u16(out, numbers + 2 * k, s_enter_slot[k])
         put_u16(out, kinds + 2 * k, c.kind)
         put_u16(out, sizes + 2 * k, c.full_bytes)
-        if s_enter_far[k] == 1:
-            px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
-            age = np.int64(np.int32(np.int32(tick) - h.far_tick))
-            yaw = h.far >> YAW_SHIFT
-        else:
-            px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
-            age = np.int64(np.int32(np.int32(tick) - h.tick))
-            yaw = h.near >> YAW_SHIFT
+        px, py, pz, vx, vy, vz = record_of(s_enter_level[k], c, outer, s_enter[k])
+        age, yaw = age_and_yaw(s_enter_level[k], tick, h, outer, s_enter[k])
         at_k = places + 2 * k
         put_u16(out, at_k, px - view.x)
         put_u16(out, at_k + 2 * enters, py - view.y)
@@ -220,7 +215,7 @@ def write_structure(
         put_u16(out, at_k + 6 * enters, vx)
         put_u16(out, at_k + 8 * enters, vy)
         put_u16(out, at_k + 10 * enters, vz)
-        out[ages + k] = min(age, np.int64(255))  # older ones rest: their age does not matter
+        out[ages + k] = age
         out[yaws + k] = np.uint8(yaw)
         for b in range(c.full_bytes):
             out[blob + b] = blobs[c.full_at + b]
@@ -249,6 +244,7 @@ def write_frame(
     slots: Records,
     hot: Records,
     cold: Records,
+    outer: Records,
     s: Scratch,
     n: I64,
 ) -> int:
@@ -300,14 +296,8 @@ def write_frame(
         row = slots[i].row
         h = hot[row]
         c = cold[row]
-        if slots[i].far == 1:
-            px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
-            age = np.int64(np.int32(np.int32(tick) - h.far_tick))
-            yaw = h.far >> YAW_SHIFT
-        else:
-            px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
-            age = np.int64(np.int32(np.int32(tick) - h.tick))
-            yaw = h.near >> YAW_SHIFT
+        px, py, pz, vx, vy, vz = record_of(slots[i].level, c, outer, row)
+        age, yaw = age_and_yaw(slots[i].level, tick, h, outer, row)
         put_u16(out, f_number + 2 * k, i)
         e = f_place + 2 * k
         put_u16(out, e, px - view.x)
@@ -316,7 +306,7 @@ def write_frame(
         put_u16(out, e + 6 * fulls, vx)
         put_u16(out, e + 8 * fulls, vy)
         put_u16(out, e + 10 * fulls, vz)
-        out[f_age + k] = min(age, np.int64(255))
+        out[f_age + k] = age
         out[f_yaw + k] = np.uint8(yaw)
     return seal(out, at, f_yaw + fulls)
 
@@ -332,6 +322,7 @@ def encode_views(
     state: ViewState,
     hot: Records,
     cold: Records,
+    outer: Records,
     grid: Grid,
     blobs: U8,
     s: Scratch,
@@ -359,7 +350,7 @@ def encode_views(
         view = state.views[v]
         slots = state.slot[v]
         look_from_body(view, hot, cold)
-        select(view, slots, tick, budgets[index], hot, cold, grid, s, n, None)
+        select(view, slots, tick, budgets[index], hot, cold, outer, grid, s, n, None)
         index += 1
         totals[8] += n[7]
         structure = n[0] + n[1] + n[2] > 0
@@ -369,8 +360,8 @@ def encode_views(
         begin = at
         if structure:
             view.sseq += np.uint32(1)
-            at = seal(out, at, write_structure(out, at, tick, view, slots, hot, cold, blobs, s, n))
-        at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, s, n)
+            at = seal(out, at, write_structure(out, at, tick, view, slots, hot, cold, outer, blobs, s, n))
+        at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, outer, s, n)
         view.sent_ms = now_ms
         view.written_bytes += at - begin
         view.allowance -= at - begin

@@ -55,6 +55,31 @@ COLD = np.dtype(
     ]
 )
 
+OUTER = np.dtype(
+    [
+        ("version", "<u4"),
+        ("prev", "<u4"),  # the version that the delta refers to
+        ("tick", "<i4"),
+        ("px", "<i4"),
+        ("py", "<i4"),
+        ("pz", "<i4"),
+        ("vx", "<i2"),
+        ("vy", "<i2"),
+        ("vz", "<i2"),
+        ("pad", "<u2"),
+        ("delta", "<u8"),  # as ``near`` in HOT; the yaw is there in any case
+        ("serial", "<u4"),  # whom the record is of
+        ("pad2", "<u4"),
+        ("pad3", "<u8"),
+        ("pad4", "<u8"),
+    ]
+)
+"""The outermost level's record of a row. The gateway makes it from the far one (``mirror.renew_outer``); its versions
+have the highest bit, so that they are never a shard's."""
+
+NEAR, FAR, OUT = 0, 1, 2
+"""Levels of a slot."""
+
 SLOT = np.dtype(
     [
         ("row", "<i4"),
@@ -63,7 +88,7 @@ SLOT = np.dtype(
         ("state_held", "<u4"),
         ("leave_frame", "<u4"),  # the frame that told of the leave; the number is free when that is acknowledged
         ("status", "u1"),
-        ("far", "u1"),
+        ("level", "u1"),
         ("waited", "<u2"),  # frames in which it was due and did not fit
     ]
 )
@@ -118,6 +143,8 @@ VIEW = np.dtype(
         ("leave_radius", "<i4"),
         ("near_radius", "<i4"),
         ("near_leave_radius", "<i4"),
+        ("outer_radius", "<i4"),
+        ("outer_leave_radius", "<i4"),
         ("cap", "<i4"),
         ("high", "<i4"),  # slots at and above were never used
         ("live", "<i4"),
@@ -156,6 +183,7 @@ VIEW = np.dtype(
 
 assert HOT.itemsize == 64
 assert COLD.itemsize == 64
+assert OUTER.itemsize == 64
 assert SLOT.itemsize == 24
 assert HELD.itemsize == 32
 assert VIEW.itemsize % 8 == 0

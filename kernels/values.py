@@ -22,7 +22,7 @@ from kernels.encode import (
     put_uint,
     write_structure,
 )
-from kernels.interest import Scratch, select
+from kernels.interest import Scratch, age_and_yaw, record_of, select, version_of
 from kernels.jit import jit
 from kernels.layout import (
     FRAME_RING,
@@ -146,6 +146,7 @@ def write_values(
     newer: Records,
     hot: Records,
     cold: Records,
+    outer: Records,
     s: Scratch,
     done: I64,
 ) -> int:
@@ -163,15 +164,9 @@ def write_values(
         slot = slots[i]
         h = hot[slot.row]
         c = cold[slot.row]
-        if slot.far == 1:
-            px, py, pz = np.int64(c.far_px), np.int64(c.far_py), np.int64(c.far_pz)
-            vx, vy, vz = np.int64(c.far_vx), np.int64(c.far_vy), np.int64(c.far_vz)
-            version, record_tick, yaw = h.far_version, h.far_tick, h.far >> YAW_SHIFT
-        else:
-            px, py, pz = np.int64(c.px), np.int64(c.py), np.int64(c.pz)
-            vx, vy, vz = np.int64(c.vx), np.int64(c.vy), np.int64(c.vz)
-            version, record_tick, yaw = h.version, h.tick, h.near >> YAW_SHIFT
-        age: Int = min(np.int64(np.int32(np.int32(tick) - record_tick)), np.int64(255))
+        px, py, pz, vx, vy, vz = record_of(slot.level, c, outer, slot.row)
+        version = version_of(slot.level, h, outer, slot.row)
+        age, yaw = age_and_yaw(slot.level, tick, h, outer, slot.row)
         b = base[i]
         back = np.int64(np.uint32(frame - b.frame))
         is_delta = b.frame != 0 and back <= _BASE_MAX
@@ -259,7 +254,7 @@ def write_values(
         else:
             r = older[i]
         h = hot[slot.row]
-        yaw = (h.far if slot.far == 1 else h.near) >> YAW_SHIFT
+        _, yaw = age_and_yaw(slot.level, tick, h, outer, slot.row)
         put_u16(out, f_number + 2 * k, i)
         e = f_place + 2 * k
         put_u16(out, e, np.int64(r.px) - view.x)
@@ -286,6 +281,7 @@ def encode_values(
     sent: Sent,
     hot: Records,
     cold: Records,
+    outer: Records,
     grid: Grid,
     blobs: U8,
     s: Scratch,
@@ -313,7 +309,7 @@ def encode_values(
         base, older, newer = sent.base[u], sent.older[u], sent.newer[u]
         look_from_body(view, hot, cold)
         way = OnWay(older, newer, state.sent_ms[v], now_ms, view.rtt_ms + slack_ms)
-        select(view, slots, tick, budgets[index], hot, cold, grid, s, n, way)
+        select(view, slots, tick, budgets[index], hot, cold, outer, grid, s, n, way)
         index += 1
         totals[8] += n[7]
         structure = n[0] + n[1] + n[2] > 0
@@ -323,7 +319,7 @@ def encode_values(
         begin = at
         if structure:
             view.sseq += np.uint32(1)
-            end = write_structure(out, at, tick, view, slots, hot, cold, blobs, s, n)
+            end = write_structure(out, at, tick, view, slots, hot, cold, outer, blobs, s, n)
             for k in range(n[1]):
                 base[s.enter_slot[k]].frame = 0
             out_view[written], out_at[written], out_bytes[written], out_kind[written] = (
@@ -341,7 +337,9 @@ def encode_values(
         messages = 0
         while messages == 0 or (pos < due and messages < MESSAGES_MAX - 1):
             view.frame += np.uint32(1)
-            end = write_values(out, at, pos, due, tick, now_ms, view, slots, base, older, newer, hot, cold, s, done)
+            end = write_values(
+                out, at, pos, due, tick, now_ms, view, slots, base, older, newer, hot, cold, outer, s, done
+            )
             pos = done[0]
             totals[4] += done[1]
             totals[5] += done[2]

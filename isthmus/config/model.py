@@ -129,6 +129,16 @@ class View:
             ge=0.001, le=10, description="Error that makes a far update due. 0.1: 0.2 degrees at 30 m, about a pixel."
         ),
     ] = 0.1
+    outer_radius_m: Annotated[
+        float,
+        Meta(
+            ge=0, le=1000, description="Beyond this distance the outer tolerance holds. 60: a person is 20 pixels high."
+        ),
+    ] = 60.0
+    outer_tolerance_m: Annotated[
+        float,
+        Meta(ge=0.001, le=20, description="Error that makes an outer update due. 0.5: half a degree at 60 m, a step."),
+    ] = 0.5
     entities_max: Annotated[
         int,
         Meta(
@@ -162,6 +172,10 @@ class Profile:
     near_radius_m: Annotated[
         Annotated[float, Meta(ge=0, le=230)] | None,
         _says("Within this distance the near tolerance holds. Absent: the profile's own, or view.near_radius_m."),
+    ] = None
+    outer_radius_m: Annotated[
+        Annotated[float, Meta(ge=0, le=1000)] | None,
+        _says("Beyond this distance the outer tolerance holds. Absent: the profile's own, or view.outer_radius_m."),
     ] = None
     entities_max: Annotated[
         Annotated[int, Meta(ge=1, le=4096)] | None,

@@ -182,7 +182,10 @@ class GatewayCore:
         self.facts_fixed = facts
         self.rules = rules
         self._sights = {name: sight(profile, rules, facts.rate_hz) for name, profile in profiles.items()}
-        self.mirror = Mirror(cell_units=round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS))
+        self.mirror = Mirror(
+            round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS),
+            round(rules.outer_tolerance_m * GRID_PER_M) if rules.outer_radius_m < rules.radius_m else 0,
+        )
         self.views = Views(capacity, rules, 1000 / facts.rate_hz, datagrams_from)
         self.sessions = Sessions(
             capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway

@@ -17,13 +17,15 @@ class Profile:
     """None: as the world has it.
 
     ``rate_hz``: frames a second at most. ``radius_m``: entities within it are seen. ``near_radius_m``: within it the
-    near tolerance holds. ``entities_max``: told of at once, the nearest win. ``bytes_per_s``: all that is written for
-    the view, 0: no limit but what the way holds; over it the nearest and those that waited longest come first.
+    near tolerance holds, and ``outer_radius_m`` beyond which the outermost one does. ``entities_max``: told of at once,
+    the nearest win. ``bytes_per_s``: all that is written for the view, 0: no limit but what the way holds; over it the
+    nearest and those that waited longest come first.
     """
 
     rate_hz: int | None = None
     radius_m: float | None = None
     near_radius_m: float | None = None
+    outer_radius_m: float | None = None
     entities_max: int | None = None
     bytes_per_s: int | None = None
 
@@ -39,7 +41,7 @@ PROFILES: Mapping[str, Profile] = {
     # 1 Mbit/s: any line that carries video.
     "desktop": Profile(bytes_per_s=125_000),
     # A set-top box draws a picture on a wall: 5 Hz and pixels' worth of error; 64 kbit/s beside its video.
-    "tv": Profile(rate_hz=5, near_radius_m=0.0, bytes_per_s=8_000),
+    "tv": Profile(rate_hz=5, near_radius_m=0.0, outer_radius_m=20.0, bytes_per_s=8_000),
     # Somebody who watches and does not act.
     "observer": Profile(rate_hz=10, bytes_per_s=125_000),
     # A machine wants to know what is close to it.
@@ -55,6 +57,7 @@ def sight(profile: Profile, rules: ViewRules, rate_hz: int) -> Sight:
     return Sight(
         radius_m=radius_m,
         near_radius_m=min(near_m, radius_m),
+        outer_radius_m=rules.outer_radius_m if profile.outer_radius_m is None else profile.outer_radius_m,
         cap=min(profile.entities_max or rules.cap, rules.cap),
         every_ticks=max(1, round(rate_hz / (profile.rate_hz or rate_hz))),
         bytes_per_s=profile.bytes_per_s or 0,

@@ -38,6 +38,10 @@ class ViewRules:
     near_radius_m: float = 30.0
     hysteresis: float = 1.1
     """A leave or a step to the far level happens this much farther out than the enter or the step to near."""
+    outer_radius_m: float = 1000.0
+    """Beyond this, the outermost level is exact enough; beyond ``radius_m``: there is none."""
+    outer_tolerance_m: float = 0.4
+    """By how much that level may be off the far one."""
     cap: int = 250
     """Entities told of at once; beyond that the nearest."""
     patience_ms: int = 250
@@ -51,6 +55,7 @@ class Sight:
 
     radius_m: float
     near_radius_m: float
+    outer_radius_m: float
     cap: int
     every_ticks: int = 1
     bytes_per_s: int = 0
@@ -58,7 +63,7 @@ class Sight:
     @classmethod
     def of(cls, rules: ViewRules) -> "Sight":
         """All that the rules allow."""
-        return cls(rules.radius_m, rules.near_radius_m, rules.cap)
+        return cls(rules.radius_m, rules.near_radius_m, rules.outer_radius_m, rules.cap)
 
 
 @dataclass(slots=True)
@@ -156,6 +161,8 @@ class Views:
         view["leave_radius"] = round(sight.radius_m * hysteresis * GRID_PER_M)
         view["near_radius"] = round(sight.near_radius_m * GRID_PER_M)
         view["near_leave_radius"] = round(sight.near_radius_m * hysteresis * GRID_PER_M)
+        view["outer_radius"] = round(sight.outer_radius_m * GRID_PER_M)
+        view["outer_leave_radius"] = round(sight.outer_radius_m * hysteresis * GRID_PER_M)
         view["cap"] = sight.cap
         view["every"] = sight.every_ticks
         view["bytes_per_s"] = view["allowance"] = sight.bytes_per_s
@@ -204,6 +211,7 @@ class Views:
                     self.sent,
                     mirror.hot,
                     mirror.cold,
+                    mirror.outer,
                     mirror.grid,
                     mirror.blobs,
                     self._scratch,
@@ -288,6 +296,7 @@ class Views:
                     self.state,
                     mirror.hot,
                     mirror.cold,
+                    mirror.outer,
                     mirror.grid,
                     mirror.blobs,
                     self._scratch,

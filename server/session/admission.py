@@ -1,9 +1,9 @@
 """Is there headroom for more sessions? From the busy fraction of ticks, with hysteresis.
 
-Theory: the part of the time that was worked, as an exponentially weighted mean over time; above ``close_at`` nobody new
-is let in, and only below ``open_at`` again. A tick that took longer than its time counts as that time, worked wholly: so
-one that was held up for a second (a process that has just begun, a neighbour on the same machine) closes nothing, and
-the gate does not flap at the edge. Not responsible for: refusing (``Sessions.headroom``).
+Theory: the part of the time that was worked, as an exponentially weighted mean over time; above ``close_at`` nobody
+new is let in, and only below ``open_at`` again. A tick that took longer than its time counts as that time, worked
+wholly: so one that was held up for a second (a process that has just begun, a neighbour on the same machine) closes
+nothing, and the gate does not flap at the edge. Not responsible for: refusing (``Sessions.headroom``).
 """
 
 from math import exp

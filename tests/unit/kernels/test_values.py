@@ -118,7 +118,7 @@ def test_what_is_shown_is_what_is_published_whatever_gets_lost(
         assert len(live)
         for number in live.tolist():
             slot = slots[number]
-            level = "far_" if slot["far"] else ""
+            level = "far_" if slot["level"] else ""
             row = int(slot["row"])
             assert slot["held"] == mirror.hot[f"{level}version"][row], "all is acknowledged"
             assert records.id[number] == mirror.cold["id"][row]
@@ -168,7 +168,7 @@ def test_a_client_that_is_gone_for_a_while_is_asked_rarely_and_served_again() ->
     live = slots[slots["status"] == LIVE]
     hot = mirror.hot[live["row"]]
     assert len(live) == len(np.flatnonzero(way.records.live))
-    assert (live["held"] == np.where(live["far"] == 1, hot["far_version"], hot["version"])).all()
+    assert (live["held"] == np.where(live["level"] == 1, hot["far_version"], hot["version"])).all()
 
 
 def test_acknowledgements_name_frames_across_the_wrap() -> None:
@@ -194,7 +194,7 @@ def test_over_its_budget_the_near_come_more_often_and_nobody_waits_for_ever() ->
     mirror = Mirror(cell_units=20 * GRID_PER_M)
     views = Views(1, ViewRules(radius_m=100.0, near_radius_m=100.0), TICK_MS)
     centre = (30 * GRID_PER_M, 0, 30 * GRID_PER_M)
-    views.open(0, 1, centre, 0, 1 << 18, Sight(100.0, 100.0, 200, bytes_per_s=12_000))
+    views.open(0, 1, centre, 0, 1 << 18, Sight(100.0, 100.0, 1000.0, 200, bytes_per_s=12_000))
     told: dict[int, list[int]] = defaultdict(list)
     records = frames.Records()
     written = 0
@@ -244,7 +244,7 @@ def test_profiles_stay_within_what_the_world_allows() -> None:
         assert seen.cap <= 100
     assert sight(PROFILES["tv"], rules, 20).every_ticks == 4
     wider = PROFILES["tv"].but(Profile(radius_m=500.0, bytes_per_s=0))
-    assert sight(wider, rules, 20) == Sight(40.0, 0.0, 100, 4, 0)
+    assert sight(wider, rules, 20) == Sight(40.0, 0.0, 20.0, 100, 4, 0)
 
 
 def test_a_slow_profile_gets_a_frame_every_few_ticks_and_not_all_in_the_same() -> None:
@@ -252,7 +252,9 @@ def test_a_slow_profile_gets_a_frame_every_few_ticks_and_not_all_in_the_same() -
     mirror = Mirror(cell_units=20 * GRID_PER_M)
     views = Views(8, RULES, TICK_MS)
     for conn in range(8):
-        views.open(conn, 1, (20 * GRID_PER_M, 0, 20 * GRID_PER_M), 0, 1 << 18, Sight(60.0, 0.0, 120, every_ticks=4))
+        views.open(
+            conn, 1, (20 * GRID_PER_M, 0, 20 * GRID_PER_M), 0, 1 << 18, Sight(60.0, 0.0, 1000.0, 120, every_ticks=4)
+        )
     counts: dict[int, list[int]] = defaultdict(list)
     for tick in range(1, 42):
         assert mirror.apply(world.step(tick, 50 if tick == 1 else 0, 0, 0, tick == 1))
@@ -264,3 +266,55 @@ def test_a_slow_profile_gets_a_frame_every_few_ticks_and_not_all_in_the_same() -
         views.take_acks(conns, views.state.views["frame"].copy(), conns, np.zeros(0, np.uint64), tick * TICK_MS + 5)
     assert all(set(np.diff(ticks[1:])) == {4} for ticks in counts.values())
     assert {ticks[-1] % 4 for ticks in counts.values()} == {0, 1, 2, 3}
+
+
+def test_each_level_keeps_its_bound_and_the_outermost_costs_least() -> None:
+    """Probes against the truth at every tick: near 2 cm, far 12 cm (its tolerance, and rounding), outermost 55 cm."""
+    bounds_m = {0: 0.02, 1: 0.12, 2: 0.55}
+    counts = dict.fromkeys(bounds_m, 0)
+    updates = dict.fromkeys(bounds_m, 0)
+    for datagrams in (None, 0):
+        world = World(21, 140, 160.0)
+        mirror = Mirror(20 * GRID_PER_M, round(0.4 * GRID_PER_M))
+        rules = ViewRules(radius_m=100.0, near_radius_m=20.0, outer_radius_m=50.0, cap=140)
+        views = Views(1, rules, TICK_MS, datagrams_from=datagrams)
+        centre = (80 * GRID_PER_M, 0, 80 * GRID_PER_M)
+        views.open(0, 1, centre, 0, 1 << 18)
+        records = frames.Records() if datagrams is None else ValueRecords()
+        for tick in range(1, 300):
+            np.clip(world.vel, -2.0, 2.0, out=world.vel)
+            delta = world.step(tick, 130 if tick == 1 else 0, 0, 0, tick == 1)
+            assert mirror.apply(delta)
+            mirror.advance(tick)
+            levels = views.state.slot[0]["level"].copy()
+            for batch in views.frames(tick, tick * TICK_MS, mirror, np.zeros(1, np.uint8)):
+                for at, length in zip(batch.at.tolist(), batch.length.tolist(), strict=True):
+                    data = bytes(batch.buffer[at : at + length])
+                    for part in payload(data) if datagrams is None else [data]:
+                        message = frames.decode(part)
+                        if isinstance(message, frames.Structure):
+                            records.apply_structure(message)
+                            continue
+                        said = message if datagrams is None else values.decode(part)
+                        assert said is not None
+                        if isinstance(records, ValueRecords):
+                            assert isinstance(said, values.Values)
+                            assert records.heard(said)
+                        else:
+                            records.apply_frame(said)
+                        for number in [*said.delta_number.tolist(), *said.full_number.tolist()]:
+                            updates[int(levels[number])] += 1
+            one = np.zeros(1, np.uint32)
+            frame = views.state.views["frame"][:1].copy()
+            views.take_acks(one, frame, one, np.full(1, 2**64 - 1, np.uint64), tick * TICK_MS + 5)
+            place = dict(zip(world.id.tolist(), world.pos, strict=True))
+            for number in np.flatnonzero(records.live).tolist():
+                level = int(views.state.slot[0][number]["level"])
+                ahead = records.v[number] * (tick - int(records.record_tick[number])) / VELOCITY_PER_GRID
+                shown = (records.p[number] + ahead) / GRID_PER_M
+                off_m = float(np.linalg.norm(shown - place[int(records.id[number])]))
+                assert off_m < bounds_m[level], (tick, number, level)
+                counts[level] += 1
+    share = {level: updates[level] / counts[level] for level in counts}
+    assert min(counts.values()) > 1000
+    assert share[2] < 0.5 * share[1]
