@@ -380,7 +380,7 @@ class ClientCore:
             return
         delay_ms = self._retry.delay_ms(advice, retry_after_ms)
         self._connect_at_ms = now_ms + delay_ms
-        self._events.append(Lost(code, text, delay_ms))
+        self._events.append(Lost(code, text, delay_ms, link.url))
 
     def _end(self, code: int, text: str, advice: Advice) -> None:
         for link in (self._active, self._coming):

@@ -119,11 +119,12 @@ class Corrected:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection ended; another one is asked for in ``retry_ms``."""
+    """The connection to ``url`` ended; another one is asked for in ``retry_ms``."""
 
     code: int
     text: str
     retry_ms: int
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

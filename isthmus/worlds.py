@@ -6,7 +6,7 @@ Decides how options become the cores' own configuration. Not responsible for: so
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from isthmus.durable import leaves_of
 from isthmus.fleet.setup import layout_of
 from protocol.place import Place, PlaceError
 from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.profiles import PROFILES, Profile
 from server.core.views import ViewRules
 from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
@@ -177,6 +178,8 @@ def make_gateway(
     rules = ViewRules(
         radius_m=config.view.radius_m,
         near_radius_m=config.view.near_radius_m,
+        outer_radius_m=config.view.outer_radius_m,
+        outer_tolerance_m=config.view.outer_tolerance_m - config.view.far_tolerance_m,
         hysteresis=config.view.hysteresis_ratio,
         cap=config.view.entities_max,
     )
@@ -192,4 +195,9 @@ def make_gateway(
         acts_burst=config.limits.acts_burst,
         name_chars_max=config.limits.name_length_max,
     )
-    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets, datagrams_from)
+    profiles = {
+        name: profile.but(Profile(**asdict(getattr(config, f"profile_{name}")))) for name, profile in PROFILES.items()
+    }
+    return GatewayCore(
+        facts, capacity, rules, limits, authenticate, random_bytes, tickets, datagrams_from, profiles=profiles
+    )

@@ -7,9 +7,9 @@ frame goes now (``pace``), sending (``server.transport``).
 
 import numpy as np
 
-from kernels.interest import Scratch, select
+from kernels.interest import Scratch, age_and_yaw, record_of, select
 from kernels.jit import jit
-from kernels.layout import FRAME_RING, I32, I64, U8, VECTOR, YAW_SHIFT, Grid, Int, Records, ViewState
+from kernels.layout import FRAME_RING, I32, I64, U8, VECTOR, Grid, Int, Records, ViewState
 from kernels.wsframe import write_header
 
 BINARY = 2
@@ -116,6 +116,40 @@ def seal(out: U8, at: Int, end: Int) -> int:
 
 
 @jit
+def put_own(out: U8, p: Int, now_ms: Int, view: Records) -> int:
+    """The own body's state if there is a new one (layouts.OWN), else nil; returns where the next value goes."""
+    if not view.own_due:
+        out[p] = 0xC0
+        return p + 1
+    view.own_due = 0
+    out[p] = 0xC4
+    out[p + 1] = 32
+    p += 2
+    put_u32(out, p, np.int64(view.own_seq))
+    put_u32(out, p + 4, np.int64(view.stamp))
+    put_u16(out, p + 8, min(max(now_ms - view.stamp_ms, 0), 65535))
+    out[p + 10] = view.own_flags
+    out[p + 11] = view.own_steps
+    put_u32(out, p + 12, np.int64(view.own_px))
+    put_u32(out, p + 16, np.int64(view.own_py))
+    put_u32(out, p + 20, np.int64(view.own_pz))
+    put_u16(out, p + 24, view.own_vx)
+    put_u16(out, p + 26, view.own_vy)
+    put_u16(out, p + 28, view.own_vz)
+    put_u16(out, p + 30, 0)
+    return p + 32
+
+
+@jit
+def look_from_body(view: Records, hot: Records, cold: Records) -> None:
+    """A view's centre follows its body."""
+    if view.body >= 0 and hot[view.body].serial == view.body_serial:
+        view.x = hot[view.body].x
+        view.z = hot[view.body].z
+        view.y = cold[view.body].py
+
+
+@jit
 def write_structure(
     out: U8,
     at: Int,
@@ -124,15 +158,16 @@ def write_structure(
     slots: Records,
     hot: Records,
     cold: Records,
+    outer: Records,
     blobs: U8,
     s: Scratch,
     n: I64,
 ) -> int:
-    """One STRUCTURE message with its header at ``out[at:]``; returns its end."""
+    """One STRUCTURE message at ``out[at + 4:]``, room for its header before it; returns its end."""
     s_leave = s.leave
     s_enter = s.enter
     s_enter_slot = s.enter_slot
-    s_enter_far = s.enter_far
+    s_enter_level = s.enter_level
     s_state = s.state
     s_state_full = s.state_full
     leaves, enters, states, enter_bytes, state_bytes = n[0], n[1], n[2], n[5], n[6]
@@ -171,14 +206,8 @@ def write_structure(
         put_u16(out, numbers + 2 * k, s_enter_slot[k])
         put_u16(out, kinds + 2 * k, c.kind)
         put_u16(out, sizes + 2 * k, c.full_bytes)
-        if s_enter_far[k] == 1:
-            px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
-            age = np.int64(np.int32(np.int32(tick) - h.far_tick))
-            yaw = h.far >> YAW_SHIFT
-        else:
-            px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
-            age = np.int64(np.int32(np.int32(tick) - h.tick))
-            yaw = h.near >> YAW_SHIFT
+        px, py, pz, vx, vy, vz = record_of(s_enter_level[k], c, outer, s_enter[k])
+        age, yaw = age_and_yaw(s_enter_level[k], tick, h, outer, s_enter[k])
         at_k = places + 2 * k
         put_u16(out, at_k, px - view.x)
         put_u16(out, at_k + 2 * enters, py - view.y)
@@ -186,7 +215,7 @@ def write_structure(
         put_u16(out, at_k + 6 * enters, vx)
         put_u16(out, at_k + 8 * enters, vy)
         put_u16(out, at_k + 10 * enters, vz)
-        out[ages + k] = min(age, np.int64(255))  # older ones rest: their age does not matter
+        out[ages + k] = age
         out[yaws + k] = np.uint8(yaw)
         for b in range(c.full_bytes):
             out[blob + b] = blobs[c.full_at + b]
@@ -202,7 +231,7 @@ def write_structure(
         for b in range(size):
             out[blob + b] = blobs[source + b]
         blob += size
-    return seal(out, at, blob)
+    return int(blob)
 
 
 @jit
@@ -215,6 +244,7 @@ def write_frame(
     slots: Records,
     hot: Records,
     cold: Records,
+    outer: Records,
     s: Scratch,
     n: I64,
 ) -> int:
@@ -230,27 +260,7 @@ def write_frame(
     p = put_uint(out, p, np.int64(view.frame))
     p = put_uint(out, p, tick)
     p = put_uint(out, p, np.int64(view.sseq))
-    if view.own_due:
-        view.own_due = 0
-        out[p] = 0xC4
-        out[p + 1] = 32
-        p += 2
-        put_u32(out, p, np.int64(view.own_seq))
-        put_u32(out, p + 4, np.int64(view.stamp))
-        put_u16(out, p + 8, min(max(now_ms - view.stamp_ms, 0), 65535))
-        out[p + 10] = view.own_flags
-        out[p + 11] = view.own_steps
-        put_u32(out, p + 12, np.int64(view.own_px))
-        put_u32(out, p + 16, np.int64(view.own_py))
-        put_u32(out, p + 20, np.int64(view.own_pz))
-        put_u16(out, p + 24, view.own_vx)
-        put_u16(out, p + 26, view.own_vy)
-        put_u16(out, p + 28, view.own_vz)
-        put_u16(out, p + 30, 0)
-        p += 32
-    else:
-        out[p] = 0xC0
-        p += 1
+    p = put_own(out, p, now_ms, view)
     if fulls > 0:
         p = put_origin(out, p, view)
     else:
@@ -286,14 +296,8 @@ def write_frame(
         row = slots[i].row
         h = hot[row]
         c = cold[row]
-        if slots[i].far == 1:
-            px, py, pz, vx, vy, vz = c.far_px, c.far_py, c.far_pz, c.far_vx, c.far_vy, c.far_vz
-            age = np.int64(np.int32(np.int32(tick) - h.far_tick))
-            yaw = h.far >> YAW_SHIFT
-        else:
-            px, py, pz, vx, vy, vz = c.px, c.py, c.pz, c.vx, c.vy, c.vz
-            age = np.int64(np.int32(np.int32(tick) - h.tick))
-            yaw = h.near >> YAW_SHIFT
+        px, py, pz, vx, vy, vz = record_of(slots[i].level, c, outer, row)
+        age, yaw = age_and_yaw(slots[i].level, tick, h, outer, row)
         put_u16(out, f_number + 2 * k, i)
         e = f_place + 2 * k
         put_u16(out, e, px - view.x)
@@ -302,7 +306,7 @@ def write_frame(
         put_u16(out, e + 6 * fulls, vx)
         put_u16(out, e + 8 * fulls, vy)
         put_u16(out, e + 10 * fulls, vz)
-        out[f_age + k] = min(age, np.int64(255))
+        out[f_age + k] = age
         out[f_yaw + k] = np.uint8(yaw)
     return seal(out, at, f_yaw + fulls)
 
@@ -318,6 +322,7 @@ def encode_views(
     state: ViewState,
     hot: Records,
     cold: Records,
+    outer: Records,
     grid: Grid,
     blobs: U8,
     s: Scratch,
@@ -344,11 +349,8 @@ def encode_views(
         v = chosen[index]
         view = state.views[v]
         slots = state.slot[v]
-        if view.body >= 0 and hot[view.body].serial == view.body_serial:
-            view.x = hot[view.body].x
-            view.z = hot[view.body].z
-            view.y = cold[view.body].py
-        select(view, slots, tick, budgets[index], hot, cold, grid, s, n)
+        look_from_body(view, hot, cold)
+        select(view, slots, tick, budgets[index], hot, cold, outer, grid, s, n, None)
         index += 1
         totals[8] += n[7]
         structure = n[0] + n[1] + n[2] > 0
@@ -358,10 +360,11 @@ def encode_views(
         begin = at
         if structure:
             view.sseq += np.uint32(1)
-            at = write_structure(out, at, tick, view, slots, hot, cold, blobs, s, n)
-        at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, s, n)
+            at = seal(out, at, write_structure(out, at, tick, view, slots, hot, cold, outer, blobs, s, n))
+        at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, outer, s, n)
         view.sent_ms = now_ms
         view.written_bytes += at - begin
+        view.allowance -= at - begin
         ring = view.frame & np.uint32(FRAME_RING - 1)
         state.sent_ms[v, ring] = now_ms
         state.sent_bytes[v, ring] = view.written_bytes

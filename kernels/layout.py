@@ -55,6 +55,31 @@ COLD = np.dtype(
     ]
 )
 
+OUTER = np.dtype(
+    [
+        ("version", "<u4"),
+        ("prev", "<u4"),  # the version that the delta refers to
+        ("tick", "<i4"),
+        ("px", "<i4"),
+        ("py", "<i4"),
+        ("pz", "<i4"),
+        ("vx", "<i2"),
+        ("vy", "<i2"),
+        ("vz", "<i2"),
+        ("pad", "<u2"),
+        ("delta", "<u8"),  # as ``near`` in HOT; the yaw is there in any case
+        ("serial", "<u4"),  # whom the record is of
+        ("pad2", "<u4"),
+        ("pad3", "<u8"),
+        ("pad4", "<u8"),
+    ]
+)
+"""The outermost level's record of a row. The gateway makes it from the far one (``mirror.renew_outer``); its versions
+have the highest bit, so that they are never a shard's."""
+
+NEAR, FAR, OUT = 0, 1, 2
+"""Levels of a slot."""
+
 SLOT = np.dtype(
     [
         ("row", "<i4"),
@@ -63,8 +88,8 @@ SLOT = np.dtype(
         ("state_held", "<u4"),
         ("leave_frame", "<u4"),  # the frame that told of the leave; the number is free when that is acknowledged
         ("status", "u1"),
-        ("far", "u1"),
-        ("pad", "<u2"),
+        ("level", "u1"),
+        ("waited", "<u2"),  # frames in which it was due and did not fit
     ]
 )
 
@@ -79,8 +104,24 @@ FREE = 0
 LIVE = 1
 LEAVING = 2
 
-FRAME_RING = 64
+FRAME_RING = 256
 """Frames whose time and size a view remembers; no more than that may be unacknowledged."""
+
+HELD = np.dtype(
+    [
+        ("frame", "<u4"),  # the datagram's; 0: nothing
+        ("version", "<u4"),
+        ("tick", "<i4"),
+        ("px", "<i4"),
+        ("py", "<i4"),
+        ("pz", "<i4"),
+        ("vx", "<i2"),
+        ("vy", "<i2"),
+        ("vz", "<i2"),
+        ("pad", "<u2"),
+    ]
+)
+"""A record as a datagram carried it (STANDARD.md §9.4)."""
 
 VIEW = np.dtype(
     [
@@ -90,6 +131,8 @@ VIEW = np.dtype(
         ("own_flags", "u1"),
         ("own_steps", "u1"),
         ("waiting", "u1"),  # 1: an enter did not fit the last frame, so the next keeps room for it
+        ("values", "u1"),  # told by datagrams: what it holds is what it acknowledged
+        ("tight", "u1"),  # something that was due did not fit the last frame
         ("stream", "<u2"),
         ("body", "<i4"),  # mirror row of the own body, -1: none
         ("body_serial", "<u4"),
@@ -100,6 +143,8 @@ VIEW = np.dtype(
         ("leave_radius", "<i4"),
         ("near_radius", "<i4"),
         ("near_leave_radius", "<i4"),
+        ("outer_radius", "<i4"),
+        ("outer_leave_radius", "<i4"),
         ("cap", "<i4"),
         ("high", "<i4"),  # slots at and above were never used
         ("live", "<i4"),
@@ -126,13 +171,21 @@ VIEW = np.dtype(
         ("pad3", "<u4"),
         ("written_bytes", "<i8"),
         ("acked_bytes", "<i8"),
+        ("every", "<i4"),  # ticks from one frame to the next
+        ("bytes_per_s", "<i4"),  # budget; 0: none
+        ("next_tick", "<i8"),  # before it there is no frame
+        ("allowance", "<i8"),  # bytes that may be written now
+        ("refilled_ms", "<i8"),
+        ("backed_ms", "<i8"),  # of datagrams: when less was sent because too many were lost or late
     ],
     align=True,
 )
 
 assert HOT.itemsize == 64
 assert COLD.itemsize == 64
+assert OUTER.itemsize == 64
 assert SLOT.itemsize == 24
+assert HELD.itemsize == 32
 assert VIEW.itemsize % 8 == 0
 assert FRAME_RING & (FRAME_RING - 1) == 0
 
@@ -168,3 +221,27 @@ class ViewState(NamedTuple):
     slot: Records
     sent_ms: I64
     sent_bytes: I64
+
+
+class Sent(NamedTuple):
+    """What datagrams carried to views ``first`` and above: HELD[views, numbers] each.
+
+    ``base``: the newest that is known to have come, which deltas refer to; ``older``, ``newer``: on their way. Of more
+    than two the one between is forgotten: so one of them is old enough to be acknowledged, and one is new.
+    """
+
+    first: int
+    base: Records
+    older: Records
+    newer: Records
+
+
+class OnWay(NamedTuple):
+    """The same of one view: HELD[numbers] each, and when its frames were sent, int64[FRAME_RING]. What was sent more
+    than ``wait_ms`` before ``now_ms`` is not expected to be acknowledged any more."""
+
+    older: Records
+    newer: Records
+    sent_ms: I64
+    now_ms: Int
+    wait_ms: Int

@@ -16,6 +16,9 @@ U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 HALF = VELOCITY_PER_GRID // 2
 CELLS_MAX = 1 << 16
+OUTER_BIT = np.uint32(1 << 31)
+OUTER_YAW = 32
+"""1/256 turns."""
 
 
 @jit
@@ -133,6 +136,58 @@ def extrapolate(high: Int, tick: Int, hot: Records, cold: Records, bounds: I64) 
         low_z, high_z = min(low_z, z), max(high_z, z)
         count += 1
     bounds[0], bounds[1], bounds[2], bounds[3] = low_x, low_z, high_x, high_z
+    return count
+
+
+@jit
+def renew_outer(high: Int, tick: Int, tolerance: Int, hot: Records, cold: Records, outer: Records, counter: U32) -> int:
+    """Bring the outermost level's records up to date, after :func:`extrapolate`: one is renewed when it is
+    ``tolerance`` grid units off the far level's, or an eighth of a turn.
+
+    The far record as it is at ``tick`` is taken, rounded to the grid, so that a renewal is a delta for whoever holds
+    the one before. ``counter`` uint32[1]: versions given. Returns how many were renewed. Writes to: ``outer``,
+    ``counter``.
+    """
+    count = 0
+    tolerance2 = np.int64(tolerance) * tolerance
+    for i in range(high):
+        h = hot[i]
+        if h.serial == 0:
+            continue
+        c = cold[i]
+        o = outer[i]
+        dt = np.int64(np.int32(np.int32(tick) - h.far_tick))
+        x = np.int64(c.far_px) + ((np.int64(c.far_vx) * dt + HALF) >> VELOCITY_SHIFT)
+        y = np.int64(c.far_py) + ((np.int64(c.far_vy) * dt + HALF) >> VELOCITY_SHIFT)
+        z = np.int64(c.far_pz) + ((np.int64(c.far_vz) * dt + HALF) >> VELOCITY_SHIFT)
+        yaw = np.int64((h.far >> YAW_SHIFT) & np.uint64(255))
+        known = o.serial == h.serial
+        dx = dy = dz = dvx = dvy = dvz = np.int64(0)
+        if known:
+            dt = np.int64(np.int32(np.int32(tick) - o.tick))
+            dx = x - (np.int64(o.px) + ((np.int64(o.vx) * dt + HALF) >> VELOCITY_SHIFT))
+            dy = y - (np.int64(o.py) + ((np.int64(o.vy) * dt + HALF) >> VELOCITY_SHIFT))
+            dz = z - (np.int64(o.pz) + ((np.int64(o.vz) * dt + HALF) >> VELOCITY_SHIFT))
+            turned = (yaw - np.int64((o.delta >> YAW_SHIFT) & np.uint64(255)) + 128) % 256 - 128
+            rests = c.far_vx == 0 and c.far_vy == 0 and c.far_vz == 0
+            moves = o.vx != 0 or o.vy != 0 or o.vz != 0
+            # Who stands still is told at once: the record would drift away again and again.
+            if dx * dx + dy * dy + dz * dz <= tolerance2 and abs(turned) <= OUTER_YAW and not (rests and moves):
+                o.delta &= ~FITS
+                continue
+            dvx, dvy, dvz = np.int64(c.far_vx) - o.vx, np.int64(c.far_vy) - o.vy, np.int64(c.far_vz) - o.vz
+        least = min(min(min(dx, dy), dz), min(min(dvx, dvy), dvz))
+        most = max(max(max(dx, dy), dz), max(max(dvx, dvy), dvz))
+        counter[0] += np.uint32(1)
+        o.prev = o.version
+        o.version = counter[0] | OUTER_BIT
+        fits = bool(known and least >= -128 and most <= 127)
+        o.delta = pack_delta(dx, dy, dz, dvx, dvy, dvz, yaw, fits)
+        o.serial = h.serial
+        o.tick = tick
+        o.px, o.py, o.pz = x, y, z
+        o.vx, o.vy, o.vz = c.far_vx, c.far_vy, c.far_vz
+        count += 1
     return count
 
 

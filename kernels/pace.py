@@ -86,6 +86,7 @@ def take_acks(conn: U32, frame: U32, stamp: U32, now_ms: Int, state: ViewState, 
 @jit
 def choose(
     high: Int,
+    tick: Int,
     now_ms: Int,
     patience_ms: Int,
     frame_bytes_max: Int,
@@ -109,9 +110,28 @@ def choose(
         if not view.active:
             continue
         active += 1
+        if tick < view.next_tick:
+            continue
         flight = np.int64(np.int32(view.frame - view.acked))
         flight_bytes = view.written_bytes - view.acked_bytes
-        if flight == 0:
+        if view.values:
+            # What is lost is never acknowledged: once in a round trip a small frame asks whether anybody is there.
+            oldest = (view.acked + np.uint32(1)) & np.uint32(FRAME_RING - 1)
+            late = flight > 0 and now_ms - state.sent_ms[v, oldest] > view.rtt_ms + patience_ms
+            if flight == 0:
+                flight_bytes = np.int64(0)
+            elif late or flight >= FRAME_RING - 64:
+                if now_ms - view.backed_ms > view.rtt_ms + patience_ms:
+                    view.backed_ms = now_ms
+                    view.window_bytes = max(np.int64(view.window_bytes) // 2, WINDOW_LEAST_BYTES)
+                if blocked[v] or now_ms - view.sent_ms < view.rtt_ms or flight >= FRAME_RING - 1:
+                    held += 1
+                    continue
+                chosen[count] = v
+                budgets[count] = PROBE_BYTES
+                count += 1
+                continue
+        elif flight == 0:
             view.stalled = 0
             flight_bytes = np.int64(0)
         elif not view.stalled:
@@ -120,13 +140,21 @@ def choose(
                 view.stalled = 1
                 view.window_bytes = max(np.int64(view.window_bytes) // 2, WINDOW_LEAST_BYTES)
         budget = min(np.int64(frame_bytes_max), view.window_bytes - flight_bytes)
-        measures = view.probe == PROBE_WANTED or view.probe == PROBE_SENT
+        measures = not view.values and (view.probe == PROBE_WANTED or view.probe == PROBE_SENT)
+        if view.bytes_per_s > 0:
+            # A second's worth is saved at most: what a quiet view leaves is there for the next who enter.
+            gained = np.int64(view.bytes_per_s) * (now_ms - view.refilled_ms) // 1000
+            view.allowance = min(view.allowance + gained, np.int64(view.bytes_per_s))
+            view.refilled_ms = now_ms
+            budget = min(budget, view.allowance)
         if view.stalled or blocked[v] or budget < WINDOW_LEAST_BYTES // 4 or (measures and flight > 0):
             held += 1
             continue
         if measures:
             view.probe = PROBE_SENT
             budget = min(budget, np.int64(PROBE_BYTES))
+        # Views of one kind take turns, and one that was late is in turn again.
+        view.next_tick = tick + view.every - (tick + v) % view.every
         chosen[count] = v
         budgets[count] = budget
         count += 1

@@ -11,10 +11,11 @@ import numpy as np
 
 from kernels.encode import encode_views
 from kernels.interest import scratch
-from kernels.layout import COLD, FRAME_RING, HOT, SLOT, VIEW, ViewState
-from kernels.mirror import empty_grid, extrapolate, sort_into_cells, take_far, take_renewals
+from kernels.layout import COLD, FRAME_RING, HELD, HOT, OUTER, SLOT, VIEW, Sent, ViewState
+from kernels.mirror import empty_grid, extrapolate, renew_outer, sort_into_cells, take_far, take_renewals
 from kernels.pace import choose, take_acks, take_owns
 from kernels.publish import published, renew
+from kernels.values import encode_values, take_value_acks
 
 Step = tuple[str, Callable[[], object]]
 
@@ -46,6 +47,7 @@ def _mirror() -> None:
         take_far(rows, number_c, p_c, v_c, yaw_c, age_c, 1, hot, cold)
     bounds = np.zeros(4, np.int64)
     extrapolate(4, 1, hot, cold, bounds)
+    renew_outer(4, 1, 50, hot, cold, np.zeros(4, OUTER), np.zeros(1, np.uint32))
     sort_into_cells(4, hot, bounds, 1024, empty_grid(4), np.zeros(4, np.int32))
 
 
@@ -61,16 +63,19 @@ def _views() -> None:
     take_acks(one, one, one, 1, views, index)
     place = np.zeros((1, 3), np.int32)
     take_owns(long, one, one, byte, byte, place, place, index - 1, views)
-    choose(1, 1, 250, 16384, byte, views, index, index.copy(), counts)
+    choose(1, 1, 1, 250, 16384, byte, views, index, index.copy(), counts)
     views.views["body"] = -1
     buffer = np.zeros(65536, np.uint8)
-    hot, cold = np.zeros(4, HOT), np.zeros(4, COLD)
+    hot, cold, outer = np.zeros(4, HOT), np.zeros(4, COLD), np.zeros(4, OUTER)
+    sent = Sent(0, *(np.zeros((1, 8), HELD) for _ in range(3)))
+    take_value_acks(one, one, np.zeros(1, np.uint64), 1, views, sent)
     chosen = np.zeros(1, np.int32)
     budgets = np.full(1, 4096, np.int32)
     out = (buffer, np.zeros(1, np.int32), long, long.copy(), counts)
-    encode_views(
-        chosen, budgets, 0, 1, 1, 1000, views, hot, cold, empty_grid(4), np.zeros(8, np.uint8), scratch(4, 8), *out
-    )
+    seen = (hot, cold, outer, empty_grid(4), np.zeros(8, np.uint8), scratch(4, 8))
+    encode_views(chosen, budgets, 0, 1, 1, 1000, views, *seen, *out)
+    room = (np.zeros(64, np.int32), np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.uint8))
+    encode_values(chosen, budgets, 0, 1, 1, 1000, 150, views, sent, *seen, buffer, *room, counts)
 
 
 def steps() -> list[Step]:

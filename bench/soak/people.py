@@ -191,7 +191,8 @@ class People:
     def _lost(self, visit: _Visit, lost: Lost) -> None:
         now = self._now
         come_back = (now.bodies or now.going) and lost.code == Close.GOING_AWAY
-        if visit.url in now.hurt or come_back or (not visit.welcomed and visit.url in now.shut):
+        # Whoever was on the way to another gateway may have had the body there already.
+        if {visit.url, lost.url} & now.hurt or come_back or (not visit.welcomed and visit.url in now.shut):
             self.tally.losses_planned[f"{now.kind}: {lost.code}"] += 1
         else:
             self.complain(f"{visit.name} lost its connection to {visit.url}: {lost.code} {lost.text}")

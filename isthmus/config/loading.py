@@ -12,7 +12,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from isthmus.config.lines import lines_of
-from isthmus.config.model import AREAS, Auth, Cluster, Config, Durable, Gateway, Limits, Logging, Shard, View, World
+from isthmus.config.model import (
+    AREAS,
+    Auth,
+    Cluster,
+    Config,
+    Durable,
+    Gateway,
+    Limits,
+    Logging,
+    Profile,
+    Shard,
+    View,
+    World,
+)
 from isthmus.config.options import OPTIONS, BadValue, from_text, from_toml
 from isthmus.config.problems import ConfigProblems, Problem
 from isthmus.config.relations import broken_relations
@@ -47,6 +60,7 @@ def load(
         world=_area(World, "world", values),
         shard=_area(Shard, "shard", values),
         view=_area(View, "view", values),
+        **{name: _area(Profile, name, values) for name, owner in AREAS.items() if owner is Profile},
         gateway=_area(Gateway, "gateway", values),
         limits=_area(Limits, "limits", values),
         auth=_area(Auth, "auth", values),

@@ -129,6 +129,16 @@ class View:
             ge=0.001, le=10, description="Error that makes a far update due. 0.1: 0.2 degrees at 30 m, about a pixel."
         ),
     ] = 0.1
+    outer_radius_m: Annotated[
+        float,
+        Meta(
+            ge=0, le=1000, description="Beyond this distance the outer tolerance holds. 60: a person is 20 pixels high."
+        ),
+    ] = 60.0
+    outer_tolerance_m: Annotated[
+        float,
+        Meta(ge=0.001, le=20, description="Error that makes an outer update due. 0.5: half a degree at 60 m, a step."),
+    ] = 0.5
     entities_max: Annotated[
         int,
         Meta(
@@ -144,6 +154,40 @@ class View:
             "flickers on the border.",
         ),
     ] = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What clients of one device class are told, where that is not the profile's own default (server/core/profiles.py);
+    never more than [view] allows."""
+
+    rate_hz: Annotated[
+        Annotated[int, Meta(ge=1, le=120)] | None,
+        _says("Frames a second at most. Absent: the profile's own, or the world's rate."),
+    ] = None
+    radius_m: Annotated[
+        Annotated[float, Meta(ge=5, le=230)] | None,
+        _says("Entities within this distance are seen. Absent: the profile's own, or view.radius_m."),
+    ] = None
+    near_radius_m: Annotated[
+        Annotated[float, Meta(ge=0, le=230)] | None,
+        _says("Within this distance the near tolerance holds. Absent: the profile's own, or view.near_radius_m."),
+    ] = None
+    outer_radius_m: Annotated[
+        Annotated[float, Meta(ge=0, le=1000)] | None,
+        _says("Beyond this distance the outer tolerance holds. Absent: the profile's own, or view.outer_radius_m."),
+    ] = None
+    entities_max: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)] | None,
+        _says("Entities told of at once; the nearest win. Absent: the profile's own, or view.entities_max."),
+    ] = None
+    bytes_per_s: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000_000)] | None,
+        _says(
+            "All that is written for one viewer; over it, the nearest and those that waited longest come first. "
+            "0: no limit but what the way to the client holds. Absent: the profile's own."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,6 +494,11 @@ class Config:
     world: World = World()
     shard: Shard = Shard()
     view: View = View()
+    profile_vr: Profile = Profile()
+    profile_desktop: Profile = Profile()
+    profile_tv: Profile = Profile()
+    profile_observer: Profile = Profile()
+    profile_device: Profile = Profile()
     gateway: Gateway = Gateway()
     limits: Limits = Limits()
     auth: Auth = Auth()
@@ -464,6 +513,11 @@ AREAS: dict[str, type] = {
     "world": World,
     "shard": Shard,
     "view": View,
+    "profile_vr": Profile,
+    "profile_desktop": Profile,
+    "profile_tv": Profile,
+    "profile_observer": Profile,
+    "profile_device": Profile,
     "gateway": Gateway,
     "limits": Limits,
     "auth": Auth,

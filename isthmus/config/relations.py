@@ -69,6 +69,13 @@ def _view(config: Config, problem: Report) -> Iterator[Problem]:
             f"near ones may be further off ({view.near_tolerance_m:g} m) than far ones ({view.far_tolerance_m:g} m)",
             "make view.near_tolerance_m at most view.far_tolerance_m",
         )
+    if view.outer_tolerance_m <= view.far_tolerance_m:
+        yield problem(
+            "view.outer_tolerance_m",
+            f"outer ones would have to be as exact as far ones ({view.far_tolerance_m:g} m)",
+            "make view.outer_tolerance_m more than view.far_tolerance_m, or view.outer_radius_m at least view.radius_m "
+            "and any tolerance above it",
+        )
     reach_m = view.radius_m * view.hysteresis_ratio
     if reach_m > ENTER_REACH_M - 2:
         yield problem(

@@ -8,8 +8,9 @@ once; a body's commands go to the region where the mirror has it. Not responsibl
 (``server.session``), what regions are mirrored and what got lost on the way (``regions``), bytes on sockets, time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from cluster.partition import Partition, Sights
 from cluster.regions import MARGIN_M, Layout
-from kernels.pace import take_acks, take_owns
+from kernels.pace import take_owns
 from protocol.acting import Act, Answer
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
@@ -27,9 +28,10 @@ from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_ser
 from server.core.acting import Acts
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
+from server.core.profiles import Profile, sight
 from server.core.regions import Regions, touched
 from server.core.schema import schema_hash
-from server.core.views import Batch, ViewRules, Views
+from server.core.views import Batch, Sight, ViewRules, Views
 from server.session.actions import (
     Action,
     AttachBody,
@@ -68,6 +70,7 @@ NOBODY = 0
 """No gateway's number: of a body that no gateway has asked for since its region was loaded."""
 Conns = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 
 
 class Opened(Protocol):
@@ -96,7 +99,7 @@ class Inbound(Protocol):
     """What arrived: connections opened, whole messages that are not hot, hot ones in columns, connections lost.
 
     INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] +
-    command_count[k]]``) and ACKs (``ack_*``).
+    command_count[k]]``) and ACKs (``ack_*``); ``*_earlier`` as in STANDARD.md §9.4, empty if all came over WebSocket.
     """
 
     @property
@@ -120,11 +123,15 @@ class Inbound(Protocol):
     @property
     def commands(self) -> npt.NDArray[Any]: ...
     @property
+    def input_earlier(self) -> U64: ...
+    @property
     def ack_conn(self) -> U32: ...
     @property
     def ack_frame(self) -> U32: ...
     @property
     def ack_stamp(self) -> U32: ...
+    @property
+    def ack_earlier(self) -> U64: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,8 +168,9 @@ class GatewayFacts:
 
 
 class GatewayCore:
-    """One gateway. ``capacity`` bounds connections; ``conn`` is always the transport's index of one. Those from
-    ``datagrams_from`` on speak over datagrams; None: there are none."""
+    """One gateway. ``capacity`` bounds connections; ``conn`` is always the transport's index of one; those from
+    ``datagrams_from`` on are told by datagrams. ``profiles``: what clients of each are told; all others get what
+    ``rules`` allow."""
 
     def __init__(
         self,
@@ -174,11 +182,16 @@ class GatewayCore:
         random_bytes: Callable[[int], bytes],
         tickets: Tickets | None = None,
         datagrams_from: int | None = None,
+        profiles: Mapping[str, Profile] = MappingProxyType({}),
     ) -> None:
         self.facts_fixed = facts
         self.rules = rules
-        self.mirror = Mirror(cell_units=round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS))
-        self.views = Views(capacity, rules, 1000 / facts.rate_hz)
+        self._sights = {name: sight(profile, rules, facts.rate_hz) for name, profile in profiles.items()}
+        self.mirror = Mirror(
+            round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS),
+            round(rules.outer_tolerance_m * GRID_PER_M) if rules.outer_radius_m < rules.radius_m else 0,
+        )
+        self.views = Views(capacity, rules, 1000 / facts.rate_hz, datagrams_from)
         self.sessions = Sessions(
             capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway
         )
@@ -213,7 +226,6 @@ class GatewayCore:
         """Sessions whose body a region has given, and which wait until it can be shown: region, entry, since when."""
         self._attaches = 0
         self._speaking = NOWHERE
-        self._forged = np.zeros(capacity, np.int32)
         self._out: list[Output] = []
         self._schema: dict[str, Any] = {"kinds": [], "components": []}
         self._schema_hash = schema_hash(self._schema)
@@ -245,8 +257,8 @@ class GatewayCore:
             rate_hz=f.rate_hz,
             steps_per_tick=f.steps_per_tick,
             stream=1,
-            radius_m=self.rules.radius_m,
-            near_radius_m=self.rules.near_radius_m,
+            radius_m=self._sight(profile).radius_m,
+            near_radius_m=self._sight(profile).near_radius_m,
             schema=self._schema,
             schema_hash=self._schema_hash,
             anchor=f.anchor,
@@ -255,6 +267,9 @@ class GatewayCore:
             idle_ack_ms=f.idle_ack_ms,
             server=f.server,
         )
+
+    def _sight(self, profile: str) -> Sight:
+        return self._sights.get(profile) or Sight.of(self.rules)
 
     def body_kind(self, profile: str) -> int:
         """The kind of people's bodies, by its name in the schema."""
@@ -381,7 +396,7 @@ class GatewayCore:
             self._take_inputs(inbound, now_s)
         if len(inbound.ack_conn):
             self._heard_s[inbound.ack_conn] = now_s
-            self._acks(inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp, now_s)
+            self._acks(inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp, inbound.ack_earlier, now_s)
         for lost in inbound.lost:
             self.lost(lost.conn, now_s)
 
@@ -389,7 +404,7 @@ class GatewayCore:
         conn = inbound.input_conn
         self.inputs += len(conn)
         self._heard_s[conn] = now_s
-        self._acks(conn, inbound.input_frame, inbound.input_stamp, now_s)
+        self._acks(conn, inbound.input_frame, inbound.input_stamp, inbound.input_earlier, now_s)
         count = inbound.command_count.astype(np.int64)
         nth = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
         of_message = np.repeat(np.arange(len(conn)), count)
@@ -398,15 +413,13 @@ class GatewayCore:
         commands = inbound.commands[(inbound.command_first[of_message] + nth)[kept]].astype(COMMAND, copy=False)
         self.commands.take(conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept], commands)
 
-    def _acks(self, conn: U32, frame: U32, stamp: U32, now_s: float) -> None:
-        if len(self._forged) < len(conn):
-            self._forged = np.zeros(2 * len(conn), np.int32)
-        bad = take_acks(conn, frame, stamp, int(now_s * 1000), self.views.state, self._forged)
+    def _acks(self, conn: U32, frame: U32, stamp: U32, earlier: U64, now_s: float) -> None:
+        forged = self.views.take_acks(conn, frame, stamp, earlier, int(now_s * 1000))
         if not self.views.state.views["active"][conn].all():
             for index in conn[self.views.state.views["active"][conn] == 0].tolist():
                 # Nothing if it has just ended: what it said before that arrived late.
                 self.violated(index, "order", Close.PROTOCOL, now_s, "the first message must be HELLO")
-        for index in self._forged[:bad].tolist():
+        for index in forged.tolist():
             self.violated(index, "forged_ack", Close.PROTOCOL, now_s, "a frame was acknowledged that was never sent")
 
     # ------------------------------------------------------------------------------------------- to and from shards
@@ -629,7 +642,7 @@ class GatewayCore:
     def tick(self, tick: int, now_s: float, headroom: bool = True) -> None:
         """Time passed: deadlines, presence, joins. ``headroom``: whether new sessions may come in."""
         self.tick_now, self._now_s = tick, now_s
-        self.sessions.headroom = headroom and self.ready
+        self.sessions.headroom, self.sessions.ready = headroom, self.ready
         self._do(self.sessions.tick(now_s, self._heard_s), now_s)
         if tick % LOOK_TICKS == 0:
             self._look_for_bodies(now_s)
@@ -753,7 +766,9 @@ class GatewayCore:
     def _open(self, action: OpenView) -> None:
         conn = action.conn
         centre = self._place_of(action.body)
-        self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes)
+        self.views.open(
+            conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes, self._sight(action.profile)
+        )
         self.commands.begin(conn)
         self._session_of[conn], self._conn_of[action.session] = action.session, conn
         self._session_at[conn] = action.session

@@ -15,8 +15,8 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
-from kernels.layout import COLD, HOT
-from kernels.mirror import empty_grid, extrapolate, sort_into_cells, take_far, take_renewals
+from kernels.layout import COLD, HOT, OUTER
+from kernels.mirror import empty_grid, extrapolate, renew_outer, sort_into_cells, take_far, take_renewals
 from protocol.link import RegionDelta
 
 ROWS_FIRST = 1024
@@ -60,10 +60,13 @@ class _Retired:
 
 
 class Mirror:
-    """Columns of all mirrored entities; see ``kernels.layout`` for HOT and COLD."""
+    """Columns of all mirrored entities; see ``kernels.layout`` for HOT, COLD and OUTER. ``outer_units``: tolerance of
+    the outermost level against the far one, grid units; 0: there is no such level."""
 
-    def __init__(self, cell_units: int) -> None:
+    def __init__(self, cell_units: int, outer_units: int = 0) -> None:
         self.cell_units = cell_units
+        self._outer_units = outer_units
+        self._outer_versions = np.zeros(1, np.uint32)
         self.tick = 0
         self.newest_tick = 0
         """Of all deltas taken."""
@@ -78,6 +81,7 @@ class Mirror:
         self.blobs = np.zeros(ARENA_FIRST_BYTES, np.uint8)
         self.hot = np.zeros(ROWS_FIRST, HOT)
         self.cold = np.zeros(ROWS_FIRST, COLD)
+        self.outer = np.zeros(ROWS_FIRST, OUTER)
         self.view_of = np.full(ROWS_FIRST, -1, np.int32)
         """The view whose body a row is, or -1."""
         self._home = np.full(ROWS_FIRST, NOWHERE, np.int64)
@@ -113,6 +117,7 @@ class Mirror:
         more = max(rows, 2 * self.rows) - self.rows
         self.hot = np.concatenate([self.hot, np.zeros(more, HOT)])
         self.cold = np.concatenate([self.cold, np.zeros(more, COLD)])
+        self.outer = np.concatenate([self.outer, np.zeros(more, OUTER)])
         self.view_of = np.concatenate([self.view_of, np.full(more, -1, np.int32)])
         self._home = np.concatenate([self._home, np.full(more, NOWHERE, np.int64)])
         self._home_row, self._hop, self._until = (
@@ -425,6 +430,8 @@ class Mirror:
         if len(self._transit):
             self._end_transit(tick)
         self.count = extrapolate(self.high, tick, self.hot, self.cold, self._bounds)
+        if self._outer_units:
+            renew_outer(self.high, tick, self._outer_units, self.hot, self.cold, self.outer, self._outer_versions)
         sort_into_cells(self.high, self.hot, self._bounds, self.cell_units, self.grid, self._cell_of)
 
     def _end_transit(self, tick: int) -> None:

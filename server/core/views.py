@@ -14,23 +14,34 @@ import numpy.typing as npt
 
 from kernels.encode import MESSAGE_ROOM_BYTES, encode_views
 from kernels.interest import scratch
-from kernels.layout import FRAME_RING, SLOT, VIEW, ViewState
-from kernels.pace import RTT_FIRST_MS, WINDOW_FIRST_BYTES, WINDOW_MOST_BYTES, choose
+from kernels.layout import FRAME_RING, HELD, SLOT, VIEW, Sent, ViewState
+from kernels.pace import RTT_FIRST_MS, WINDOW_FIRST_BYTES, WINDOW_MOST_BYTES, choose, take_acks
+from kernels.values import MESSAGES_MAX, encode_values, take_value_acks
 from protocol.layouts import GRID_PER_M
 from protocol.limits import FRAME_BYTES_MAX
 from server.core.mirror import Mirror
 
 OUT_BYTES = 4 << 20
+ACK_MS = 100
+"""A client of datagrams that has something to acknowledge does so after this time at the latest."""
+Conns = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewRules:
-    """What all views of one profile have in common; metres unless named otherwise."""
+    """What all views of a world have in common, and the most that any of them may have; metres unless named
+    otherwise."""
 
     radius_m: float = 100.0
     near_radius_m: float = 30.0
     hysteresis: float = 1.1
     """A leave or a step to the far level happens this much farther out than the enter or the step to near."""
+    outer_radius_m: float = 1000.0
+    """Beyond this, the outermost level is exact enough; beyond ``radius_m``: there is none."""
+    outer_tolerance_m: float = 0.4
+    """By how much that level may be off the far one."""
     cap: int = 250
     """Entities told of at once; beyond that the nearest."""
     patience_ms: int = 250
@@ -38,17 +49,35 @@ class ViewRules:
     keepalive_ms: int = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Of one view: ``cap`` entities at most, a frame every ``every_ticks``, of ``bytes_per_s`` (0: no limit)."""
+
+    radius_m: float
+    near_radius_m: float
+    outer_radius_m: float
+    cap: int
+    every_ticks: int = 1
+    bytes_per_s: int = 0
+
+    @classmethod
+    def of(cls, rules: ViewRules) -> "Sight":
+        """All that the rules allow."""
+        return cls(rules.radius_m, rules.near_radius_m, rules.outer_radius_m, rules.cap)
+
+
 @dataclass(slots=True)
 class Batch:
     """Frames of some views: ``buffer[at[k] : at[k] + length[k]]`` goes to connection ``conn[k]``. Valid until the
-    next batch. ``kind`` None: WebSocket frames, headers included; else uint8[n]: messages for datagram connections, as
-    ``Datagrams.send`` takes them."""
+    next batch."""
 
     buffer: npt.NDArray[np.uint8]
     conn: npt.NDArray[np.int32]
     at: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
     kind: npt.NDArray[np.uint8] | None = None
+    """Of datagram connections, whose messages have no WebSocket header: values.RELIABLE or UNRELIABLE each. None: these
+    are WebSocket connections."""
 
 
 @dataclass(slots=True)
@@ -68,9 +97,10 @@ class Totals:
 
 
 class Views:
-    """All views of a gateway, at most ``capacity``."""
+    """All views of a gateway, at most ``capacity``; those of connections ``datagrams_from`` and above are told by
+    datagrams."""
 
-    def __init__(self, capacity: int, rules: ViewRules, tick_ms: float) -> None:
+    def __init__(self, capacity: int, rules: ViewRules, tick_ms: float, datagrams_from: int | None = None) -> None:
         self.rules = rules
         self.capacity = capacity
         # Numbers wait for their leave to be acknowledged: enough for all that live to be replaced meanwhile.
@@ -81,9 +111,13 @@ class Views:
             np.zeros((capacity, FRAME_RING), np.int64),
             np.zeros((capacity, FRAME_RING), np.int64),
         )
+        first = capacity if datagrams_from is None else datagrams_from
+        self.sent = Sent(first, *(np.zeros((capacity - first, numbers), HELD) for _ in range(3)))
         self.high = 0
         self.totals = Totals()
         self._patience_ms = round(rules.patience_ms + 2 * tick_ms)
+        self._slack_ms = round(ACK_MS + tick_ms)
+        self._forged = np.zeros(1024, np.int32)
         self._scratch = scratch(0, numbers)
         self._numbers = numbers
         self._out = np.zeros(OUT_BYTES, np.uint8)
@@ -92,26 +126,47 @@ class Views:
         self._out_view = np.zeros(capacity, np.int32)
         self._out_at = np.zeros(capacity, np.int64)
         self._out_bytes = np.zeros(capacity, np.int64)
+        messages = max(MESSAGES_MAX, 4 * (capacity - first))
+        self._told = Batch(
+            self._out,
+            np.zeros(messages, np.int32),
+            np.zeros(messages, np.int64),
+            np.zeros(messages, np.int64),
+            np.zeros(messages, np.uint8),
+        )
         self._counts = np.zeros(9, np.int64)
 
     def open(
-        self, conn: int, stream: int, centre: tuple[int, int, int], now_ms: int, window_bytes: int = WINDOW_FIRST_BYTES
+        self,
+        conn: int,
+        stream: int,
+        centre: tuple[int, int, int],
+        now_ms: int,
+        window_bytes: int = WINDOW_FIRST_BYTES,
+        sight: Sight | None = None,
     ) -> None:
         """A fresh view for ``conn`` at ``centre`` (grid units), without a body yet. ``window_bytes``: what the way to
-        the client is known to hold."""
-        rules = self.rules
+        the client is known to hold. ``sight`` None: all that the rules allow."""
+        hysteresis = self.rules.hysteresis
+        sight = Sight.of(self.rules) if sight is None else sight
         self.state.slot[conn] = np.zeros(1, SLOT)
         self.state.views[conn] = np.zeros(1, VIEW)[0]
         view = self.state.views[conn]
         view["active"] = 1
+        view["values"] = conn >= self.sent.first
         view["stream"] = stream
         view["body"] = -1
         view["x"], view["y"], view["z"] = centre
-        view["radius"] = round(rules.radius_m * GRID_PER_M)
-        view["leave_radius"] = round(rules.radius_m * rules.hysteresis * GRID_PER_M)
-        view["near_radius"] = round(rules.near_radius_m * GRID_PER_M)
-        view["near_leave_radius"] = round(rules.near_radius_m * rules.hysteresis * GRID_PER_M)
-        view["cap"] = rules.cap
+        view["radius"] = round(sight.radius_m * GRID_PER_M)
+        view["leave_radius"] = round(sight.radius_m * hysteresis * GRID_PER_M)
+        view["near_radius"] = round(sight.near_radius_m * GRID_PER_M)
+        view["near_leave_radius"] = round(sight.near_radius_m * hysteresis * GRID_PER_M)
+        view["outer_radius"] = round(sight.outer_radius_m * GRID_PER_M)
+        view["outer_leave_radius"] = round(sight.outer_radius_m * hysteresis * GRID_PER_M)
+        view["cap"] = sight.cap
+        view["every"] = sight.every_ticks
+        view["bytes_per_s"] = view["allowance"] = sight.bytes_per_s
+        view["refilled_ms"] = now_ms
         view["rtt_ms"] = RTT_FIRST_MS
         view["window_bytes"] = min(max(window_bytes, WINDOW_FIRST_BYTES), WINDOW_MOST_BYTES)
         view["heard_ms"] = now_ms
@@ -137,6 +192,50 @@ class Views:
         self.state.views[conn]["active"] = 0
         while self.high and not self.state.views[self.high - 1]["active"]:
             self.high -= 1
+
+    def _values(self, first: int, chosen: int, tick: int, now_ms: int, mirror: Mirror) -> Iterator[Batch]:
+        """Messages of chosen views ``first`` and above, which are told by datagrams."""
+        told = self._told
+        assert told.kind is not None
+        while first < chosen:
+            first = int(
+                encode_values(
+                    self._chosen[:chosen],
+                    self._budgets[:chosen],
+                    first,
+                    tick,
+                    now_ms,
+                    self.rules.keepalive_ms,
+                    self._slack_ms,
+                    self.state,
+                    self.sent,
+                    mirror.hot,
+                    mirror.cold,
+                    mirror.outer,
+                    mirror.grid,
+                    mirror.blobs,
+                    self._scratch,
+                    told.buffer,
+                    told.conn,
+                    told.at,
+                    told.length,
+                    told.kind,
+                    self._counts,
+                )
+            )
+            count = int(self._counts[0])
+            if count:
+                yield Batch(told.buffer, told.conn[:count], told.at[:count], told.length[:count], told.kind[:count])
+
+    def take_acks(self, conn: U32, frame: U32, stamp: U32, earlier: U64, now_ms: int) -> Conns:
+        """Acknowledged frames, in arrival order; ``earlier`` uint64[n]: bit i for frame - 1 - i, of datagram
+        connections. Returns the connections that named a frame that was never sent."""
+        if len(self._forged) < len(conn):
+            self._forged = np.zeros(2 * len(conn), np.int32)
+        bad = take_acks(conn, frame, stamp, now_ms, self.state, self._forged)
+        if len(self.sent.base):
+            take_value_acks(conn, frame, earlier, now_ms, self.state, self.sent)
+        return self._forged[:bad]
 
     def forget(self, conns: npt.NDArray[np.int32]) -> None:
         """These views hold nothing any more: everything enters again (after SCHEMA)."""
@@ -168,6 +267,7 @@ class Views:
         counts = self._counts
         chosen = choose(
             self.high,
+            tick,
             now_ms,
             self._patience_ms,
             frame_bytes_max,
@@ -179,6 +279,10 @@ class Views:
         )
         totals = Totals(views=int(counts[0]), held=int(counts[1]))
         counts[:] = 0
+        by_datagrams = self._chosen[:chosen] >= self.sent.first  # views are chosen in ascending order
+        others = chosen - int(by_datagrams.sum())
+        yield from self._values(others, chosen, tick, now_ms, mirror)
+        chosen = others
         first = 0
         while first < chosen:
             first = int(
@@ -192,6 +296,7 @@ class Views:
                     self.state,
                     mirror.hot,
                     mirror.cold,
+                    mirror.outer,
                     mirror.grid,
                     mirror.blobs,
                     self._scratch,

@@ -92,6 +92,9 @@ class Sessions:
         self.limits = limits
         self.headroom = True
         """Set by the gateway (``admission``): False refuses new sessions with 4100; resumes go on."""
+        self.ready = True
+        """Whether the world is known here: until then those who join wait, `attach_timeout_s` at most."""
+        self._unready_s: float | None = None
         self.datagrams = False
         """Set by the gateway: whether sessions may go on over datagrams here."""
         self.rejected: Counter[str] = Counter()
@@ -385,8 +388,7 @@ class Sessions:
         for conn in self._register.silent_since(now_s - limits.heartbeat_timeout_s, heard_s):
             text = f"nothing heard for {limits.heartbeat_timeout_s:g} s"
             self._violated(conn, "heartbeat", Close.HEARTBEAT, text, now_s)
-        for _ in range(min(limits.joins_per_tick, len(self._queue))):
-            self._attach(self._queue.pop(next(iter(self._queue))), Stimulus.PACED, now_s)
+        self._let_in(now_s)
         news = self._company.tick(now_s)
         if news is not None:
             self._post(self.live_conns, news)
@@ -396,6 +398,20 @@ class Sessions:
         return self._take()
 
     # ------------------------------------------------------------------------------------------------------- joining
+    def _let_in(self, now_s: float) -> None:
+        if self.ready:
+            self._unready_s = None
+            for _ in range(min(self.limits.joins_per_tick, len(self._queue))):
+                self._attach(self._queue.pop(next(iter(self._queue))), Stimulus.PACED, now_s)
+            return
+        self._unready_s = now_s if self._unready_s is None else self._unready_s
+        if now_s - self._unready_s >= self.limits.attach_timeout_s:
+            for session in list(self._queue.values()):
+                conn = session.conn
+                assert conn is not None, "a session that waits has a connection"
+                self._drop(session, now_s)
+                self._close(conn, Close.STARTING, "starting", "this world is starting")
+
     def _greeted(self, conn: int, hello: Hello, now_s: float, *, retried: bool) -> None:
         if hello.version_min > VERSIONS[1] or hello.version_max < VERSIONS[0]:
             text = f"this server speaks versions {VERSIONS[0]} to {VERSIONS[1]} of the protocol"

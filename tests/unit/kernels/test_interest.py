@@ -166,5 +166,5 @@ def test_a_small_budget_delays_but_starves_nobody(seed: int, budget: int) -> Non
     slots = views.state.slot[0]
     live = slots[slots["status"] == LIVE]
     hot = mirror.hot[live["row"]]
-    assert (live["held"] == np.where(live["far"] == 1, hot["far_version"], hot["version"])).all()
+    assert (live["held"] == np.where(live["level"] == 1, hot["far_version"], hot["version"])).all()
     assert (live["state_held"] == hot["state_version"]).all()

@@ -119,6 +119,28 @@ def test_full_and_busy_are_refused_with_a_jittered_retry_but_resumes_are_not() -
     assert rig.sessions.rejected == {"headroom": 1}
 
 
+def test_who_comes_before_the_world_is_known_waits() -> None:
+    rig = Rig()
+    rig.sessions.ready = False
+    rig.connect(0)
+    assert not closed(rig.hello(0, "guest:a"))
+    rig.heard_s[:] = rig.now_s
+    assert not of(rig.tick(), AttachBody)
+    rig.sessions.ready = True
+    assert len(of(rig.tick(), AttachBody)) == 1
+
+
+def test_a_world_that_does_not_become_known_is_said_to_be_starting() -> None:
+    rig = Rig()
+    rig.sessions.ready = False
+    rig.connect(0)
+    rig.hello(0, "guest:a")
+    rig.tick()
+    rig.now_s += rig.limits.attach_timeout_s
+    rig.heard_s[:] = rig.now_s
+    assert closed(rig.tick()) == {0: Close.STARTING}
+
+
 def test_a_thousand_joins_in_three_seconds_all_succeed_at_a_bounded_pace() -> None:
     rig = Rig()
     actions = []

@@ -104,6 +104,9 @@ def test_chat_keeps_words_and_drops_controls() -> None:
 def test_headroom_closes_late_and_opens_later() -> None:
     headroom = Headroom(tick_s=0.05)
     assert headroom.ticked(3.0)
+    assert headroom.ticked(30.0), "one tick that was held up for a second and a half"
+    assert not headroom.ticked(40.0), "and one of two seconds right behind it"
+    headroom = Headroom(tick_s=0.05)
     while headroom.ticked(0.9):
         pass
     assert 0.79 < headroom.busy < 0.81
