@@ -7,75 +7,16 @@ frame goes now (``pace``), sending (``server.transport``).
 
 import numpy as np
 
+from kernels.crowds import crowd_due, write_crowd
 from kernels.interest import Scratch, age_and_yaw, record_of, select
 from kernels.jit import jit
 from kernels.layout import FRAME_RING, I32, I64, U8, VECTOR, Grid, Int, Records, ViewState
+from kernels.put import put_bin, put_int, put_u16, put_u32, put_uint
 from kernels.wsframe import write_header
 
 BINARY = 2
 MESSAGE_ROOM_BYTES = 40_000
 """Free space that a view's messages need at most: twice the frame limit, and headers."""
-
-
-@jit
-def put_uint(out: U8, at: Int, value: Int) -> int:
-    """Shortest msgpack of a non-negative integer; returns where the next value goes."""
-    if value < 128:
-        out[at] = value
-        return at + 1
-    if value < 256:
-        out[at] = 0xCC
-        out[at + 1] = value
-        return at + 2
-    if value < 65536:
-        out[at] = 0xCD
-        width = 2
-    elif value < 4294967296:
-        out[at] = 0xCE
-        width = 4
-    else:
-        out[at] = 0xCF
-        width = 8
-    for k in range(width):
-        out[at + 1 + k] = (value >> (8 * (width - 1 - k))) & 255
-    return at + 1 + width
-
-
-@jit
-def put_int(out: U8, at: Int, value: Int) -> int:
-    """Shortest msgpack of an integer of at most 32 bits."""
-    if value >= 0:
-        return put_uint(out, at, value)
-    if value >= -32:
-        out[at] = value & 255
-        return at + 1
-    if value >= -128:
-        out[at] = 0xD0
-        out[at + 1] = value & 255
-        return at + 2
-    if value >= -32768:
-        out[at] = 0xD1
-        width = 2
-    else:
-        out[at] = 0xD2
-        width = 4
-    for k in range(width):
-        out[at + 1 + k] = (value >> (8 * (width - 1 - k))) & 255
-    return at + 1 + width
-
-
-@jit
-def put_u16(out: U8, at: Int, value: Int) -> None:
-    """Little-endian 16 bits, signed or not."""
-    out[at] = value & 255
-    out[at + 1] = (value >> 8) & 255
-
-
-@jit
-def put_u32(out: U8, at: Int, value: Int) -> None:
-    """Little-endian 32 bits, signed or not."""
-    for k in range(4):
-        out[at + k] = (value >> (8 * k)) & 255
 
 
 @jit
@@ -85,20 +26,6 @@ def put_origin(out: U8, at: Int, view: Records) -> int:
     at = put_int(out, at + 1, view.x)
     at = put_int(out, at, view.y)
     return put_int(out, at, view.z)
-
-
-@jit
-def put_bin(out: U8, at: Int, message_at: Int, columns: Int, align: Int) -> int:
-    """Header and pads of a block of ``columns`` bytes; returns where the columns begin."""
-    pads = -(at - message_at + 4) % align
-    size = 1 + pads + columns
-    out[at] = 0xC5
-    out[at + 1] = size >> 8
-    out[at + 2] = size & 255
-    out[at + 3] = pads
-    for k in range(pads):
-        out[at + 4 + k] = 0
-    return at + 4 + pads
 
 
 @jit
@@ -362,6 +289,8 @@ def encode_views(
             view.sseq += np.uint32(1)
             at = seal(out, at, write_structure(out, at, tick, view, slots, hot, cold, outer, blobs, s, n))
         at = write_frame(out, at, tick, now_ms, view, slots, hot, cold, outer, s, n)
+        if crowd_due(view, tick):
+            at = seal(out, at, write_crowd(out, at + 4, tick, view, slots, hot, cold, grid, s))
         view.sent_ms = now_ms
         view.written_bytes += at - begin
         view.allowance -= at - begin

@@ -52,6 +52,9 @@ REACH = 32767
 """Farthest a record may be from the frame's origin, grid units on each axis."""
 RINGS = 64
 WAITED_MAX = 60_000
+CROWD_ACROSS = 16
+"""Cells of a crowd along one side of a view; 32 m each, so that the widest view fits."""
+CROWD_CELLS = 3 * CROWD_ACROSS * CROWD_ACROSS
 LINES_MAX = 1024
 """Lines of cells that a view's circle may cover; far above 2 × radius / cell size."""
 
@@ -63,7 +66,7 @@ class Scratch(NamedTuple):
     candidates; ``free``, ``leave``, ``state``, ``full`` int32[numbers], ``delta`` int32[numbers + VECTOR]: slots;
     ``delta_packed`` uint64[numbers + VECTOR]; ``enter`` int32[numbers]: candidates that enter, ``enter_slot`` their
     slots; ``state_full`` uint8[numbers]; ``ring`` int64[RINGS]; ``first``, ``end``: int32[LINES_MAX], runs of sorted
-    rows; ``counts`` int64[8]: what ``select`` counted.
+    rows; ``counts`` int64[8]: what ``select`` counted; ``cells`` int64[CROWD_CELLS]: sums of a crowd.
     """
 
     mark: U32
@@ -84,6 +87,7 @@ class Scratch(NamedTuple):
     first: I32
     end: I32
     counts: I64
+    cells: I64
 
 
 def scratch(rows: Int, numbers: Int) -> Scratch:
@@ -114,6 +118,7 @@ def scratch(rows: Int, numbers: Int) -> Scratch:
         np.zeros(LINES_MAX, np.int32),
         np.zeros(LINES_MAX, np.int32),
         np.zeros(8, np.int64),
+        np.zeros(CROWD_CELLS, np.int64),
     )
 
 
@@ -401,6 +406,7 @@ def select(
     enter_radius2 = np.int64(view.radius) * view.radius
     leave_radius2 = np.int64(view.leave_radius) * view.leave_radius
     present = within(x, z, enter_radius2, lines, grid, s)
+    view.crowded = 1 if present > view.cap else 0
     if present > view.cap:
         # Crowded: the nearest, and the same hysteresis on the smaller radius.
         enter_radius2 = nearest_radius2(candidates(x, z, view.radius, lines, grid, s), view.cap, view.radius, s)

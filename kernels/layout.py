@@ -176,6 +176,10 @@ VIEW = np.dtype(
         ("next_tick", "<i8"),  # before it there is no frame
         ("allowance", "<i8"),  # bytes that may be written now
         ("refilled_ms", "<i8"),
+        ("crowd_every", "<i4"),  # ticks; 0: never told of crowds
+        ("crowded", "u1"),  # more are in range than the cap
+        ("crowd_told", "u1"),
+        ("crowd_tick", "<i8"),
         ("backed_ms", "<i8"),  # of datagrams: when less was sent because too many were lost or late
     ],
     align=True,

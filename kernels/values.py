@@ -12,16 +12,8 @@ for: what is due (``interest``), pace (``pace``), sealing and sending (``server.
 
 import numpy as np
 
-from kernels.encode import (
-    MESSAGE_ROOM_BYTES,
-    look_from_body,
-    put_bin,
-    put_origin,
-    put_own,
-    put_u16,
-    put_uint,
-    write_structure,
-)
+from kernels.crowds import crowd_due, write_crowd
+from kernels.encode import MESSAGE_ROOM_BYTES, look_from_body, put_origin, put_own, write_structure
 from kernels.interest import Scratch, age_and_yaw, record_of, select, version_of
 from kernels.jit import jit
 from kernels.layout import (
@@ -41,6 +33,7 @@ from kernels.layout import (
     ViewState,
 )
 from kernels.pace import WINDOW_LEAST_BYTES
+from kernels.put import put_bin, put_u16, put_uint
 from protocol.layouts import VELOCITY_PER_GRID, VELOCITY_SHIFT
 
 VALUES = 28
@@ -335,7 +328,7 @@ def encode_values(
         totals[3] += n[2]
         pos = 0
         messages = 0
-        while messages == 0 or (pos < due and messages < MESSAGES_MAX - 1):
+        while messages == 0 or (pos < due and messages < MESSAGES_MAX - 2):
             view.frame += np.uint32(1)
             end = write_values(
                 out, at, pos, due, tick, now_ms, view, slots, base, older, newer, hot, cold, outer, s, done
@@ -352,6 +345,12 @@ def encode_values(
             state.sent_bytes[v, ring] = view.written_bytes
             at = end
             totals[7] += 1
+        if crowd_due(view, tick):
+            end = write_crowd(out, at, tick, view, slots, hot, cold, grid, s)
+            out_view[written], out_kind[written] = v, UNRELIABLE
+            out_at[written], out_bytes[written] = at, end - at
+            written += 1
+            at = end
         view.sent_ms = now_ms
         view.allowance -= at - begin
         totals[6] += at - begin

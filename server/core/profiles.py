@@ -41,7 +41,7 @@ PROFILES: Mapping[str, Profile] = {
     # 1 Mbit/s: any line that carries video.
     "desktop": Profile(bytes_per_s=125_000),
     # A set-top box draws a picture on a wall: 5 Hz and pixels' worth of error; 64 kbit/s beside its video.
-    "tv": Profile(rate_hz=5, near_radius_m=0.0, outer_radius_m=20.0, bytes_per_s=8_000),
+    "tv": Profile(rate_hz=5, near_radius_m=0.0, outer_radius_m=20.0, entities_max=200, bytes_per_s=8_000),
     # Somebody who watches and does not act.
     "observer": Profile(rate_hz=10, bytes_per_s=125_000),
     # A machine wants to know what is close to it.

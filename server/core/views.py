@@ -22,6 +22,8 @@ from protocol.limits import FRAME_BYTES_MAX
 from server.core.mirror import Mirror
 
 OUT_BYTES = 4 << 20
+CROWD_MS = 1000
+"""A crowd beyond a view's cap is counted so often."""
 ACK_MS = 100
 """A client of datagrams that has something to acknowledge does so after this time at the latest."""
 Conns = npt.NDArray[np.int32]
@@ -116,6 +118,7 @@ class Views:
         self.high = 0
         self.totals = Totals()
         self._patience_ms = round(rules.patience_ms + 2 * tick_ms)
+        self._tick_ms = tick_ms
         self._slack_ms = round(ACK_MS + tick_ms)
         self._forged = np.zeros(1024, np.int32)
         self._scratch = scratch(0, numbers)
@@ -164,6 +167,7 @@ class Views:
         view["outer_radius"] = round(sight.outer_radius_m * GRID_PER_M)
         view["outer_leave_radius"] = round(sight.outer_radius_m * hysteresis * GRID_PER_M)
         view["cap"] = sight.cap
+        view["crowd_every"] = max(1, round(CROWD_MS / self._tick_ms))
         view["every"] = sight.every_ticks
         view["bytes_per_s"] = view["allowance"] = sight.bytes_per_s
         view["refilled_ms"] = now_ms

@@ -181,6 +181,7 @@ def test_acknowledgements_name_frames_across_the_wrap() -> None:
     assert not is_acked(100, 200, every)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60_000), st.integers(0, 10**10), st.integers(1, 10**9))
 def test_the_priority_of_what_waits_grows_to_the_highest(waited: int, distance2: int, radius2: int) -> None:
     now = priority(waited, distance2, radius2)
