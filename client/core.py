@@ -93,6 +93,8 @@ from protocol.values import decode as decode_values
 DATAGRAMS_VERSION = 1
 ABNORMAL = 1006
 """RFC 6455 §7.1.5: a link was lost without a word."""
+LATE_HELLO_MS = 10_000.0
+"""After this a server has given up a connection over datagrams that we do not answer (STANDARD.md §9.3)."""
 U32 = 0xFFFFFFFF
 ANYWHERE = (-1e6, -1e6, 1e6, 1e6)
 """Bounds (metres) of the ground of a world that names no map."""
@@ -145,6 +147,8 @@ class ClientCore:
         self._command_at_ms = 0.0
         self._steps_from_ms = 0.0
         self._said_ms = 0.0
+        self._gave_up_ms = -inf
+        """When a link over datagrams was given up before its welcome."""
         self._unnamed = False
         """VALUES came since the newest INPUT or ACK."""
         self._actions: list[ShellAction] = []
@@ -424,6 +428,11 @@ class ClientCore:
         if link.token is not None:
             self._upgrading.failed(text, now_ms)
             self.stats.fallbacks += link is self._active
+            if link is self._coming and self._active is not None:
+                self._gave_up_ms = now_ms
+        elif code == Close.REPLACED and now_ms - self._gave_up_ms < LATE_HELLO_MS:
+            # By the HELLO of our own link over datagrams, which arrived after we had given it up.
+            advice, self._gave_up_ms = Advice.RECONNECT_NOW, -inf
         if link is self._coming:
             self._coming = None
             if self._active is not None:

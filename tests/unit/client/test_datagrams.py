@@ -86,7 +86,7 @@ def test_silent_datagrams_are_left_for_websocket_and_tried_again_later() -> None
     ether.run(500.0)
     ether.cut = True
     ether.run(core.config.datagram_silence_ms - 200.0)
-    assert core.on_datagrams
+    assert core.stats.fallbacks == 0
     ether.run(700.0)
     assert (core.connected, core.on_datagrams) == (True, False)
     assert core.datagram_problem == "the server fell silent"
@@ -96,7 +96,7 @@ def test_silent_datagrams_are_left_for_websocket_and_tried_again_later() -> None
     assert all(event.resumed for event in ether.events[1:] if isinstance(event, Welcomed))
     ether.cut = False
     ether.run_until(lambda: core.on_datagrams, 2 * FIRST_MS)
-    assert core.datagram_problem is None
+    assert [core.datagram_problem] == [None]
     assert len({token.number for token in ether.gateway.tokens}) == 2
     assert [c.token is None for c in ether.connects] == [True, False, True, False]
     no_sequence_twice(ether)
@@ -177,6 +177,36 @@ def test_acts_are_done_once_over_loss_and_over_the_way_there_and_back() -> None:
     assert ether.gateway.done == said
     assert [event.value for event in ether.events if isinstance(event, ActAnswered)] == said
     no_sequence_twice(ether)
+
+
+def test_who_was_replaced_by_its_own_late_hello_comes_back() -> None:
+    """The client gives the datagrams up; then its HELLO arrives there, and the gateway closes the connection that the
+    client went on with."""
+    ether = Ether(1)
+    ether.cut = True
+    ether.run_until(lambda: ether.core.datagram_problem is not None)
+    late = [data for upwards, data in ether.seen if upwards]
+    ether.gateway.take_datagram(late[0], ether.now_ms)
+    ether.run(1000.0)
+    assert ether.core.connected
+    assert of(ether, Closed) == []
+    assert ether.core.stats.resumes == 1
+    line = ether.gateway.line
+    assert line is not None
+    ether.gateway.end(line, Closing(Close.REPLACED, None, "by another one"))
+    ether.run(1000.0)
+    assert [getattr(event, "text", "") for event in of(ether, Closed)] == ["by another one"]
+
+
+def test_who_was_replaced_while_its_welcome_was_lost_goes_back() -> None:
+    ether = Ether(1)
+    ether.run_until(lambda: len(ether.connects) == 2)
+    ether.run(10.0)  # HELLO is under way
+    ether.cut = True
+    ether.run(5000.0)
+    assert ether.core.connected
+    assert of(ether, Closed) == []
+    assert ether.core.stats.resumes == 1
 
 
 def test_a_move_is_followed_over_websocket_and_the_new_gateway_asked_at_once() -> None:
