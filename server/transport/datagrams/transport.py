@@ -133,6 +133,7 @@ class Datagrams:
         sent = self.wire.sent
         counted["send_blocked"] = int(sent[mmsg.C_BLOCKED])
         counted["send_too_big"] = int(sent[mmsg.C_TOO_BIG])
+        counted["message_too_long"] = int(self._written[T_TOO_LONG])
         counted["send_failed"] = int(sent[mmsg.C_FAILED])
         return counted
 
@@ -306,13 +307,10 @@ class Datagrams:
         """Take messages ``buffer[offset[i] : offset[i] + length[i]]``: ``kind`` 1 for the stream of ``conn[i]``, 2
         for a datagram.
 
-        ``buffer`` may be reused at once. All has left after ``flush``. Raises ValueError for a message of kind 2 that
-        fits into no datagram.
+        ``buffer`` may be reused at once. All has left after ``flush``. A message of kind 2
+        that fits into no datagram is dropped and counted.
         """
         self._write(buffer, conn, offset, length, kind, STATE_OPEN)
-        if self._written[T_TOO_LONG]:
-            self._written[T_TOO_LONG] = 0
-            raise ValueError(f"send: a message of kind {KIND_MESSAGE} that does not fit into one datagram")
         self._take_ended()
 
     def flush(self) -> None:
