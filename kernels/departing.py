@@ -74,7 +74,7 @@ def _begin(peers: Peers, slot: int, rows: Rows, now_ms: int, ended: I32, counts:
     counts[T_ROWS] = i + 1
     wire = rows.wire[i]
     wire[0] = VERSION
-    put_u32(wire, 1, np.int64(peer.number))
+    put_u32(wire, 1, int(peer.number))
     for k in range(8):
         wire[5 + k] = np.uint8((peer.sequence >> np.uint64(8 * k)) & np.uint64(0xFF))
         rows.nonce[i, 4 + k] = wire[5 + k]
@@ -163,7 +163,7 @@ def write_messages(
         for b in range(size):
             rows.plain[i, start + b] = buffer[at[k] + b]
         counts[T_MESSAGES] += 1
-    return conn.shape[0]
+    return len(conn)
 
 
 @jit

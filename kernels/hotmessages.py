@@ -50,7 +50,7 @@ COMMANDS_BYTES_MAX: Final = COMMAND.itemsize * COMMANDS_PER_INPUT_MAX
 def refilled(link: Any, now_ms: int, tokens_per_ms: float, burst: float) -> float:
     """How many messages the client of ``link`` may say now (a token bucket); the caller keeps what it leaves of
     them."""
-    tokens = min(burst, link.tokens + (now_ms - link.refilled_ms) * tokens_per_ms)
+    tokens: float = min(burst, link.tokens + (now_ms - link.refilled_ms) * tokens_per_ms)
     link.refilled_ms = now_ms
     return tokens
 

@@ -131,7 +131,7 @@ def append(peer: Any, ring: U8, buffer: U8, at: int, size: int) -> int:
     no room."""
     if peer.out_end - peer.out_acked + 4 + size > STREAM_WINDOW_BYTES:
         return -1
-    place = peer.out_end - peer.out_origin
+    place: int = peer.out_end - peer.out_origin
     for k in range(4):
         ring[(place + k) & _MASK] = (size >> (8 * k)) & 0xFF
     for k in range(size):

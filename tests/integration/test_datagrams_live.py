@@ -108,14 +108,14 @@ class Walker:
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self.udp.now_ms = now_ms()
-                arrivals = self.records.arrivals
+                arrivals, hot = self.records.arrivals, b""
                 if walk:
                     self.seq += 1
                     command = np.array([(127, 0, 0, 0, 0, 3, 0)], COMMAND).tobytes()
                     hot = encode_client(Input(self.seq, arrivals.newest, now_ms(), command, arrivals.earlier))
                 elif self.welcome is not None:
                     hot = encode_client(Ack(arrivals.newest, now_ms(), arrivals.earlier))
-                self.udp.send(*([] if self.welcome is None else [(KIND_MESSAGE, hot)]))
+                self.udp.send(*([(KIND_MESSAGE, hot)] if hot else []))
                 await asyncio.sleep(0.05)
                 self.take(loses)
 

@@ -29,6 +29,9 @@ SLOT = 1
 BURST = 400.0
 
 
+Columns = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
+
+
 class Gateway:
     """The kernel with three connections, one of which speaks. ``events``: what it delivered."""
 
@@ -73,10 +76,12 @@ class Gateway:
             out.grow()
         self._note()
 
-    def _columns(self) -> tuple[Any, ...]:
+    def _columns(self) -> Columns:
         out = self.out
-        hot = (out.inputs, out.input_earlier, out.command_counts, out.commands, out.acks, out.ack_earlier)
-        return (*hot, out.cold, out.cold_bytes, out.ends)
+        return (
+            out.inputs, out.input_earlier, out.command_counts, out.commands, out.acks, out.ack_earlier, out.cold,
+            out.cold_bytes, out.ends,
+        )  # fmt: skip
 
     def _note(self) -> None:
         inbound, refused = Inbound(), []

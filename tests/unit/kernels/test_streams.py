@@ -41,7 +41,7 @@ class End:
 
     def pieces(self, now_ms: int, room: int) -> list[tuple[int, bytes]]:
         out = np.zeros(2000, np.uint8)
-        said = []
+        said: list[tuple[int, bytes]] = []
         streams.look_for_loss(self.peer, now_ms)
         while True:
             place, size, _ = streams.next_piece(self.peer, room, now_ms)

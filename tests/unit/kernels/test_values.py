@@ -12,7 +12,7 @@ from kernels.interest import RINGS, priority
 from kernels.layout import LIVE
 from kernels.values import RELIABLE, VALUES_BYTES_MAX, is_acked
 from protocol import frames, values
-from protocol.layouts import GRID_PER_M, OWN_MOVED, VELOCITY_PER_GRID
+from protocol.layouts import GRID_PER_M, OWN, OWN_MOVED, VELOCITY_PER_GRID
 from protocol.values import ValueRecords
 from server.core.mirror import Mirror
 from server.core.profiles import PROFILES, Profile, sight
@@ -189,8 +189,8 @@ def test_the_own_state_comes_again_until_it_is_acknowledged() -> None:
                 if message is None:
                     continue
                 if message.own is not None:
-                    assert message.own_state["seq"] == 7
-                    assert message.own_state["flags"] == OWN_MOVED
+                    own = np.frombuffer(message.own, OWN)[0]
+                    assert (own["seq"], own["flags"]) == (7, OWN_MOVED)
                     told.append(tick)
                 # Of all that is sent only what came third with the own state in it is acknowledged.
                 if len(told) == 3 and told[-1] == tick:
