@@ -25,7 +25,7 @@ from bench.trajectory import Motion, Trajectory, ensure
 from kernels.layout import LIVE
 from kernels.publish import published, renew
 from kernels.values import RELIABLE
-from protocol import frames, values
+from protocol import crowds, frames, values
 from protocol.datagrams import DATAGRAM_BYTES_MAX
 from protocol.layouts import GRID_PER_M, VELOCITY_PER_GRID
 from protocol.link import RegionDelta
@@ -108,6 +108,8 @@ class Probe:
 
     def take(self, data: bytes) -> None:
         """One message."""
+        if crowds.decode(data) is not None:
+            return
         block = frames.decode(data)
         if isinstance(block, frames.Structure):
             self.records.apply_structure(block)

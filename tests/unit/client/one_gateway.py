@@ -89,6 +89,7 @@ class Gateway:
         self.rng = rng
         self.body = OneBody(ground)
         self.why_not: str | None = None
+        self.address = "127.0.0.1:9"
         self.restless = True
         self.others: dict[int, Mover] = {}
         self.ids = 1000
@@ -175,7 +176,7 @@ class Gateway:
         if self.why_not is not None:
             return Token(None, text=self.why_not)
         number = int(self.rng.integers(1, 2**32))
-        token = Token("127.0.0.1:9", number, self.rng.bytes(32), self.rng.bytes(32), 10_000, "")
+        token = Token(self.address, number, self.rng.bytes(32), self.rng.bytes(32), 10_000, "")
         self.tokens.append(token)
         mine = Token(token.address, number, token.key_down, token.key_up)
         self.opening = {number: Line(None, DatagramLink(mine, welcome().session))}

@@ -1,6 +1,7 @@
 """Crowds beyond a view's cap: all who are in range are told of or counted, and nobody twice."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from server.core.mirror import Mirror
 from server.core.views import ViewRules, Views
 from tests.unit.kernels.gateway_world import World
 from tests.unit.kernels.test_values import TICK_MS, payload
+
+Place = npt.NDArray[np.int64]
 
 
 @pytest.mark.parametrize("datagrams", [None, 0])
@@ -52,9 +55,7 @@ def test_all_in_range_are_told_of_or_counted(datagrams: int | None) -> None:
     assert all(crowd.total for _, crowd in seen[:-1])
 
 
-def check(
-    crowd: Crowd, mirror: Mirror, records: frames.Records, centre: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> None:
+def check(crowd: Crowd, mirror: Mirror, records: frames.Records, centre: Place) -> None:
     hot, cold = mirror.hot[: mirror.high], mirror.cold[: mirror.high]
     rows = np.flatnonzero(hot["serial"])
     away = np.hypot(hot["x"][rows] - centre[0], hot["z"][rows] - centre[2])
