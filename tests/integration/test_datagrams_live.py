@@ -182,7 +182,7 @@ async def test_with_a_fifth_of_all_datagrams_lost_the_world_is_still_whole(serve
             await walker.until(lambda: walker.x > begun + 128, walk=True, loses=loses)
             walker.udp.out.push(encode_client(Bye()))
             await walker.until(lambda: walker.closing is not None)
-    assert await asyncio.to_thread(server.metric, "isthmus_datagrams_sent_total") > 50
+    assert await asyncio.to_thread(server.metric, "isthmus_datagrams_sent_total") > 20
     assert await asyncio.to_thread(server.metric, "isthmus_datagram_tokens_total", answer="given") >= 1
 
 

@@ -110,7 +110,7 @@ class Datagrams:
         self._lost: list[Lost] = []
         self._released: list[int] = []
         self._closing: dict[int, tuple[int, bytes]] = {}
-        self._filled = 0
+        self._filled = self._full = 0
         self._high = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -133,6 +133,7 @@ class Datagrams:
         sent = self.wire.sent
         counted["send_blocked"] = int(sent[mmsg.C_BLOCKED])
         counted["send_too_big"] = int(sent[mmsg.C_TOO_BIG])
+        counted["arrivals_full"] = self._full
         counted["message_too_long"] = int(self._written[T_TOO_LONG])
         counted["send_failed"] = int(sent[mmsg.C_FAILED])
         return counted
@@ -210,6 +211,7 @@ class Datagrams:
         inbound.cold = []
         self._let_go(now_ms)
         count = self._filled = self.wire.receive(self._filled)
+        self._full += count == len(self._arrivals.who)
         if count:
             sift(self._arrivals, count, self._peers, self._drops)
             self._opening.unseal(count, self._tokens.up, self._drops)

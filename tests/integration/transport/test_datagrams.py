@@ -16,6 +16,7 @@ from server.transport import mmsg
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound, Lost, Opened
+from tests.counting import Work
 from tests.integration.transport.harness import until
 from tests.udppeer import UdpPeer
 
@@ -448,3 +449,38 @@ def test_what_the_gateway_seals_opens_with_its_own_key_only(gate: Gate) -> None:
     assert open_sealed(other.down, one.token.number, one.bind, datagram) is None
     assert open_sealed(one.down, one.token.number, other.bind, datagram) is None
     assert open_sealed(one.down, one.token.number, one.bind, datagram) is not None
+
+
+def calls_of_a_tick(people: int) -> tuple[int, int]:
+    """Calls and lines of Python in a steady tick: an INPUT of everybody, something of the stream and values for
+    everybody."""
+    gate = Gate(DatagramConfig(capacity=people, arrivals_max=1024))
+    try:
+        for session in range(1, people + 1):
+            gate.joined(session)
+        counted = Work()
+        everybody = np.arange(BASE, BASE + people, dtype=np.int32)
+        sizes, kinds = np.full(2 * people, 100, np.int64), np.repeat(np.array([1, 2], np.uint8), people)
+        buffer, places = np.zeros(200 * people, np.uint8), np.arange(0, 200 * people, 100)
+        for turn in range(3):
+            for peer in gate.peers:
+                peer.say(encode_client(Input(turn, 1, 1, bytes(8), 0)))
+            gate.now_ms += 50
+            with Work().counting() if turn < 2 else counted.counting():
+                inbound = gate.transport.poll(gate.now_ms)
+                gate.transport.send(buffer, np.tile(everybody, 2), places, sizes, kinds)
+                gate.transport.flush()
+            assert len(inbound.input_conn) == people
+            for peer in gate.peers:
+                assert peer.wait() == 1
+        return counted.calls, counted.lines
+    finally:
+        gate.transport.stop()
+        for peer in gate.peers:
+            peer.close()
+
+
+def test_nothing_but_the_cipher_runs_for_each_connection() -> None:
+    few, many = calls_of_a_tick(20), calls_of_a_tick(200)
+    assert many[0] - few[0] == 2 * 180, "one call to open each datagram, and one to seal it"
+    assert many[1] - few[1] <= 10 * 180
