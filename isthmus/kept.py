@@ -67,13 +67,9 @@ class KeptWorld:
         while self._keeping.keeps(WHOLE) and time.monotonic() < end_s:
             draft = self._core.last_draft()
             if draft is not None:
-                tick = draft.batch.tick
                 self._keeping.put(WHOLE, draft)
-                while self._keeping.waits(WHOLE) and time.monotonic() < end_s:
-                    self._ask()
-                    await asyncio.sleep(0.005)
-                if not self._keeping.waits(WHOLE):
-                    _log.info("durable_closed", tick=tick)
+            elif not self._keeping.waits(WHOLE):  # the batch of the last step is stored
+                _log.info("durable_closed", tick=self._core.tick)
                 break
             self._ask()
             await asyncio.sleep(0.005)
