@@ -8,32 +8,18 @@ Not responsible for: what is due or visible.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from protocol.blocks import I8, I16, TICK_MAX, U8, U16, U64, Columns, closing_bin, no_rows, place, whole
 from protocol.codes import ProtocolViolation
 from protocol.layouts import AGE_MAX, OWN, SHOWN_PER_M, VELOCITY_PER_GRID, VELOCITY_SHIFT
 from protocol.messages import T_FRAME, T_STRUCTURE, U32_MAX, pack, unpack
 
-U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
-U64 = npt.NDArray[np.uint64]
-I8 = npt.NDArray[np.int8]
-I16 = npt.NDArray[np.int16]
-
 STRUCTURE_ALIGN: Final = 8
 FRAME_ALIGN: Final = 2
-TICK_MAX: Final = 2**53
-"""Ticks are numbers that JavaScript holds exactly; a client may calculate with them in 64 bits without a thought."""
-
-
-@cache
-def _zeros(dtype: str, width: int = 0) -> Any:
-    """A column without rows; there is nothing in it to change, so all messages share it."""
-    return np.zeros((0, width) if width else 0, dtype)
 
 
 @dataclass(slots=True)
@@ -48,16 +34,16 @@ class Structure:
     tick: int
     frame: int
     origin: tuple[int, int, int]
-    enter_id: U64 = field(default_factory=lambda: _zeros("<u8"))
-    enter_number: U16 = field(default_factory=lambda: _zeros("<u2"))
-    enter_kind: U16 = field(default_factory=lambda: _zeros("<u2"))
-    enter_p: I16 = field(default_factory=lambda: _zeros("<i2", 3))
-    enter_v: I16 = field(default_factory=lambda: _zeros("<i2", 3))
-    enter_age: U8 = field(default_factory=lambda: _zeros("u1"))
-    enter_yaw: U8 = field(default_factory=lambda: _zeros("u1"))
+    enter_id: U64 = field(default_factory=lambda: no_rows("<u8"))
+    enter_number: U16 = field(default_factory=lambda: no_rows("<u2"))
+    enter_kind: U16 = field(default_factory=lambda: no_rows("<u2"))
+    enter_p: I16 = field(default_factory=lambda: no_rows("<i2", 3))
+    enter_v: I16 = field(default_factory=lambda: no_rows("<i2", 3))
+    enter_age: U8 = field(default_factory=lambda: no_rows("u1"))
+    enter_yaw: U8 = field(default_factory=lambda: no_rows("u1"))
     enter_blobs: Sequence[bytes] = ()
-    leave_number: U16 = field(default_factory=lambda: _zeros("<u2"))
-    state_number: U16 = field(default_factory=lambda: _zeros("<u2"))
+    leave_number: U16 = field(default_factory=lambda: no_rows("<u2"))
+    state_number: U16 = field(default_factory=lambda: no_rows("<u2"))
     state_blobs: Sequence[bytes] = ()
 
 
@@ -72,29 +58,20 @@ class Frame:
     sseq: int
     own: bytes | None = None
     origin: tuple[int, int, int] | None = None
-    delta_number: U16 = field(default_factory=lambda: _zeros("<u2"))
-    delta_d: I8 = field(default_factory=lambda: _zeros("i1", 3))
-    delta_dv: I8 = field(default_factory=lambda: _zeros("i1", 3))
-    delta_yaw: U8 = field(default_factory=lambda: _zeros("u1"))
-    full_number: U16 = field(default_factory=lambda: _zeros("<u2"))
-    full_p: I16 = field(default_factory=lambda: _zeros("<i2", 3))
-    full_v: I16 = field(default_factory=lambda: _zeros("<i2", 3))
-    full_age: U8 = field(default_factory=lambda: _zeros("u1"))
-    full_yaw: U8 = field(default_factory=lambda: _zeros("u1"))
+    delta_number: U16 = field(default_factory=lambda: no_rows("<u2"))
+    delta_d: I8 = field(default_factory=lambda: no_rows("i1", 3))
+    delta_dv: I8 = field(default_factory=lambda: no_rows("i1", 3))
+    delta_yaw: U8 = field(default_factory=lambda: no_rows("u1"))
+    full_number: U16 = field(default_factory=lambda: no_rows("<u2"))
+    full_p: I16 = field(default_factory=lambda: no_rows("<i2", 3))
+    full_v: I16 = field(default_factory=lambda: no_rows("<i2", 3))
+    full_age: U8 = field(default_factory=lambda: no_rows("u1"))
+    full_yaw: U8 = field(default_factory=lambda: no_rows("u1"))
 
     @property
     def own_state(self) -> np.void | None:
         """The own body's state (layouts.OWN), or None."""
         return None if self.own is None else np.frombuffer(self.own, OWN)[0]
-
-
-def _bin(head: bytes, columns: bytes, align: int) -> bytes:
-    """A bin that ends the message: pad byte count, pads, columns; 16 or 32 bit length by size."""
-    length_bytes = 3 if len(columns) + align <= 0xFFFF else 5
-    pads = -(len(head) + length_bytes + 1) % align
-    size = 1 + pads + len(columns)
-    marker = b"\xc5" + size.to_bytes(2, "big") if length_bytes == 3 else b"\xc6" + size.to_bytes(4, "big")
-    return head + marker + bytes([pads]) + b"\0" * pads + columns
 
 
 def encode_structure(s: Structure) -> bytes:
@@ -126,7 +103,7 @@ def encode_structure(s: Structure) -> bytes:
         + pack(s.frame)
         + pack(list(s.origin))
     )
-    return _bin(head, columns, STRUCTURE_ALIGN)
+    return closing_bin(head, columns, STRUCTURE_ALIGN)
 
 
 def encode_frame(f: Frame) -> bytes:
@@ -150,45 +127,7 @@ def encode_frame(f: Frame) -> bytes:
             f.full_yaw.tobytes(),
         ]
     )
-    return _bin(head, columns, FRAME_ALIGN)
-
-
-class _Columns:
-    """Cuts a block into columns, checking bounds."""
-
-    def __init__(self, block: Any, name: str) -> None:
-        if type(block) is not bytes or not block or 1 + block[0] > len(block):
-            raise ProtocolViolation("malformed", f"{name}: block has no columns")
-        self._block = block
-        self._at = 1 + block[0]
-        self._name = name
-
-    def take(self, dtype: str, count: int, width: int = 1) -> Any:
-        if not count:
-            return _zeros(dtype, 0 if width == 1 else width)
-        size = int(dtype[-1]) * count * width
-        if self._at + size > len(self._block):
-            raise ProtocolViolation(
-                "malformed", f"{self._name}: block of {len(self._block)} bytes ends within a column"
-            )
-        column = np.frombuffer(self._block, dtype, count * width, self._at)
-        self._at += size
-        return column if width == 1 else column.reshape(width, count).T
-
-    def blobs(self, sizes: U16) -> list[bytes]:
-        return [self.take("u1", size).tobytes() for size in sizes.tolist()]
-
-
-def _uint(value: Any, name: str, most: int = U32_MAX) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise ProtocolViolation("wrong_type", f"{name}: an integer from 0 to {most} was expected")
-    return value
-
-
-def _origin(value: Any, name: str) -> tuple[int, int, int]:
-    if type(value) is not list or len(value) != 3 or any(type(c) is not int or abs(c) >= 2**31 for c in value):
-        raise ProtocolViolation("wrong_type", f"{name}: origin must be three 32-bit integers")
-    return value[0], value[1], value[2]
+    return closing_bin(head, columns, FRAME_ALIGN)
 
 
 def decode(data: bytes | bytearray | memoryview) -> Structure | Frame | None:
@@ -210,10 +149,8 @@ def _decode_structure(items: list[Any]) -> Structure:
     if len(items) < 6:
         raise ProtocolViolation("malformed", f"STRUCTURE has only {len(items)} items")
     name = "STRUCTURE"
-    s = Structure(
-        _uint(items[1], name), _uint(items[2], name, TICK_MAX), _uint(items[3], name), _origin(items[4], name)
-    )
-    c = _Columns(items[5], name)
+    s = Structure(whole(items[1], name), whole(items[2], name, TICK_MAX), whole(items[3], name), place(items[4], name))
+    c = Columns(items[5], name)
     enters, leaves, states, _ = (int(n) for n in c.take("<u2", 4))
     s.enter_id = c.take("<u8", enters)
     s.enter_number = c.take("<u2", enters)
@@ -239,16 +176,16 @@ def _decode_frame(items: list[Any]) -> Frame:
     if own is not None and (type(own) is not bytes or len(own) != OWN.itemsize):
         raise ProtocolViolation("wrong_type", f"FRAME: own must be {OWN.itemsize} bytes or nil")
     f = Frame(
-        _uint(items[1], name),
-        _uint(items[2], name),
-        _uint(items[3], name, TICK_MAX),
-        _uint(items[4], name),
+        whole(items[1], name),
+        whole(items[2], name),
+        whole(items[3], name, TICK_MAX),
+        whole(items[4], name),
         own,
-        None if origin is None else _origin(origin, name),
+        None if origin is None else place(origin, name),
     )
     if block is None:
         return f
-    c = _Columns(block, name)
+    c = Columns(block, name)
     deltas, fulls = (int(n) for n in c.take("<u2", 2))
     if fulls and f.origin is None:
         raise ProtocolViolation("malformed", "FRAME: full records without an origin")

@@ -10,6 +10,8 @@ NAME_CHARS_MAX = 32
 """Fits a name tag; longer names are refused, not cut, so that nobody is called by half a name."""
 CHAT_CHARS_MAX = 500
 AGENT_CHARS_MAX = 64
+ADDRESS_CHARS_MAX = 272
+"""Of a token for datagrams: a host's name (253, RFC 1035), brackets, a colon and a port."""
 RESUME_BYTES_MAX = 768
 """A ticket holds the whole session, sealed: identity, name, body. What does not fit is opened by one gateway alone."""
 FRAME_BYTES_MAX = 16_384
@@ -29,6 +31,8 @@ ANSWERS_KEPT = 32
 """Newest answers that a body remembers: twice what can be asked for again."""
 ANSWER_VALUE_BYTES_MAX = 2048
 """As packed: a body carries its answers over borders."""
+STREAM_MESSAGE_BYTES_MAX = 65_536
+"""A client's message in its reliable stream over datagrams: what a receiver has room for without a word."""
 SERVER_MESSAGE_BYTES_MAX = 1 << 20
 """What a client accepts from a server: a FRAME, or a WELCOME with a large schema."""
 

@@ -1,7 +1,8 @@
 """Messages of a session other than frames: dataclasses, and their msgpack (STANDARD.md §2, §3).
 
 Invariant: a decoder raises :class:`ProtocolViolation` and nothing else on any bytes; what it returns is in bounds.
-Not responsible for: STRUCTURE and FRAME (``frames``), the meaning of what is said (``server.session``).
+Not responsible for: STRUCTURE and FRAME (``frames``), VALUES (``values``), how they travel over UDP (``datagrams``),
+the meaning of what is said (``server.session``).
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ T_ACK: Final = 3
 T_CHAT_SAY: Final = 4
 T_ACT: Final = 5
 T_BYE: Final = 6
+T_DATAGRAMS: Final = 7
 T_WELCOME: Final = 16
 T_STRUCTURE: Final = 17
 T_FRAME: Final = 18
@@ -32,6 +34,8 @@ T_SCHEMA: Final = 23
 T_CLOSE: Final = 24
 T_EVENT: Final = 25
 T_ANSWER: Final = 26
+T_TOKEN: Final = 27
+T_VALUES: Final = 28
 
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
@@ -39,6 +43,7 @@ SCOPE_DIRECT: Final = 2
 PROFILES: Final = ("vr", "desktop", "tv", "observer", "device")
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
+DATAGRAM_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,17 @@ class Input:
     frame: int
     stamp_ms: int
     commands: bytes
+    earlier: int | None = None
+    """Over datagrams: bit i is set if frame ``frame`` − 1 − i has come (§9.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Names the newest frame applied."""
+    """Names the newest frame applied; over datagrams the newest that has come, and with ``earlier`` those before it."""
 
     frame: int
     stamp_ms: int
+    earlier: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,14 @@ class Bye:
     """The client leaves for good: its body is removed at once."""
 
 
-ClientMessage = Hello | Input | Ack | Say | Act | Bye
+@dataclass(frozen=True, slots=True)
+class AskDatagrams:
+    """The client asks to go on over datagrams of ``version`` (§9.1)."""
+
+    version: int
+
+
+ClientMessage = Hello | Input | Ack | Say | Act | Bye | AskDatagrams
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +201,20 @@ class Event:
     sseq: int = 0
 
 
-ServerMessage = Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Where a session may go on over datagrams, and with which keys (§9.1); ``address`` None: not here, ``text`` says
+    why. Keys are secrets: they are not shown by ``repr``."""
+
+    address: str | None
+    number: int = 0
+    key_up: bytes = field(default=b"", repr=False)
+    key_down: bytes = field(default=b"", repr=False)
+    within_ms: int = 0
+    text: str = ""
+
+
+ServerMessage = Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer | Token
 STRUCTURE_TYPES: Final = frozenset({T_STRUCTURE, T_CHAT, T_PRESENCE, T_NOTICE, T_MOVE, T_SCHEMA, T_EVENT, T_ANSWER})
 
 
@@ -216,15 +244,19 @@ def encode_client(message: ClientMessage) -> bytes:
             head = [T_HELLO, m.version_min, m.version_max, m.token, m.name, m.profile]
             return pack([*head, m.resume, m.schema_hash, m.agent])
         case Input():
-            return pack([T_INPUT, message.seq, message.frame, message.stamp_ms, message.commands])
+            earlier = () if message.earlier is None else (message.earlier,)
+            return pack([T_INPUT, message.seq, message.frame, message.stamp_ms, message.commands, *earlier])
         case Ack():
-            return pack([T_ACK, message.frame, message.stamp_ms])
+            earlier = () if message.earlier is None else (message.earlier,)
+            return pack([T_ACK, message.frame, message.stamp_ms, *earlier])
         case Say():
             return pack([T_CHAT_SAY, message.scope, message.text, message.to])
         case Act():
             return pack([T_ACT, message.number, message.name, message.payload])
         case Bye():
             return pack([T_BYE])
+        case AskDatagrams():
+            return pack([T_DATAGRAMS, message.version])
 
 
 class _Items:
@@ -272,6 +304,10 @@ class _Items:
     def any(self) -> Any:
         return self._take()
 
+    def last(self, most: int) -> int | None:
+        """An integer that older messages of this type do not have."""
+        return self.uint(most) if self._next < len(self._items) else None
+
     def optional(self, reader: Callable[[int], Any], bound: int) -> Any:
         if self._next < len(self._items) and self._items[self._next] is None:
             self._next += 1
@@ -311,13 +347,13 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
     if kind == T_INPUT:
         r = _Items(items, "INPUT")
         size = COMMAND.itemsize * COMMANDS_PER_INPUT_MAX
-        message = Input(r.uint(U32_MAX), r.uint(U32_MAX), r.uint(U32_MAX), r.data(size))
+        message = Input(r.uint(U32_MAX), r.uint(U32_MAX), r.uint(U32_MAX), r.data(size), r.last(U64_MAX))
         if not message.commands or len(message.commands) % COMMAND.itemsize:
             raise ProtocolViolation("malformed", f"INPUT: commands are {COMMAND.itemsize} bytes each, at least one")
         return message
     if kind == T_ACK:
         r = _Items(items, "ACK")
-        return Ack(r.uint(U32_MAX), r.uint(U32_MAX))
+        return Ack(r.uint(U32_MAX), r.uint(U32_MAX), r.last(U64_MAX))
     if kind == T_CHAT_SAY:
         r = _Items(items, "CHAT")
         return Say(r.uint(SCOPE_DIRECT), r.text(limits.CHAT_CHARS_MAX), r.optional(r.uint, U64_MAX))
@@ -325,6 +361,8 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
         return _act(_Items(items, "ACT"))
     if kind == T_BYE:
         return Bye()
+    if kind == T_DATAGRAMS:
+        return AskDatagrams(_Items(items, "DATAGRAMS").uint(U32_MAX))
     if 8 <= kind <= 15:
         return None
     raise ProtocolViolation("unknown_type", f"message type {kind} is not one a client sends")
@@ -367,6 +405,9 @@ def encode_server(message: ServerMessage) -> bytes:
             return _structure(T_ANSWER, message.sseq, message.number, message.code, message.value)
         case Closing():
             return pack([T_CLOSE, message.code, message.retry_after_ms, message.text])
+        case Token():
+            m = message
+            return pack([T_TOKEN, m.address, m.number, m.key_up, m.key_down, m.within_ms, m.text])
 
 
 SSEQ_OFFSET: Final = 3
@@ -381,7 +422,7 @@ def _structure(kind: int, sseq: int, *items: object) -> bytes:
 
 
 def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
-    """One message of a server, other than STRUCTURE and FRAME; None for an unknown type.
+    """One message of a server, other than STRUCTURE, FRAME and VALUES; None for an unknown type.
 
     Raises ProtocolViolation for anything that STANDARD.md §3 does not allow.
     """
@@ -434,4 +475,21 @@ def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
         r = _Items(items, "ANSWER")
         sseq = r.uint(U32_MAX)
         return Answer(r.uint(U32_MAX), r.uint(255), r.any(), sseq)
+    if kind == T_TOKEN:
+        return _token(_Items(items, "TOKEN"))
     return None
+
+
+def _token(r: _Items) -> Token:
+    size = DATAGRAM_KEY_BYTES
+    token = Token(
+        r.optional(r.text, limits.ADDRESS_CHARS_MAX),
+        r.uint(U32_MAX),
+        r.data(size),
+        r.data(size),
+        r.uint(U32_MAX),
+        r.text(limits.SERVER_MESSAGE_BYTES_MAX),
+    )
+    if token.address is not None and not len(token.key_up) == len(token.key_down) == size:
+        raise ProtocolViolation("wrong_type", f"TOKEN: keys have {size} bytes each")
+    return token

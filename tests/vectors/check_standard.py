@@ -1,15 +1,20 @@
-"""Reads protocol/vectors/frames.json by STANDARD.md alone: imports nothing of ours, no NumPy, no msgpack library.
+"""Reads protocol/vectors/frames.json and datagrams.json by STANDARD.md alone: imports nothing of ours, no NumPy, no
+msgpack library; ChaCha20-Poly1305 is that of `cryptography`.
 
 Run as a program it prints what it checked; where it and the library disagree, one of them or the page is wrong.
 """
 
+import hashlib
 import json
 import math
 import struct
 from pathlib import Path
 from typing import Any
 
-PATH = Path(__file__).parents[2] / "protocol" / "vectors" / "frames.json"
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
 
 
 class Reader:
@@ -201,9 +206,196 @@ def depth(value: Any) -> int:
     return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
 
+class DatagramClient(Client):
+    """Records by number and frame, as STANDARD.md §9.4 defines them. It forgets nothing, so that order alone is
+    checked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_frame: dict[int, dict[int, dict[str, Any]]] = {}
+        self.entered: dict[int, int] = {}
+        self.come: set[int] = set()
+        self.waiting: dict[int, bytes] = {}
+
+    def structure(self, data: bytes) -> None:
+        before = set(self.records)
+        _, _, _, frame, *_ = message(data)
+        held = {number: r["id"] for number, r in self.records.items()}
+        super().structure(data)
+        for number, r in self.records.items():
+            if number not in before or held[number] != r["id"]:
+                self.entered[number] = self.sseq
+                self.by_frame[number] = {frame: dict(r)}
+        for frame in sorted(self.waiting):
+            if message(self.waiting[frame])[4] <= self.sseq:
+                self.apply(self.waiting.pop(frame))
+
+    def values(self, data: bytes) -> bool:
+        kind, _stream, frame, _tick, sseq, own, *_ = message(data)
+        if kind != 28 or (own is not None and len(own) != 32):
+            raise ValueError("not VALUES")
+        if frame in self.come or (self.come and max(self.come) - frame > 64):
+            return False
+        self.come.add(frame)
+        if sseq > self.sseq:
+            self.waiting[frame] = data
+        else:
+            self.apply(data)
+        return True
+
+    def acknowledges(self) -> tuple[int, int]:
+        newest = max(self.come)
+        return newest, sum(1 << i for i in range(64) if newest - 1 - i in self.come)
+
+    def apply(self, data: bytes) -> None:
+        _, _, frame, tick, sseq, _, origin, block = message(data)
+        if block is None:
+            return
+        c = Columns(block, data, 2)
+        deltas, fulls = c.take("H", 2)
+        delta_number, full_number = c.take("H", deltas), c.take("H", fulls)
+        p, v = c.triples("h", fulls), c.triples("h", fulls)
+        d, dv = c.triples("b", deltas), c.triples("b", deltas)
+        yaw, bases = c.take("B", deltas), c.take("B", deltas)
+        age, full_yaw = c.take("B", fulls), c.take("B", fulls)
+        if c.at != len(block) or 0 in bases:
+            raise ValueError("block has bytes that the standard does not name, or a base of 0")
+        for k, number in enumerate(delta_number):
+            if self.means(number, sseq):
+                r = self.by_frame[number][frame - bases[k]]
+                dt = tick - r["tick"]
+                place = [r["p"][a] + ((r["v"][a] * dt + 8) >> 4) + d[k][a] for a in range(3)]
+                self.record(number, frame, tick, place, [r["v"][a] + dv[k][a] for a in range(3)], yaw[k])
+        for k, number in enumerate(full_number):
+            if self.means(number, sseq):
+                place = [origin[a] + p[k][a] for a in range(3)]
+                self.record(number, frame, tick - age[k], place, v[k], full_yaw[k])
+
+    def means(self, number: int, sseq: int) -> bool:
+        lives = number in self.records and self.entered[number] <= sseq
+        if not lives and sseq == self.sseq:
+            raise ValueError("a value of nobody")
+        return lives
+
+    def record(self, number: int, frame: int, tick: int, p: list[int], v: list[int], yaw: int) -> None:
+        rows = self.by_frame[number]
+        rows[frame] = {"tick": tick, "p": p, "v": v, "yaw": yaw}
+        self.records[number].update(rows[max(rows)])
+
+
+def opened(key: bytes, session: int, number: int, address: str, data: bytes) -> tuple[int, bytes] | None:
+    """(sequence, plaintext) of a datagram as STANDARD.md §9.2 has it, or None."""
+    if not 29 <= len(data) <= 1200 or data[0] != 0x31 or struct.unpack_from("<I", data, 1)[0] != number:
+        return None
+    text = b"isthmus datagrams 1\0" + struct.pack("<QI", session, number) + address.encode()
+    more = data[:13] + hashlib.sha256(text).digest()[:16]
+    try:
+        return struct.unpack_from("<Q", data, 5)[0], ChaCha20Poly1305(key).decrypt(
+            bytes(4) + data[5:13], data[13:], more
+        )
+    except InvalidTag:
+        return None
+
+
+def parts(plain: bytes) -> tuple[int, list[list[Any]]]:
+    """received, and [kind, hex] of each part, as STANDARD.md §9.3 has them."""
+    (received,) = struct.unpack_from("<I", plain)
+    at, out = 4, []
+    while at < len(plain):
+        kind, size = struct.unpack_from("<BH", plain, at)
+        part = plain[at + 3 : at + 3 + size]
+        if len(part) != size or (kind == 1 and size < 4):
+            raise ValueError("a part is cut")
+        out.append([kind, part.hex()])
+        at += 3 + size
+    return received, out
+
+
+def stream(steps: list[dict[str, Any]]) -> None:
+    """A client's stream as STANDARD.md §9.3 has it."""
+    came: dict[int, int] = {}
+    at = 0
+    for step in steps:
+        before = next(i for i in range(len(came) + 1) if i not in came)
+        data = bytes.fromhex(step["hex"])
+        came.update(enumerate(data, step["offset"]))
+        end = next(i for i in range(len(came) + 1) if i not in came)
+        out: list[str] | None = []
+        if step["offset"] + len(data) > before + 65_536:
+            out = None
+        while out is not None and end - at >= 4:
+            size = int.from_bytes(bytes(came[at + i] for i in range(4)), "little")
+            if size > 65_536:
+                out = None
+            elif end - at < 4 + size:
+                break
+            else:
+                out.append(bytes(came[at + 4 + i] for i in range(size)).hex())
+                at += 4 + size
+        if out != step["messages"] or (out is not None and end != step["received"]):
+            raise ValueError(f"a stream gives {out}, the vector says {step['messages']}")
+
+
+def compare(shown: dict[str, list[float]], expected: dict[str, list[float]]) -> None:
+    """Raises ValueError unless both show the same entities at the same places."""
+    if shown.keys() != expected.keys():
+        raise ValueError("other entities are shown than the vector says")
+    for entity, place in expected.items():
+        if not all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(shown[entity], place, strict=True)):
+            raise ValueError(f"entity {entity} is shown at {shown[entity]}, the vector says {place}")
+
+
+def check_datagrams() -> int:
+    """How many vectors of datagrams were checked. Raises as ``check``."""
+    vectors = json.loads((VECTORS / "datagrams.json").read_text())
+    for v in vectors["sealed"]:
+        key, session, number = bytes.fromhex(v["key"]), int(v["session"]), v["number"]
+        got = opened(key, session, number, v["address"], bytes.fromhex(v["hex"]))
+        if got is None or got[0] != int(v["sequence"]):
+            raise ValueError(f"{v['name']}: does not open")
+        received, said = parts(got[1])
+        if (received, said) != (v["received"], v["parts"]):
+            raise ValueError(f"{v['name']}: says something else")
+    first = vectors["sealed"][0]
+    for v in vectors["refused"]:
+        who = bytes.fromhex(first["key"]), int(first["session"]), first["number"], first["address"]
+        if opened(*who, bytes.fromhex(v["hex"])) is not None:
+            raise ValueError(f"{v['name']}: opens")
+    for v in vectors["malformed"]:
+        try:
+            parts(bytes.fromhex(v["hex"]))
+        except (ValueError, struct.error):
+            continue
+        raise ValueError(f"{v['name']}: is read")
+    for v in vectors["replay"]:
+        had: set[int] = set()
+        for sequence, taken in ((int(s), t) for s, t in v["steps"]):
+            fresh = sequence > 0 and sequence not in had and (not had or max(had) - sequence < 256)
+            if fresh != taken:
+                raise ValueError(f"{v['name']}: {sequence} is {'taken' if fresh else 'dropped'}")
+            had.add(sequence)
+    for v in vectors["streams"]:
+        stream(v["steps"])
+    client = DatagramClient()
+    for step in vectors["values"]:
+        data = bytes.fromhex(step["hex"])
+        came = client.values(data) if step["kind"] == "values" else not client.structure(data)
+        if came != step["came"] or client.acknowledges() != (step["frame"], int(step["earlier"])):
+            raise ValueError(f"VALUES {step['items']['frame']}: {came}, acknowledged {client.acknowledges()}")
+        compare(client.shown(step["shown_at"]), step["shown"])
+    types = {"Input": 2, "Ack": 3, "AskDatagrams": 7, "Token": 27}
+    for v in vectors["messages"]:
+        items = message(bytes.fromhex(v["hex"]))
+        if items[0] != types[v["kind"]] or (
+            items[0] == 27 and not len(items[3]) == len(items[4]) == 32 * bool(items[1])
+        ):
+            raise ValueError(f"{v['kind']} is {items}")
+    return sum(map(len, vectors.values()))
+
+
 def check() -> int:
     """How many messages were checked. Raises ValueError or KeyError where a vector and the standard disagree."""
-    vectors = json.loads(PATH.read_text())
+    vectors = json.loads((VECTORS / "frames.json").read_text())
     client = Client()
     count = 0
     for step in vectors["stream"]["steps"]:
@@ -213,12 +405,7 @@ def check() -> int:
         else:
             client.frame(data)
         for ahead, expected in step["shown_after"].items():
-            shown = client.shown(step["items"]["tick"] + float(ahead))
-            for entity, place in expected.items():
-                if not all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(shown[entity], place, strict=True)):
-                    raise ValueError(f"entity {entity} is shown at {shown[entity]}, the vector says {place}")
-            if shown.keys() != expected.keys():
-                raise ValueError("other entities are shown than the vector says")
+            compare(client.shown(step["items"]["tick"] + float(ahead)), expected)
         count += 1
     types = {"Hello": 1, "Input": 2, "Ack": 3, "Say": 4, "Act": 5, "Bye": 6, "Welcome": 16, "Chat": 19, "Presence": 20}
     types |= {"Notice": 21, "Move": 22, "Schema": 23, "Closing": 24, "Event": 25, "Answer": 26}
@@ -233,4 +420,4 @@ def check() -> int:
 
 
 if __name__ == "__main__":
-    print(f"{check()} messages read by the standard alone")  # noqa: T201  # this is a program's output
+    print(f"{check()} messages and {check_datagrams()} vectors of datagrams read by the standard alone")  # noqa: T201  # this is a program's output

@@ -4,6 +4,7 @@ The file is the reference of the wire once it is committed; make it anew only to
 """
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from protocol.messages import pack
 PATH = Path(__file__).parents[2] / "protocol" / "vectors" / "frames.json"
 
 
-def _columns(message: Any) -> dict[str, Any]:
+def columns(message: Any) -> dict[str, Any]:
+    """The items of a message with a block, as JSON has them."""
     out: dict[str, Any] = {}
-    for name in message.__slots__:
+    for name in (field.name for field in fields(message)):
         value = getattr(message, name)
         if isinstance(value, np.ndarray):
             value = value.tolist()
@@ -125,7 +127,7 @@ def stream_vector() -> dict[str, Any]:
         for ahead in (0.0, 0.25, 1.0):
             ids, places = records.shown(message.tick + ahead)
             shown[str(ahead)] = {str(i): p for i, p in zip(ids.tolist(), places.tolist(), strict=True)}
-        steps.append({"kind": kind, "hex": data.hex(), "items": _columns(message), "shown_after": shown})
+        steps.append({"kind": kind, "hex": data.hex(), "items": columns(message), "shown_after": shown})
     return {"name": "one stream", "steps": steps}
 
 
