@@ -279,7 +279,6 @@ bool isthmus_next_change(isthmus_structure *s, isthmus_change *out) {
   }
   out->record.tick = s->tick - columns[enter_ages(s) + i];
   out->record.yaw = columns[enter_ages(s) + e + i];
-  out->record.frame = s->frame;
   return true;
 }
 

@@ -30,7 +30,7 @@ enum {
   ISTHMUS_WAITS = 2,      /* values that wait for a structure message; applied by the call that brings it */
   ISTHMUS_MALFORMED = -1, /* no message, or not of the form in the standard */
   ISTHMUS_BROKEN = -2,    /* well-formed, but the server said what it must not say here */
-  ISTHMUS_FULL = -3,      /* an entity's number is not below `numbers`: give isthmus_init more */
+  ISTHMUS_FULL = -3,      /* an entity's number is not below `numbers`, or a message longer than inflow's memory */
   ISTHMUS_MEMORY = -4     /* memory that is too small or not aligned */
 };
 
@@ -94,9 +94,10 @@ typedef struct {
 typedef struct {
   int64_t tick;
   int32_t p[3];
-  uint32_t frame; /* the frame that brought it */
+  uint32_t frame; /* the FRAME or VALUES that brought it */
   int16_t v[3];
   uint8_t yaw;
+  bool valued; /* false: an enter brought it; then `frame` says nothing, and over UDP no delta refers to it */
 } isthmus_record;
 
 typedef enum { ISTHMUS_LEAVE, ISTHMUS_ENTER, ISTHMUS_STATE } isthmus_change_kind;
@@ -205,7 +206,7 @@ typedef struct {
   uint32_t sseq;         /* newest structure message */
   uint32_t frame;        /* newest frame that came; 0: none yet */
   uint64_t earlier;      /* bit i: frame - 1 - i came */
-  int64_t tick;          /* of the newest message with a tick */
+  int64_t tick;          /* of the newest frame; of the welcome before that */
   uint32_t own_frame;
   isthmus_own own;
   isthmus_limits limits;
@@ -297,7 +298,8 @@ typedef struct {
   struct { uint32_t from, to; } island[ISTHMUS_GAPS];
 } isthmus_inflow;
 
-/* Give it ISTHMUS_INFLOW_BYTES or more; twice as much moves bytes less often. */
+/* With ISTHMUS_INFLOW_BYTES it takes each message that the standard allows; twice as much moves bytes less often. With
+ * less it ends with ISTHMUS_FULL at a message that does not fit. ISTHMUS_MEMORY below 65,540 bytes. */
 int isthmus_inflow_init(isthmus_inflow *inflow, uint8_t *memory, size_t bytes);
 /* A stream part. Take all messages out before the next one. ISTHMUS_DROPPED: not kept, the server sends it again. */
 int isthmus_inflow_put(isthmus_inflow *inflow, uint32_t offset, isthmus_bytes bytes);

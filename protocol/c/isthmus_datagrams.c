@@ -107,7 +107,7 @@ size_t isthmus_plain_part(uint8_t *out, size_t room, size_t used, const isthmus_
 
 /* ------------------------------------------------------------------------------------ the reliable stream (§9.3) */
 int isthmus_inflow_init(isthmus_inflow *inflow, uint8_t *memory, size_t bytes) {
-  if (memory == NULL || bytes < ISTHMUS_INFLOW_BYTES) return ISTHMUS_MEMORY;
+  if (memory == NULL || bytes < ISTHMUS_UNACKNOWLEDGED + 4) return ISTHMUS_MEMORY;
   memset(inflow, 0, sizeof *inflow);
   inflow->memory = memory;
   inflow->room = bytes;
@@ -169,6 +169,7 @@ int isthmus_inflow_take(isthmus_inflow *inflow, isthmus_bytes *message) {
   if (there < 4) return ISTHMUS_DROPPED;
   uint32_t bytes = get32(inflow->memory + inflow->taken);
   if (bytes > ISTHMUS_MESSAGE_BYTES) return ISTHMUS_BROKEN;
+  if (bytes > inflow->room - ISTHMUS_UNACKNOWLEDGED - 4) return ISTHMUS_FULL;
   if (there - 4 < bytes) return ISTHMUS_DROPPED;
   *message = (isthmus_bytes){inflow->memory + inflow->taken + 4, bytes};
   inflow->taken += 4 + (size_t)bytes;

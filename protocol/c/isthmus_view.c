@@ -94,18 +94,19 @@ static bool has_room(isthmus *view, uint32_t records) {
 }
 
 static const isthmus_record *record_of(const isthmus *view, const isthmus_entity *entity, uint32_t frame) {
-  if (entity->record.frame == frame) return &entity->record;
+  if (entity->record.valued && entity->record.frame == frame) return &entity->record;
   for (uint32_t i = entity->earlier; i != ISTHMUS_NONE; i = view->kept[i].next)
     if (view->kept[i].record.frame == frame) return &view->kept[i].record;
   return NULL;
 }
 
 static void store(isthmus *view, isthmus_entity *entity, const isthmus_record *record, bool based) {
-  if (based && after(entity->record.frame, record->frame)) {
+  bool other = based && entity->record.valued && entity->record.frame != record->frame;
+  if (other && after(entity->record.frame, record->frame)) {
     keep(view, entity, record); /* came late */
     return;
   }
-  if (based && entity->record.frame != record->frame) keep(view, entity, &entity->record);
+  if (other) keep(view, entity, &entity->record);
   entity->record = *record;
 }
 
@@ -147,7 +148,7 @@ static int judge_values(isthmus *view, const isthmus_values *m) {
     if (entity == NULL && (!m->based || m->sseq == view->sseq)) return ISTHMUS_BROKEN;
     if (entity == NULL || !m->based || i >= m->deltas) continue;
     if (record_of(view, entity, base_frame(m, i)) == NULL)
-      return after(entity->record.frame, m->frame) ? ISTHMUS_DROPPED : ISTHMUS_BROKEN;
+      return entity->record.valued && after(entity->record.frame, m->frame) ? ISTHMUS_DROPPED : ISTHMUS_BROKEN;
   }
   return ISTHMUS_OK;
 }
@@ -159,7 +160,7 @@ static int apply_values(isthmus *view, const isthmus_values *m) {
     isthmus_entity *entity = meant(view, m, get16(columns + 2 * i));
     if (entity == NULL) continue;
     const isthmus_record *base = m->based ? record_of(view, entity, base_frame(m, i)) : &entity->record;
-    isthmus_record record = {.frame = m->frame, .yaw = columns[deltas + 6 * d + i]};
+    isthmus_record record = {.frame = m->frame, .valued = true, .yaw = columns[deltas + 6 * d + i]};
     int32_t dp[3], dv[3];
     for (size_t axis = 0; axis < 3; axis++) {
       dp[axis] = signed8(columns[deltas + axis * d + i]);
@@ -173,7 +174,8 @@ static int apply_values(isthmus *view, const isthmus_values *m) {
   for (size_t i = 0; i < f; i++) {
     isthmus_entity *entity = meant(view, m, get16(columns + 2 * d + 2 * i));
     if (entity == NULL) continue;
-    isthmus_record record = {.frame = m->frame, .tick = m->tick - columns[ages + i], .yaw = columns[ages + f + i]};
+    isthmus_record record = {.frame = m->frame, .valued = true, .tick = m->tick - columns[ages + i]};
+    record.yaw = columns[ages + f + i];
     for (size_t axis = 0; axis < 3; axis++) {
       record.p[axis] = m->origin[axis] + signed16(get16(columns + 2 * d + (2 + 2 * axis) * f + 2 * i));
       record.v[axis] = (int16_t)signed16(get16(columns + 2 * d + (8 + 2 * axis) * f + 2 * i));
@@ -206,7 +208,7 @@ static void take_own(isthmus *view, const isthmus_values *m) {
     view->own = m->own;
     view->own_frame = m->frame;
   }
-  if (m->tick > view->tick) view->tick = m->tick;
+  if (m->frame == view->frame) view->tick = m->tick; /* the newest */
 }
 
 /* Notes that a frame came (§9.4); false if it had, or is so old that no acknowledgement could name it. */
@@ -299,10 +301,7 @@ int isthmus_take(isthmus *view, isthmus_bytes message, isthmus_message *out) {
   if (!view->welcomed || out->sseq != (uint32_t)(view->sseq + 1)) return ISTHMUS_BROKEN; /* §5: one after the other */
   view->sseq = out->sseq;
   if (out->type == ISTHMUS_SCHEMA) forget_entities(view);
-  if (out->type == ISTHMUS_STRUCTURE) {
-    if (out->as.structure.tick > view->tick) view->tick = out->as.structure.tick;
-    result = apply_structure(view, out->as.structure, out->sseq);
-  }
+  if (out->type == ISTHMUS_STRUCTURE) result = apply_structure(view, out->as.structure, out->sseq);
   return result == ISTHMUS_OK ? apply_waiting(view) : result;
 }
 

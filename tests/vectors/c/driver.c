@@ -81,7 +81,6 @@ static void say_record(const isthmus_record *record) {
   say_vector("p", record->p);
   printf(",\"v\":[%d,%d,%d],\"record_tick\":%" PRId64, record->v[0], record->v[1], record->v[2], record->tick);
   say("yaw", record->yaw);
-  say("record_frame", record->frame);
 }
 
 static void say_structure(isthmus_structure structure) {
@@ -346,8 +345,9 @@ int main(void) {
     else if (strcmp(what, "new") == 0) {
       memset(&window, 0, sizeof window);
       free(inflow_memory);
-      inflow_memory = malloc(ISTHMUS_INFLOW_BYTES);
-      result = isthmus_inflow_init(&inflow, inflow_memory, ISTHMUS_INFLOW_BYTES);
+      size_t bytes = ISTHMUS_UNACKNOWLEDGED + 4 + (size_t)number(); /* of the longest message */
+      inflow_memory = malloc(bytes);
+      result = isthmus_inflow_init(&inflow, inflow_memory, bytes);
       inflow.received = (uint32_t)number(); /* so that a test need not send 4 GiB to see it wrap */
     }
     else if (strcmp(what, "flow") == 0) result = flow();
