@@ -255,6 +255,47 @@ def test_what_a_later_version_adds_is_passed_over(native: Native) -> None:
     assert native.take(msgpack.packb([21, 2, 3, "text"]) + b"\0")["result"] == MALFORMED
 
 
+def test_welcome_of_a_later_version_and_of_other_forms(native: Native) -> None:
+    welcome = msgpack.unpackb(bytes.fromhex(WELCOME))[1]
+    welcome |= {"radius_m": 7, "near_radius_m": -3, "anchor": None, "body": None, "more": {"a": [1, {"b": None}]}}
+    native.ask("view", 4, 0, 0, 0)
+    got = native.take(msgpack.packb([16, welcome], use_single_float=True))
+    assert (got["result"], got["radius_m"], got["near_radius_m"]) == (OK, 7, -3)
+    assert "body" not in got
+    assert "anchor" not in got
+    rate = bytes.fromhex(WELCOME).replace(b"\xa7rate_hz\x14", b"\xa7rate_hz\xca\x41\xa0\0\0")
+    assert native.take(rate)["rate_hz"] == 20.0
+    for key in ("session", "resume", "tick", "body", "stream"):
+        less = {k: v for k, v in welcome.items() if k != key}
+        assert native.take(msgpack.packb([16, less]))["result"] == MALFORMED, key
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 40_000, 65_400])
+def test_hello_with_long_texts(native: Native, size: int) -> None:
+    got = native.ask("hello", 1, 1, said(b"t" * size), "-", said(b"vr"), said(b"r" * (size % 300)), "-", said(b"e"))
+    expected = [1, 1, 1, "t" * size, None, "vr", b"r" * (size % 300), None, "e"]
+    assert bytes.fromhex(got["hex"]) == msgpack.packb(expected)
+
+
+def test_a_clients_message_that_is_not_allowed_is_not_written(native: Native) -> None:
+    a_chat = native.ask("chat", 0, said(b"hi"), "-")["hex"]
+    assert bytes.fromhex(a_chat) == msgpack.packb([4, 0, "hi", None])
+    for words in (
+        ["chat", 2, said(b"to nobody"), "-"],
+        ["chat", 3, said(b"no scope"), "-"],
+        ["act", 0, said(b"name"), "c0"],
+        ["act", 1, said(b"n" * 65), "c0"],
+        ["act", 1, said(b"name"), "c0c0"],
+        ["act", 1, said(b"name"), "91"],
+        ["input", 1, 1],
+        ["input", 1, 1, 0, 0, 0, 0, 0, 31],
+        ["input", 1, 1, *[0, 0, 0, 0, 0, 1] * 9],
+        ["hello", 1, 1, said(b"t" * 70_000), "-", said(b"vr"), "-", "-", said(b"e")],
+        ["hello", 2, 1, "-", "-", said(b"vr"), "-", "-", said(b"e")],
+    ):
+        assert native.ask(*words)["hex"] is None, words
+
+
 def test_readme_example_compiles_and_plays_the_vectors(tmp_path: Path) -> None:
     """With what an engine brings (a socket, a clock, a picture) taken by stand-ins that play and print."""
     example = re.search(r"```c\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)

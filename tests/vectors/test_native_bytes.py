@@ -39,6 +39,46 @@ def changed(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@st.composite
+def blocks(draw: st.DrawFn) -> bytes:
+    """STRUCTURE, FRAME or VALUES with counts, sizes and columns that fit, or almost."""
+    kind = draw(st.sampled_from([17, 18, 28]))
+    small = st.sampled_from([0, 1, 2, 3, 4, 127, 128, 255])
+    many = st.integers(0, 3) | st.sampled_from([255, 65_535])
+    a, b, c = draw(many), draw(many), draw(many)
+    if kind == 17:
+        sizes = [(24 * a, small), (2 * a, st.just(0)), (2 * b + 2 * c, small), (2 * c, st.just(0)), (2 * a, small)]
+        counts = [a, b, c, 0]
+    else:
+        sizes = [((9 if kind == 18 else 10) * a + 16 * b, small)]
+        counts = [a, b]
+    if max(counts) > 3:
+        sizes = [(draw(st.integers(0, 40)), small)]
+    columns = bytearray(b"".join(bytes(draw(st.lists(of, min_size=n, max_size=n))) for n, of in sizes))
+    if kind == 17 and max(counts) <= 3:  # each blob a map without keys
+        columns[24 * a : 26 * a : 2] = b"\1" * a
+        at = 26 * a + 2 * b + 2 * c
+        columns[at : at + 2 * c : 2] = b"\1" * c
+        columns += b"\x80" * (a + c)
+    else:  # numbers below 256, so that some are there
+        columns[1 : 2 * (a + b) : 2] = bytes(len(columns[1 : 2 * (a + b) : 2]))
+    match draw(st.integers(0, 3)):
+        case 0:
+            columns += draw(st.binary(min_size=1, max_size=3))
+        case 1:
+            del columns[-draw(st.integers(1, 3)) :]
+        case _:
+            pass
+    pads = draw(st.sampled_from([b"\0", b"\1\0", b"\7" + bytes(7), b"\xff"]))
+    block = pads + b"".join(n.to_bytes(2, "little") for n in counts) + bytes(columns)
+    sseq, tick = draw(st.integers(0, 5)), draw(st.sampled_from([0, 104, 200, 2**53, 2**53 + 1]))
+    origin = draw(st.sampled_from([[0, 0, 0], [2**31 - 40_000, 1, -(2**31) + 40_000], [2**31 - 1, 0, 0], None]))
+    if kind == 17:
+        return bytes(msgpack.packb([17, sseq, tick, 9, origin, block]))
+    own = draw(st.sampled_from([None, bytes(32), bytes(31)]))
+    return bytes(msgpack.packb([kind, 1, draw(st.integers(0, 300)), tick, sseq, own, origin, block]))
+
+
 def any_message() -> st.SearchStrategy[bytes]:
     """Random bytes, changed vectors, and well-formed msgpack of the right types with anything in it."""
     items = st.one_of(
@@ -49,11 +89,11 @@ def any_message() -> st.SearchStrategy[bytes]:
         st.text(),
     )
     shaped = st.tuples(st.integers(16, 28), st.lists(items, max_size=8)).map(lambda m: msgpack.packb([m[0], *m[1]]))
-    return st.one_of(st.binary(max_size=200), changed(), changed(), shaped)
+    return st.one_of(st.binary(max_size=200), changed(), shaped, blocks(), blocks())
 
 
 @given(messages=st.lists(any_message(), min_size=1, max_size=25), small=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_messages(native: Native, messages: list[bytes], small: bool) -> None:
     """Into a view that is in the middle of a stream, so that what is changed only a little is applied."""
     if small:

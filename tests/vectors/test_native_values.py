@@ -204,7 +204,7 @@ class Network:
         assert shown == {entity: pytest.approx(place, rel=1e-12) for entity, place in expected.items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, U32 - 1), records=st.sampled_from([24, 4096]), frame=st.sampled_from([0, 2**31 - 60]))
 def test_shows_the_greatest_frame_that_came(native: Native, seed: int, records: int, frame: int) -> None:
     welcomed(native, numbers=NUMBERS, records=records, waiting=3, datagrams=1)
@@ -261,6 +261,25 @@ def test_a_reliable_stream_arrives_whole(native: Native, text: list[bytes], orde
         assert (answer["result"], answer["received"]) == (OK, (begin + whole) % U32)
         got += [m["hex"] for m in answer["messages"][1:]]
     assert got == [each.hex() for each in text]
+
+
+def test_a_reliable_stream_longer_than_its_memory(native: Native) -> None:
+    """Three times through it, with pieces in pairs that are the wrong way round, and messages up to the longest."""
+    sizes = [CLIENT_MESSAGE_BYTES, 0, 9, 50_000, 1, 65_000, 3] * 2
+    messages = [bytes([i]) * size for i, size in enumerate(sizes)]
+    stream = b"".join(struct.pack("<I", len(each)) + each for each in messages)
+    pieces = [(at, stream[at : at + 1171]) for at in range(0, len(stream), 1171)]
+    native.ask("new", CLIENT_MESSAGE_BYTES, U32 - 1000)
+    got: list[str] = []
+    for pair in zip(pieces[1::2], pieces[::2], strict=False):
+        for at, piece in pair:
+            answer = native.ask("flow", (U32 - 1000 + at) % U32, "." + piece.hex())
+            assert answer["result"] == OK
+            got += [m["hex"] for m in answer["messages"][1:]]
+    if len(pieces) % 2:
+        at, piece = pieces[-1]
+        got += [m["hex"] for m in native.ask("flow", (U32 - 1000 + at) % U32, "." + piece.hex())["messages"][1:]]
+    assert got == [each.hex() for each in messages]
 
 
 @given(steps=st.lists(st.integers(-400, 40), max_size=60))
