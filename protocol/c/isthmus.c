@@ -189,7 +189,7 @@ static void decode_welcome(isthmus_reader *reader, isthmus_welcome *out) {
       out->body = out->has_body ? take_whole(reader, UINT64_MAX) : 0;
       seen |= 256;
     }
-    else if (is_key(key, "stream")) out->stream = take_whole(reader, UINT64_MAX), seen |= 512;
+    else if (is_key(key, "stream")) out->stream = take_u32(reader), seen |= 512;
     else if (is_key(key, "profile")) out->profile = take_bytes(reader, ISTHMUS_STR);
     else if (is_key(key, "radius_m")) out->radius_m = take_number(reader);
     else if (is_key(key, "near_radius_m")) out->near_radius_m = take_number(reader);
@@ -247,7 +247,7 @@ static void decode_structure(isthmus_reader *reader, isthmus_structure *out) {
     bool is_map = blob.bytes.bytes > 0 && ((blob.bytes.at[0] & 0xf0) == 0x80 || (blob.bytes.at[0] & 0xfe) == 0xde);
     if (!is_map || pairs.bad || pairs.at != pairs.end) blobs.bad = true;
   }
-  if (blobs.bad || blobs.at != blobs.end) reader->bad = true;
+  if (blobs.bad) reader->bad = true; /* what follows the last blob is a later version's (§4) */
 }
 
 bool isthmus_next_change(isthmus_structure *s, isthmus_change *out) {
@@ -300,7 +300,7 @@ static void decode_own(isthmus_reader *reader, isthmus_own *out) {
 
 static void decode_values(isthmus_reader *reader, isthmus_values *out, bool based) {
   out->based = based;
-  out->stream = take_whole(reader, UINT64_MAX);
+  out->stream = take_u32(reader);
   out->frame = take_u32(reader);
   out->tick = take_tick(reader);
   out->sseq = take_u32(reader);
@@ -314,7 +314,7 @@ static void decode_values(isthmus_reader *reader, isthmus_values *out, bool base
   out->fulls = get16(block.at + 2);
   out->columns = (isthmus_bytes){block.at + 4, block.bytes - 4};
   size_t needed = (based ? 10 : 9) * (size_t)out->deltas + 16 * (size_t)out->fulls;
-  if (out->columns.bytes != needed || (out->fulls > 0 && !has_origin)) {
+  if (out->columns.bytes < needed || (out->fulls > 0 && !has_origin)) {
     reader->bad = true;
     return;
   }
@@ -420,8 +420,7 @@ static void put_bytes(isthmus_writer *w, isthmus_bytes bytes, bool text) {
   }
   if (text && bytes.bytes < 32) put_head(w, (uint8_t)(0xa0 + bytes.bytes), 0, 0);
   else if (bytes.bytes <= 0xff) put_head(w, text ? 0xd9 : 0xc4, bytes.bytes, 1);
-  else if (bytes.bytes <= 0xffff) put_head(w, text ? 0xda : 0xc5, bytes.bytes, 2);
-  else put_head(w, text ? 0xdb : 0xc6, bytes.bytes, 4);
+  else put_head(w, text ? 0xda : 0xc5, bytes.bytes, 2); /* what is longer makes the message too long */
   put(w, bytes.at, bytes.bytes);
 }
 

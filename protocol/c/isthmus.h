@@ -81,8 +81,8 @@ enum {
 };
 
 typedef struct {
-  uint64_t version, session, tick, stream, body; /* body only if has_body: an observer has none */
-  uint32_t generation, steps_per_tick, idle_ack_ms, acted;
+  uint64_t version, session, tick, body; /* body only if has_body: an observer has none */
+  uint32_t generation, stream, steps_per_tick, idle_ack_ms, acted;
   double rate_hz, radius_m, near_radius_m;
   double anchor[3]; /* degrees, degrees, metres; only if has_anchor */
   bool has_body, has_anchor;
@@ -131,9 +131,8 @@ typedef struct {
 enum { ISTHMUS_ON_GROUND = 1, ISTHMUS_MOVED = 2 };
 
 typedef struct {
-  uint64_t stream;
   int64_t tick;
-  uint32_t frame, sseq, deltas, fulls;
+  uint32_t stream, frame, sseq, deltas, fulls;
   bool based;   /* VALUES: each delta names the frame that it refers to */
   bool has_own;
   isthmus_own own;
@@ -178,7 +177,7 @@ typedef struct {
 } isthmus_entity;
 
 #define ISTHMUS_NONE UINT32_MAX
-#define ISTHMUS_DATAGRAM_BYTES 1200
+enum { ISTHMUS_DATAGRAM_BYTES = 1200, ISTHMUS_CLIENT_MESSAGE_BYTES = 4096 };
 
 typedef struct {
   isthmus_record record;
@@ -192,7 +191,7 @@ typedef struct {
 } isthmus_waiting;
 
 typedef struct {
-  uint32_t numbers; /* entities' numbers are below this; 65536 is always enough */
+  uint32_t numbers; /* entities' numbers are below this: 1024, or less to refuse crowds */
   uint32_t records; /* older records that deltas of VALUES refer to, of all entities together; 0 over WebSocket */
   uint32_t waiting; /* VALUES that wait for a structure message; 0 over WebSocket */
 } isthmus_limits;
@@ -202,7 +201,7 @@ typedef struct {
   bool datagrams;        /* this connection goes over UDP: INPUT and ACK name earlier frames too */
   bool welcomed;
   bool has_own;
-  uint64_t stream;
+  uint32_t stream;
   uint32_t sseq;         /* newest structure message */
   uint32_t frame;        /* newest frame that came; 0: none yet */
   uint64_t earlier;      /* bit i: frame - 1 - i came */
@@ -214,6 +213,7 @@ typedef struct {
   isthmus_kept *kept;       /* [records] */
   isthmus_waiting *waits;   /* [waiting] */
   uint32_t free_first, free_count, reserved;
+  uint32_t forgotten; /* records of frames before it may be gone, for want of room */
 } isthmus;
 
 size_t isthmus_memory_bytes(isthmus_limits limits);

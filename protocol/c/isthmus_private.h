@@ -51,7 +51,8 @@ static inline void put(isthmus_writer *w, const uint8_t *bytes, size_t count) {
   }
 }
 
-/* A client's messages have 65,536 bytes at most (§9.3). */
-static inline size_t finish(const isthmus_writer *w) { return w->used <= w->room && w->used <= 65536 ? w->used : 0; }
+static inline size_t finish(const isthmus_writer *w) {
+  return w->used <= w->room && w->used <= ISTHMUS_CLIENT_MESSAGE_BYTES ? w->used : 0;
+}
 
 #endif

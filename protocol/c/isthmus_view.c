@@ -81,18 +81,6 @@ static void forget_all(isthmus *view, isthmus_entity *entity) {
   }
 }
 
-/* No base is more than 255 frames back: when the pool is short, records that no frame can name any more go. Frames that
- * may still come late (64 back) and those that wait are thought of. */
-static bool has_room(isthmus *view, uint32_t records) {
-  if (view->free_count - view->reserved >= records) return true;
-  uint32_t oldest = view->frame - 64;
-  for (uint32_t i = 0; i < view->limits.waiting; i++)
-    if (view->waits[i].bytes > 0 && after(oldest, view->waits[i].frame)) oldest = view->waits[i].frame;
-  for (uint32_t i = 0; i < view->limits.numbers; i++)
-    if (view->entities[i].held) forget_before(view, &view->entities[i], oldest - 255);
-  return view->free_count - view->reserved >= records;
-}
-
 static const isthmus_record *record_of(const isthmus *view, const isthmus_entity *entity, uint32_t frame) {
   if (entity->record.valued && entity->record.frame == frame) return &entity->record;
   for (uint32_t i = entity->earlier; i != ISTHMUS_NONE; i = view->kept[i].next)
@@ -140,6 +128,25 @@ static uint32_t base_frame(const isthmus_values *m, size_t i) {
   return m->frame - m->columns.at[9 * (size_t)m->deltas + 14 * (size_t)m->fulls + i];
 }
 
+/* Whether the pool has room for them. When it is short, records go that nothing can name any more: those before the
+ * bases that these values name, and those more than 255 frames before a frame that can be used (64 back, or waiting). */
+static bool has_room(isthmus *view, const isthmus_values *m, bool waits) {
+  uint32_t records = m->deltas + m->fulls, newest = after(m->frame, view->frame) ? m->frame : view->frame;
+  if (view->free_count - view->reserved >= records) return true;
+  for (size_t i = 0; i < m->deltas && !waits; i++) {
+    isthmus_entity *entity = meant(view, m, get16(m->columns.at + 2 * i));
+    uint32_t base = base_frame(m, i);
+    if (entity != NULL && record_of(view, entity, base) != NULL) forget_before(view, entity, base);
+  }
+  uint32_t oldest = newest - 64;
+  for (uint32_t i = 0; i < view->limits.waiting; i++)
+    if (view->waits[i].bytes > 0 && after(oldest, view->waits[i].frame)) oldest = view->waits[i].frame;
+  if (after(oldest - 255, view->forgotten)) view->forgotten = oldest - 255;
+  for (uint32_t i = 0; i < view->limits.numbers; i++)
+    if (view->entities[i].held) forget_before(view, &view->entities[i], view->forgotten);
+  return view->free_count - view->reserved >= records;
+}
+
 /* Whether values can be applied, before anything is changed. ISTHMUS_DROPPED: they are late, and refer to a record that
  * was forgotten because a later frame named a newer one; not being acknowledged they are as good as lost (§9.4). */
 static int judge_values(isthmus *view, const isthmus_values *m) {
@@ -147,8 +154,9 @@ static int judge_values(isthmus *view, const isthmus_values *m) {
     isthmus_entity *entity = meant(view, m, get16(m->columns.at + 2 * i));
     if (entity == NULL && (!m->based || m->sseq == view->sseq)) return ISTHMUS_BROKEN;
     if (entity == NULL || !m->based || i >= m->deltas) continue;
-    if (record_of(view, entity, base_frame(m, i)) == NULL)
-      return entity->record.valued && after(entity->record.frame, m->frame) ? ISTHMUS_DROPPED : ISTHMUS_BROKEN;
+    if (record_of(view, entity, base_frame(m, i)) != NULL) continue;
+    bool late = entity->record.valued && after(entity->record.frame, m->frame);
+    return late || after(view->forgotten, base_frame(m, i)) ? ISTHMUS_DROPPED : ISTHMUS_BROKEN;
   }
   return ISTHMUS_OK;
 }
@@ -240,9 +248,8 @@ static int take_values(isthmus *view, isthmus_bytes message, const isthmus_value
     take_own(view, m);
     return apply_values(view, m);
   }
-  uint32_t records = m->deltas + m->fulls;
-  if (!came(view, m->frame, true) || !has_room(view, records)) return ISTHMUS_DROPPED;
   bool waits = after(m->sseq, view->sseq);
+  if (!came(view, m->frame, true) || !has_room(view, m, waits)) return ISTHMUS_DROPPED;
   uint32_t slot = 0;
   while (waits && slot < view->limits.waiting && view->waits[slot].bytes > 0) slot++;
   if (waits && (slot == view->limits.waiting || message.bytes > ISTHMUS_DATAGRAM_BYTES)) return ISTHMUS_DROPPED;
@@ -254,10 +261,10 @@ static int take_values(isthmus *view, isthmus_bytes message, const isthmus_value
   isthmus_waiting *waiting = &view->waits[slot];
   waiting->frame = m->frame;
   waiting->sseq = m->sseq;
-  waiting->records = records;
+  waiting->records = m->deltas + m->fulls;
   waiting->bytes = (uint32_t)message.bytes;
   memcpy(waiting->message, message.at, message.bytes);
-  view->reserved += records;
+  view->reserved += waiting->records;
   return ISTHMUS_WAITS;
 }
 
@@ -286,6 +293,7 @@ static void begin_stream(isthmus *view, const isthmus_welcome *welcome) {
   for (uint32_t i = 0; i < view->limits.waiting; i++) view->waits[i].bytes = 0;
   view->reserved = view->sseq = view->frame = view->own_frame = 0;
   view->earlier = 0;
+  view->forgotten = 0u - 320; /* no frame that is told begins before the first */
   view->welcomed = true;
   view->has_own = false;
   view->stream = welcome->stream;

@@ -251,7 +251,9 @@ def test_what_a_later_version_adds_is_passed_over(native: Native) -> None:
     welcomed(native)
     assert native.take(msgpack.packb([21, 1, 3, "text", {"more": [1, -2, 3.5, b"x"]}, None]))["result"] == OK
     assert native.take(msgpack.packb([99, "what is this"]))["result"] == OK
-    assert native.take(msgpack.packb([21, 2, 3]))["result"] == MALFORMED
+    assert native.take(msgpack.packb([17, 2, 5, 1, [0, 0, 0], bytes(9) + b"more columns"]))["result"] == OK
+    assert native.take(msgpack.packb([18, 1, 1, 5, 2, None, None, bytes(5) + b"more"]))["result"] == OK
+    assert native.take(msgpack.packb([21, 3, 3]))["result"] == MALFORMED
     assert native.take(msgpack.packb([21, 2, 3, "text"]) + b"\0")["result"] == MALFORMED
 
 
@@ -270,7 +272,7 @@ def test_welcome_of_a_later_version_and_of_other_forms(native: Native) -> None:
         assert native.take(msgpack.packb([16, less]))["result"] == MALFORMED, key
 
 
-@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 40_000, 65_400])
+@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 3_700])
 def test_hello_with_long_texts(native: Native, size: int) -> None:
     got = native.ask("hello", 1, 1, said(b"t" * size), "-", said(b"vr"), said(b"r" * (size % 300)), "-", said(b"e"))
     expected = [1, 1, 1, "t" * size, None, "vr", b"r" * (size % 300), None, "e"]
@@ -290,7 +292,8 @@ def test_a_clients_message_that_is_not_allowed_is_not_written(native: Native) ->
         ["input", 1, 1],
         ["input", 1, 1, 0, 0, 0, 0, 0, 31],
         ["input", 1, 1, *[0, 0, 0, 0, 0, 1] * 9],
-        ["hello", 1, 1, said(b"t" * 70_000), "-", said(b"vr"), "-", "-", said(b"e")],
+        ["hello", 1, 1, said(b"t" * 4_090), "-", said(b"vr"), "-", "-", said(b"e")],
+        ["hello", 1, 1, said(b"t" * 65_540), "-", said(b"vr"), "-", "-", said(b"e")],
         ["hello", 2, 1, "-", "-", said(b"vr"), "-", "-", said(b"e")],
     ):
         assert native.ask(*words)["hex"] is None, words
