@@ -23,7 +23,7 @@ OK, DROPPED, WAITS, MALFORMED, BROKEN, FULL = 0, 1, 2, -1, -2, -3
 
 def compile_c(sources: list[Path], out: Path, *flags: str) -> None:
     """Compile ``sources`` with all warnings as errors; raises AssertionError with what the compiler said."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
+    compiler = shutil.which("cc")
     assert compiler, "no C compiler: install gcc and libc6-dev, or run `make compiler` as root"
     command = [compiler, *FLAGS, f"-I{SOURCES}", *flags, "-o", str(out), *map(str, sources), "-lm"]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -24,7 +24,7 @@ CLIENT_MESSAGE_BYTES = 65_536
 WELCOME = next(m["hex"] for m in MESSAGES if m["kind"] == "Welcome")
 
 
-def named(vectors: list[Any]) -> Any:
+def named(vectors: list[Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", vectors, ids=lambda v: str(v.get("name", v.get("kind"))))
 
 
