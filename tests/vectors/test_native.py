@@ -13,7 +13,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from tests.vectors.native import FULL, MALFORMED, OK, SANITIZERS, SOURCES, WAITS, Native, compile_c, said
+from tests.vectors.native import BROKEN, FULL, MALFORMED, OK, SANITIZERS, SOURCES, WAITS, Native, compile_c, said
 
 FOLDER = SOURCES.parent / "vectors"
 FRAMES: dict[str, Any] = json.loads((FOLDER / "frames.json").read_text())
@@ -255,6 +255,49 @@ def test_what_a_later_version_adds_is_passed_over(native: Native) -> None:
     assert native.take(msgpack.packb([18, 1, 1, 5, 2, None, None, bytes(5) + b"more"]))["result"] == OK
     assert native.take(msgpack.packb([21, 3, 3]))["result"] == MALFORMED
     assert native.take(msgpack.packb([21, 2, 3, "text"]) + b"\0")["result"] == MALFORMED
+
+
+def test_what_is_malformed_is_said_to_be(native: Native) -> None:
+    """Each beside the same message as it should be, which is taken."""
+
+    def entering(
+        origin: Any = (1, 2, 3), blob: bytes = b"\x80", counts: bytes = b"\1\0" + bytes(6), pads: bytes = b"\0"
+    ) -> bytes:
+        columns = bytes(10) + b"\7\0" + b"\xff\x7f" * 3 + bytes(6) + len(blob).to_bytes(2, "little") + bytes(2) + blob
+        return bytes(msgpack.packb([17, 1, 5, 1, origin, pads + counts + columns]))
+
+    def told(kind: int, own: Any = None, origin: Any = (0, 0, 0), base: int = 1, cut: int = 0) -> bytes:
+        columns = b"\1\0\1\0" + b"\0\0\1\0" + bytes(12 + 7) + (bytes([base]) if kind == 28 else b"") + bytes(2)
+        return bytes(msgpack.packb([kind, 1, 1, 5, 0, own, origin, (b"\0" + columns)[: -cut or None]]))
+
+    sound = [
+        entering(),
+        entering(pads=b"\2\0\0"),
+        entering(origin=(2**31 - 32_768, 0, 32_768 - 2**31)),
+        told(18),
+        told(28),
+    ]
+    broken = [
+        *(entering(blob=blob) for blob in (b"", b"\x80\0", b"\x81\1", b"\x90", b"\xc0")),
+        *(entering(counts=counts) for counts in (b"\2\0" + bytes(6), b"\1\0\0\0\1\0\0\0", b"\xff" * 8)),
+        *(
+            entering(origin=origin)
+            for origin in ((2**31 - 32_767, 0, 0), (0, 0, 32_767 - 2**31), (0, 0), (0, 0, 0.5), None)
+        ),
+        *(entering(pads=pads) for pads in (b"\xff", bytes([27]))),
+        *(
+            told(kind, **wrong)
+            for kind in (18, 28)
+            for wrong in ({"own": bytes(31)}, {"origin": None}, {"cut": 1}, {"cut": 40})
+        ),
+        told(28, base=0),
+    ]
+    for data in sound:
+        welcomed(native, records=8, datagrams=1)
+        assert native.take(data)["result"] in (OK, BROKEN)  # BROKEN: values of who has not entered
+    for data in broken:
+        welcomed(native, records=8, datagrams=1)
+        assert native.take(data)["result"] == MALFORMED, data.hex()
 
 
 def test_welcome_of_a_later_version_and_of_other_forms(native: Native) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vectors.native import DROPPED, OK, WAITS, Native
+from tests.vectors.native import DROPPED, OK, WAITS, Native, said
 from tests.vectors.test_native import CLIENT_MESSAGE_BYTES, welcomed
 
 NUMBERS = 8
@@ -314,6 +314,17 @@ def test_a_reliable_stream_arrives_whole(native: Native, text: list[bytes], orde
         assert (answer["result"], answer["received"]) == (OK, (begin + whole) % U32)
         got += [m["hex"] for m in answer["messages"][1:]]
     assert got == [each.hex() for each in text]
+
+
+def test_more_gaps_than_are_kept(native: Native) -> None:
+    """The piece behind one gap too many is not kept; the stream goes on when it is said again."""
+    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
+    stream = struct.pack("<I", 196) + bytes(range(196))
+    results = [native.ask("flow", at, said(stream[at : at + 2]))["result"] for at in range(1, 160, 4)]
+    assert results == [OK] * 32 + [DROPPED] * 8
+    got = [native.ask("flow", at, said(stream[at : at + 5])) for at in range(0, 200, 5)]
+    assert [len(each["messages"]) for each in got] == [1] * 39 + [2]
+    assert got[-1]["messages"][1]["hex"] == stream[4:].hex()
 
 
 def test_a_reliable_stream_longer_than_its_memory(native: Native) -> None:
