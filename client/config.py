@@ -24,6 +24,10 @@ class ClientConfig:
     """A server says something each second; after this long a link counts as broken."""
     connect_ms: float = 10_000.0
     """A link that is not welcomed by then counts as broken."""
+    datagrams: bool = False
+    """Go on over UDP where the server offers it (STANDARD.md §9), and back to WebSocket where it does not work."""
+    datagram_silence_ms: float = 3000.0
+    """A link over datagrams that says nothing for so long, or is not welcomed by then, does not work."""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.input_hz <= 60.0:
@@ -49,3 +53,7 @@ class ClientStats:
     correction_m_sum: float = 0.0
     correction_m_max: float = 0.0
     pushes: int = 0
+    datagram_welcomes: int = 0
+    """How often this client went on over datagrams."""
+    fallbacks: int = 0
+    """How often it went back to WebSocket because they worked no longer."""

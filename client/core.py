@@ -4,21 +4,22 @@ Theory of operation. The core numbers its connections (*links*). One link is *ac
 its inputs move the body. After a MOVE a second one is *coming*; it becomes active when it is welcomed, and the old
 one is closed. A lost active link is replaced after a delay that the close code advises, with the resume ticket, so
 that the body stays the same. Commands that were not applied are sent again on a new link, once its first ``own``
-has told which.
+has told which. A link over datagrams (STANDARD.md §9) is another one to the same gateway, coming while the one over
+WebSocket is active; when it falls silent it counts as lost, and the next is over WebSocket again.
 
 Invariants
 * At most one link is active and at most one coming; bytes of any other link are ignored.
 * One INPUT or ACK at least every ``ack_ms`` while a link is active; sequence numbers of commands never repeat in a
-  session.
+  session. Over datagrams each INPUT says again what is not known to be applied.
 * A server that breaks the standard costs a reconnect, never an exception: ``receive`` raises nothing on any bytes.
 
-Not responsible for: sockets (``client.shell``), fetching the map, where to go.
+Not responsible for: sockets (``client.shell``), sealing (``client.datagrams``), fetching the map, where to go.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, sin, tau
+from math import cos, inf, sin, tau
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ from client.prediction import Predictor, Sent
 from client.retry import Retry
 from client.schema import KnownSchema
 from client.smoothing import Smoothing
+from client.upgrading import Upgrading
 from client.walk import Ground
 from protocol.acting import Answer
 from protocol.codes import Advice, Close, ProtocolViolation, advice_of
@@ -65,6 +67,7 @@ from protocol.layouts import (
 from protocol.messages import (
     SCOPE_WORLD,
     Ack,
+    AskDatagrams,
     Bye,
     Chat,
     ClientMessage,
@@ -78,12 +81,20 @@ from protocol.messages import (
     Say,
     Schema,
     ServerMessage,
+    Token,
     Welcome,
     decode_server,
     encode_client,
     unpack,
 )
+from protocol.values import ValueRecords, Values, newer
+from protocol.values import decode as decode_values
 
+DATAGRAMS_VERSION = 1
+ABNORMAL = 1006
+"""RFC 6455 §7.1.5: a link was lost without a word."""
+LATE_HELLO_MS = 10_000.0
+"""After this a server has given up a connection over datagrams that we do not answer (STANDARD.md §9.3)."""
 U32 = 0xFFFFFFFF
 ANYWHERE = (-1e6, -1e6, 1e6, 1e6)
 """Bounds (metres) of the ground of a world that names no map."""
@@ -98,6 +109,8 @@ class _Link:
     heard_ms: float = 0.0
     closing: Closing | None = None
     """What the server said just before it closes this link."""
+    token: Token | None = None
+    """Of a link over datagrams."""
 
 
 class ClientCore:
@@ -116,12 +129,14 @@ class ClientCore:
         self._predictor: Predictor | None = None
         self._smoothing = Smoothing()
         self._retry = Retry(jitter)
+        self._upgrading = Upgrading(config.datagrams, jitter)
         self._links = 0
         self._active: _Link | None = None
         self._coming: _Link | None = None
         self._connect_at_ms: float | None = None
         self._url = config.url
         self._moved_url = config.url
+        self._welcomed_url = config.url
         self._ticket: bytes | None = None
         self._schema = KnownSchema()
         self._acts = Acts()
@@ -132,6 +147,10 @@ class ClientCore:
         self._command_at_ms = 0.0
         self._steps_from_ms = 0.0
         self._said_ms = 0.0
+        self._gave_up_ms = -inf
+        """When a link over datagrams was given up before its welcome."""
+        self._unnamed = False
+        """VALUES came since the newest INPUT or ACK."""
         self._actions: list[ShellAction] = []
         self._events: deque[ClientEvent] = deque()
 
@@ -141,6 +160,16 @@ class ClientCore:
     def connected(self) -> bool:
         """Whether a link is active: admitted, and not known to be lost."""
         return self._active is not None
+
+    @property
+    def on_datagrams(self) -> bool:
+        """Whether the active link is over datagrams."""
+        return self._active is not None and self._active.token is not None
+
+    @property
+    def datagram_problem(self) -> str | None:
+        """Why this client is not on datagrams, as far as it was told; it tries again."""
+        return self._upgrading.problem
 
     @property
     def position(self) -> tuple[float, float, float] | None:
@@ -263,23 +292,35 @@ class ClientCore:
         self.stats.bytes_in += len(data)
         found.heard_ms = now_ms
         try:
-            block = decode(data)
-            if block is None:
+            values = None if found.token is None else decode_values(data)
+            block = decode(data) if values is None else None
+            if values is not None:
+                if found is self._active:
+                    self._value(values, now_ms)
+            elif block is None:
                 message = decode_server(data)
                 if message is not None:
                     self._told(found, message, now_ms)
             elif found is self._active:
                 self._apply(block, now_ms)
         except ProtocolViolation as violation:
-            self.stats.violations += 1
-            self._actions.append(Disconnect(link))
-            self._lost(
-                found,
-                Close.PROTOCOL,
-                f"the server broke the standard: {violation.text}",
-                Advice.RECONNECT_LATER,
-                now_ms,
-            )
+            self.violated(link, violation, now_ms)
+
+    def heard(self, link: int, now_ms: float) -> None:
+        """A sign of life without a message arrived."""
+        found = self._find(link)
+        if found is not None:
+            found.heard_ms = now_ms
+
+    def violated(self, link: int, violation: ProtocolViolation, now_ms: float) -> None:
+        """What arrived breaks the standard."""
+        found = self._find(link)
+        if found is None:
+            return
+        self.stats.violations += 1
+        self._actions.append(Disconnect(link))
+        text = f"the server broke the standard: {violation.text}"
+        self._lost(found, Close.PROTOCOL, text, Advice.RECONNECT_LATER, now_ms)
 
     def closed(self, link: int, code: int, text: str, now_ms: float) -> None:
         """The connection ended, or could not be opened; ``code`` is the WebSocket close code, 1006 if there was
@@ -303,17 +344,19 @@ class ClientCore:
         for link in (self._active, self._coming):
             if link is not None and self._is_silent(link, now_ms):
                 self._actions.append(Disconnect(link.number))
-                self._lost(link, 1006, "the server fell silent", Advice.RECONNECT_NOW, now_ms)
+                self._lost(link, ABNORMAL, "the server fell silent", Advice.RECONNECT_NOW, now_ms)
         if self._active is not None:
             self._command(now_ms)
             if now_ms - self._said_ms >= self._ack_ms:
-                self._said_ms = now_ms
-                self._send(self._active, Ack(self.records.frame, int(now_ms) & U32))
+                self._acknowledge(self._active, now_ms)
+            if now_ms >= self._ask_ms:
+                self._upgrading.asked(now_ms)
+                self._send(self._active, AskDatagrams(DATAGRAMS_VERSION))
 
     def next_ms(self) -> float:
         """When :meth:`advance` should be called at the latest."""
         if self._active is not None:
-            p, ack_at_ms = self._predictor, self._said_ms + self._ack_ms
+            p, ack_at_ms = self._predictor, min(self._said_ms + self._ack_ms, self._ask_ms)
             moves = p is not None and p.placed and not self._resting and not self._repeat
             return min(self._command_at_ms, ack_at_ms) if moves else ack_at_ms
         if self._connect_at_ms is not None:
@@ -335,8 +378,19 @@ class ClientCore:
 
     @property
     def _ack_ms(self) -> float:
-        asked = self.config.ack_ms if self.welcome is None else min(self.config.ack_ms, self.welcome.idle_ack_ms)
+        """How long to be silent at most."""
+        w = self.welcome
+        asked = self.config.ack_ms if w is None else min(self.config.ack_ms, w.idle_ack_ms)
+        if w is not None and self.on_datagrams and (self._unnamed or self._unapplied()):
+            # What is acknowledged late is sent again, and what was not applied may have been lost.
+            asked = min(asked, 1000.0 / w.rate_hz)
         return max(20.0, asked)
+
+    @property
+    def _ask_ms(self) -> float:
+        """When to ask for datagrams; infinity while there is nothing to ask."""
+        ready = self._active is not None and self._active.token is None and self._coming is None
+        return self._upgrading.at_ms if ready else inf
 
     def _find(self, number: int) -> _Link | None:
         for link in (self._active, self._coming):
@@ -345,26 +399,40 @@ class ClientCore:
         return None
 
     def _is_silent(self, link: _Link, now_ms: float) -> bool:
+        if link.token is not None:
+            since_ms = link.heard_ms if link is self._active else link.began_ms
+            return now_ms - since_ms > self.config.datagram_silence_ms
         if link is self._active:
             return now_ms - link.heard_ms > self.config.silence_ms
         return now_ms - link.began_ms > self.config.connect_ms
 
-    def _connect(self, now_ms: float, url: str, ticket: bytes | None) -> None:
+    def _connect(self, now_ms: float, url: str, ticket: bytes | None, token: Token | None = None) -> None:
         if self._coming is not None:
             self._actions.append(Disconnect(self._coming.number))
         self._links += 1
-        self._coming = _Link(self._links, url, now_ms, ticket)
-        self._actions.append(Connect(self._links, url))
+        self._coming = _Link(self._links, url, now_ms, ticket, token=token)
+        session = self.welcome.session if token is not None and self.welcome is not None else 0
+        self._actions.append(Connect(self._links, url, token, session))
 
     def _send(self, link: _Link, message: ClientMessage) -> None:
         data = encode_client(message)
         self.stats.bytes_out += len(data)
-        self._actions.append(Send(link.number, data))
+        self._actions.append(Send(link.number, data, isinstance(message, Input | Ack)))
 
     def _lost(
         self, link: _Link, code: int, text: str, advice: Advice, now_ms: float, retry_after_ms: int | None = None
     ) -> None:
-        self.stats.losses += 1
+        # The gateway may close the old link before its welcome over datagrams has come.
+        followed = link is self._active and code == Close.REPLACED and self._coming is not None
+        self.stats.losses += not followed
+        if link.token is not None:
+            self._upgrading.failed(text, now_ms)
+            self.stats.fallbacks += link is self._active
+            if link is self._coming and self._active is not None:
+                self._gave_up_ms = now_ms
+        elif code == Close.REPLACED and now_ms - self._gave_up_ms < LATE_HELLO_MS:
+            # By the HELLO of our own link over datagrams, which arrived after we had given it up.
+            advice, self._gave_up_ms = Advice.RECONNECT_NOW, -inf
         if link is self._coming:
             self._coming = None
             if self._active is not None:
@@ -373,12 +441,15 @@ class ClientCore:
             self._active = None
             if self._coming is not None:
                 return  # the new gateway will welcome us
-        # The gateway that we were moved to may be gone, and so may the first: they are tried in turn.
-        self._url = self.config.url if link.url == self._moved_url else self._moved_url
+        if link.token is None:
+            # The gateway that we were moved to may be gone, and so may the first: they are tried in turn.
+            self._url = self.config.url if link.url == self._moved_url else self._moved_url
         if advice in (Advice.NEW_TOKEN, Advice.DO_NOT_COME_BACK):
             self._end(code, text, advice)
             return
-        delay_ms = self._retry.delay_ms(advice, retry_after_ms)
+        # Silent datagrams say nothing of the gateway, which the same session goes back to over WebSocket.
+        silent = link.token is not None and code == ABNORMAL
+        delay_ms = 0 if silent else self._retry.delay_ms(advice, retry_after_ms)
         self._connect_at_ms = now_ms + delay_ms
         self._events.append(Lost(code, text, delay_ms))
 
@@ -402,6 +473,12 @@ class ClientCore:
             return
         if isinstance(message, Closing):
             link.closing = message
+            if link.token is not None:  # there is no connection whose end would be seen
+                self._actions.append(Disconnect(link.number))
+                self.closed(link.number, message.code, message.text, now_ms)
+            return
+        if isinstance(message, Token):
+            self._token(link, message, now_ms)
             return
         if link is not self._active:
             raise ProtocolViolation("not_welcomed", f"{type(message).__name__} before WELCOME")
@@ -424,6 +501,15 @@ class ClientCore:
                 self._events.append(SchemaChanged(message.schema))
             case Move():
                 self._connect(now_ms, message.url or self._url, message.ticket)
+        self._release(now_ms)
+
+    def _token(self, link: _Link, token: Token, now_ms: float) -> None:
+        if link is not self._active or not self._upgrading.answered():
+            return
+        if token.address is None:
+            self._upgrading.failed(token.text, now_ms)
+        elif self._coming is None:
+            self._connect(now_ms, link.url, self._ticket, token)
 
     def _welcomed(self, link: _Link, welcome: Welcome, now_ms: float) -> None:
         old, self._active, self._coming = self._active, link, None
@@ -433,9 +519,16 @@ class ClientCore:
         self.welcome = welcome
         self._ticket = welcome.resume
         self._schema.learn(welcome.schema, welcome.schema_hash)
-        self._url = self._moved_url = link.url
+        if link.token is None:
+            self._upgrading.on_websocket(now_ms, before is None or self._welcomed_url != link.url)
+            self.records = Records()
+        else:
+            self._upgrading.on_datagrams(now_ms)
+            self.stats.datagram_welcomes += 1
+            self.records = ValueRecords()
+        self._unnamed = False
+        self._url = self._moved_url = self._welcomed_url = link.url
         self._retry.succeeded()
-        self.records = Records()
         self._smoothing = Smoothing()
         if before is None or old is None or before.rate_hz != welcome.rate_hz:
             self.clock = ServerClock(welcome.rate_hz)
@@ -476,7 +569,10 @@ class ClientCore:
             records.apply_structure(block)
             if self.config.events:
                 self._report(block)
+            self._release(now_ms)
             return
+        if self.on_datagrams:
+            raise ProtocolViolation("wrong_carrier", "FRAME over datagrams, where values come as VALUES")
         tick = clock.shown_tick(now_ms)
         if self.config.events:
             self._smoothing.before(records, tick, now_ms)
@@ -488,6 +584,39 @@ class ClientCore:
         if own is not None:
             clock.echoed(int(own["stamp"]), int(own["hold_ms"]), now_ms)
             self._decided(own, now_ms)
+
+    def _value(self, values: Values, now_ms: float) -> None:
+        clock, records = self.clock, self.records
+        assert clock is not None  # an active link was welcomed
+        assert isinstance(records, ValueRecords)
+        clock.heard(values.tick, now_ms)
+        newest = not records.arrivals.newest or newer(values.frame, records.arrivals.newest)
+        tick = clock.shown_tick(now_ms)
+        if self.config.events:
+            self._smoothing.before(records, tick, now_ms)
+        came = records.heard(values)
+        if self.config.events:
+            self._smoothing.after(records, tick)
+        if not came:
+            return
+        self.stats.frames += 1
+        self._unnamed = True
+        own = values.own_state
+        if own is not None and newest:
+            clock.echoed(int(own["stamp"]), int(own["hold_ms"]), now_ms)
+            self._decided(own, now_ms)
+
+    def _release(self, now_ms: float) -> None:
+        """Structure came; VALUES may have waited for it."""
+        clock, records = self.clock, self.records
+        if clock is None or not isinstance(records, ValueRecords) or not records.waiting:
+            return
+        tick = clock.shown_tick(now_ms)
+        if self.config.events:
+            self._smoothing.before(records, tick, now_ms)
+        records.release()
+        if self.config.events:
+            self._smoothing.after(records, tick)
 
     def _report(self, s: Structure) -> None:
         held = self.records.components
@@ -541,7 +670,27 @@ class ClientCore:
             self._command_at_ms = now_ms + every_ms
         sent = p.command(*self._wish, steps)
         self._resting = p.at_rest and self._wish[:2] == (0, 0) and not self._wish[4]
-        self._input([sent], now_ms)
+        self._input(self._unapplied() if self.on_datagrams else [sent], now_ms)
+
+    def _unapplied(self) -> list[Sent]:
+        """The newest commands that the server is not known to have applied, as many as an INPUT takes."""
+        p = self._predictor
+        return [] if p is None or self._repeat else p.pending()[-COMMANDS_PER_INPUT_MAX:]
+
+    def _named(self) -> tuple[int, int | None]:
+        """What INPUT and ACK say of the frames that came."""
+        self._unnamed = False
+        r = self.records
+        return (r.arrivals.newest, r.arrivals.earlier) if isinstance(r, ValueRecords) else (r.frame, None)
+
+    def _acknowledge(self, link: _Link, now_ms: float) -> None:
+        unapplied = self._unapplied() if self.on_datagrams else []
+        if unapplied:
+            self._input(unapplied, now_ms)
+            return
+        self._said_ms = now_ms
+        frame, earlier = self._named()
+        self._send(link, Ack(frame, int(now_ms) & U32, earlier))
 
     def _input(self, commands: list[Sent], now_ms: float) -> None:
         assert self._active is not None
@@ -549,7 +698,8 @@ class ClientCore:
         self._said_ms = now_ms
         self.stats.inputs += 1
         data = np.array(rows, COMMAND).tobytes()
-        self._send(self._active, Input(commands[-1].seq, self.records.frame, int(now_ms) & U32, data))
+        frame, earlier = self._named()
+        self._send(self._active, Input(commands[-1].seq, frame, int(now_ms) & U32, data, earlier))
 
 
 def _check_welcome(w: Welcome) -> None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocol.codes import Advice
-from protocol.messages import Welcome
+from protocol.messages import Token, Welcome
 
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
     """Admitted, for the first time or again. A new stream begins: forget all entities, they enter again.
 
-    ``resumed``: the body is the one held before (a lost connection, or a move to another gateway).
+    ``resumed``: the body is the one held before (a lost connection, a move to another gateway, a change between
+    WebSocket and datagrams).
     """
 
     welcome: Welcome
@@ -155,18 +156,23 @@ ClientEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a connection to ``url`` and call it ``link`` from now on."""
+    """Open a connection to ``url`` and call it ``link`` from now on. With a ``token`` it is one over datagrams, to the
+    address that the token names, for ``session``."""
 
     link: int
     url: str
+    token: Token | None = None
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send one message on a connection that was reported open."""
+    """Send one message on a connection that was reported open. ``may_be_lost``: a newer one will say all that it says;
+    over WebSocket that makes no difference."""
 
     link: int
     data: bytes
+    may_be_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

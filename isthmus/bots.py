@@ -105,6 +105,7 @@ class Plan:
     joins_per_s: float
     input_hz: float
     predict: bool
+    datagrams: bool
 
 
 class Crowd:
@@ -149,6 +150,7 @@ class Crowd:
             input_hz=plan.input_hz,
             predict=plan.predict,
             events=False,
+            datagrams=plan.datagrams,
         )
         core = ClientCore(config, rng.random)
         at_ms = now_ms()
@@ -215,6 +217,12 @@ class Crowd:
         for bot in self.bots:
             bot.links.abort()
 
+    def _carriers(self) -> str:
+        if not self.plan.datagrams:
+            return ""
+        over = sum(bot.core.on_datagrams for bot in self.bots)
+        return f" ({over} by UDP, {sum(bot.core.stats.fallbacks for bot in self.bots)} went back)"
+
     def line(self, seconds: float, frames_before: int) -> tuple[str, int]:
         """The live line, and the count of frames for the next one."""
         stats = [bot.core.stats for bot in self.bots]
@@ -224,7 +232,7 @@ class Crowd:
         corrections = sum(s.corrections for s in stats)
         worst_m = max((s.correction_m_max for s in stats), default=0.0)
         text = (
-            f"connected {sum(bot.core.connected for bot in self.bots)}/{self.plan.count}"
+            f"connected {sum(bot.core.connected for bot in self.bots)}/{self.plan.count}{self._carriers()}"
             f"  RTT p50 {p50:.0f} p99 {p99:.0f} ms  {(frames - frames_before) / seconds:.0f} frames/s"
             f"  seen {np.mean([bot.core.records.live.sum() for bot in self.bots]) if self.bots else 0:.0f}"
             f"  corrections {corrections} (worst {worst_m * 100:.1f} cm)  pushed {sum(s.pushes for s in stats)}"
@@ -260,6 +268,8 @@ async def _run(plan: Plan, console: Console) -> int:
         crowd.stopping = True
         joined = sum(bot.joined for bot in crowd.bots)
     console.print()
+    problems = Counter(p for bot in crowd.bots if not bot.core.on_datagrams and (p := bot.core.datagram_problem))
+    crowd.failed.update({f"no datagrams: {why}": times for why, times in problems.items()})
     for reason, times in crowd.failed.most_common(5):
         console.print(f"{times} × {reason}", highlight=False, markup=False)
     if joined < plan.count:
@@ -278,6 +288,7 @@ def run(
     joins_per_s: float = 100.0,
     input_hz: float = 10.0,
     predict: bool = True,
+    datagrams: bool = False,
 ) -> int:
     """Run ``count`` bots; returns the exit status.
 
@@ -290,6 +301,6 @@ def run(
         tokens = [line.strip() for line in Path(token_file).read_text().splitlines() if line.strip()]
     if tokens and len(tokens) < count:
         raise SystemExit(f"{count} bots need {count} tokens, one each (one identity has one body); got {len(tokens)}")
-    plan = Plan(count, url, duration_s, seed, tokens, joins_per_s, input_hz, predict)
+    plan = Plan(count, url, duration_s, seed, tokens, joins_per_s, input_hz, predict, datagrams)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(plan, Console(soft_wrap=True)))

@@ -258,6 +258,7 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
 )
 @click.option("--joins", "joins_per_s", type=click.FloatRange(1), default=100.0, show_default=True, help="Joins/s.")
 @click.option("--headless-walk", is_flag=True, help="Do not predict: less CPU for each bot, no corrections counted.")
+@click.option("--datagrams", is_flag=True, help="Go on over UDP where the server offers it.")
 def bots(headless_walk: bool, **given: Any) -> None:
     """Send COUNT Python clients in, who walk and look."""
     from isthmus.bots import run

@@ -175,14 +175,15 @@ class StreamOut:
 
     What is not acknowledged in time is said again from the first gap on: one piece, and twice as many with each further
     gap of the same flight, because ``received`` names one gap at a time. Waiting times are those of RFC 6298.
+    ``begin``: the first offset, 0 but in tests of offsets that pass 2³².
     """
 
-    def __init__(self, message_bytes_max: int = STREAM_MESSAGE_BYTES_MAX) -> None:
+    def __init__(self, message_bytes_max: int = STREAM_MESSAGE_BYTES_MAX, begin: int = 0) -> None:
         self._message_bytes_max = message_bytes_max
         self._bytes = bytearray()
         """From ``_acked`` on."""
-        self._acked = 0
-        self._sent = 0
+        self._acked = begin
+        self._sent = begin
         self._pieces: list[_Piece] = []
         """Said and not acknowledged, by offset."""
         self._rtt_ms: float | None = None
@@ -191,7 +192,7 @@ class StreamOut:
         self._burst = 1
         self._left = 0
         """Pieces that may be said again now."""
-        self._recover = 0
+        self._recover = begin
 
     @property
     def waiting_bytes(self) -> int:
@@ -299,17 +300,18 @@ class StreamOut:
 class StreamIn:
     """What the other end says reliably, put together again; pieces may come in any order, and more than once.
 
-    Invariant: it holds at most the window and one message, in at most ``GAPS_MAX`` + 1 pieces.
+    Invariant: it holds at most the window and one message, in at most ``GAPS_MAX`` + 1 pieces. ``begin``: as that of
+    :class:`StreamOut`.
     """
 
-    def __init__(self, message_bytes_max: int) -> None:
+    def __init__(self, message_bytes_max: int, begin: int = 0) -> None:
         self._message_bytes_max = message_bytes_max
         self._bytes = bytearray()
         """From ``_begin`` on, with zeros where nothing has come."""
-        self._begin = 0
+        self._begin = begin
         self._ahead: list[tuple[int, int]] = []
         """[first, end) of what came behind a gap, in order, none touching another."""
-        self.received = 0
+        self.received = begin
         """Bytes that have come without a gap."""
 
     def take(self, offset: int, data: bytes) -> list[bytes]:
@@ -332,9 +334,8 @@ class StreamIn:
 
     def _note(self, start: int, end: int) -> bool:
         """Whether there is room for one more piece; ``received`` moves if it closes the first gap."""
-        ahead, touching = [], []
-        for piece in self._ahead:
-            (touching if piece[0] <= end and start <= piece[1] else ahead).append(piece)
+        touching = [piece for piece in self._ahead if piece[0] <= end and start <= piece[1]]
+        ahead = [piece for piece in self._ahead if piece not in touching]
         for piece in touching:
             start, end = min(start, piece[0]), max(end, piece[1])
         if start == self.received:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from protocol.blocks import TICK_MAX, U8, U16, Columns, closing_bin, no_rows, place, whole
+from protocol.blocks import I16, TICK_MAX, U8, U16, Columns, closing_bin, no_rows, place, whole
 from protocol.codes import ProtocolViolation
 from protocol.frames import FRAME_ALIGN, Frame, Records, Structure
 from protocol.layouts import OWN, VELOCITY_PER_GRID, VELOCITY_SHIFT
@@ -265,20 +265,20 @@ class ValueRecords(Records):
                 held.named(frame, f.frame)
             base = np.array([row for _, _, row in bases], np.int64)
             tick, p, v = base[:, :1], base[:, 1:4], base[:, 4:7]
-            p = p + ((v * (f.tick - tick) + VELOCITY_PER_GRID // 2) >> VELOCITY_SHIFT) + f.delta_d[deltas]
+            moved: I64 = (v * (f.tick - tick) + VELOCITY_PER_GRID // 2) >> VELOCITY_SHIFT
             ticks = np.full(len(deltas), f.tick, np.int64)
-            self._put(f.frame, numbers, ticks, p, v + f.delta_dv[deltas], f.delta_yaw[deltas])
+            at: I64 = p + moved + f.delta_d[deltas].astype(np.int64)
+            self._put(f.frame, numbers, ticks, at, v + f.delta_dv[deltas], f.delta_yaw[deltas])
         if fulls:
             assert f.origin is not None  # the decoder saw to it
-            p = f.full_p[fulls].astype(np.int64) + np.array(f.origin, np.int64)
-            ticks = f.tick - f.full_age[fulls].astype(np.int64)
-            v = f.full_v[fulls].astype(np.int64)
-            self._put(f.frame, f.full_number[fulls], ticks, p, v, f.full_yaw[fulls])
+            at = np.array(f.origin, np.int64) + f.full_p[fulls]
+            ages = f.full_age[fulls].astype(np.int64)
+            self._put(f.frame, f.full_number[fulls], f.tick - ages, at, f.full_v[fulls], f.full_yaw[fulls])
         if not self.frame or newer(f.frame, self.frame):
             self.frame, self.tick = f.frame, f.tick
         return True
 
-    def _put(self, frame: int, numbers: U16, ticks: I64, p: I64, v: I64, yaw: U8) -> None:
+    def _put(self, frame: int, numbers: U16, ticks: I64, p: I64, v: I64 | I16, yaw: U8) -> None:
         rows: Any = np.column_stack([ticks, p, v]).tolist()
         held = self._held
         shown = [held[n].add(frame, tuple(row)) for n, row in zip(numbers.tolist(), rows, strict=True)]

@@ -1,4 +1,5 @@
-"""Runs a client core on asyncio: one WebSocket connection for each link, one timer, and the map over HTTP.
+"""Runs a client core on asyncio: one WebSocket connection (or socket for datagrams) for each link, one timer, and the
+map over HTTP.
 
 aiohttp is imported when a client is started, so that importing ``client`` stays light. Invariants: bytes are given to
 the core in the order in which they arrived; a failed task ends the client's ``async with`` with its exception.
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from client.config import ClientConfig
-from client.core import ClientCore
+from client.core import ABNORMAL, ClientCore
 from client.events import ClientEvent, Closed, Connect, Disconnect, Send, Welcomed
 from client.shell.acting import Awaited
+from client.shell.datagrams import DatagramRun, Order
 from client.tiles import MapError, MapIndex, add_tile, decode_index
 from client.walk import Ground
 from protocol.layouts import SUBPROTOCOL
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-ABNORMAL = 1006
-"""RFC 6455 §7.1.5: the connection was lost without a close frame."""
 MAP_RADIUS_M = 200.0
 MAP_NEAR_M = 20.0
 MAP_EVERY_S = 1.0
@@ -87,7 +87,7 @@ class Links:
         self._core = core
         self._tasks = tasks
         self._woke = woke
-        self._out: dict[int, asyncio.Queue[bytes | None]] = {}
+        self._out: dict[int, asyncio.Queue[Order]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -99,14 +99,15 @@ class Links:
         """Carry out what the core wants now."""
         for action in self._core.take_actions():
             match action:
-                case Connect(link, url):
+                case Connect(link, url, token):
                     self._out[link] = asyncio.Queue()
-                    task = self._tasks.create_task(self._run(link, url))
+                    run = self._run(link, url) if token is None else self._run_datagrams(action)
+                    task = self._tasks.create_task(run)
                     self._running.add(task)
                     task.add_done_callback(self._running.discard)
-                case Send(link, data):
+                case Send(link):
                     if link in self._out:
-                        self._out[link].put_nowait(data)
+                        self._out[link].put_nowait(action)
                 case Disconnect(link):
                     if link in self._out:
                         self._out[link].put_nowait(None)
@@ -144,12 +145,23 @@ class Links:
         core.closed(link, code, text, now_ms())
         self._woke()
 
-    async def _write(self, socket: "aiohttp.ClientWebSocketResponse", out: "asyncio.Queue[bytes | None]") -> None:
+    async def _run_datagrams(self, connect: Connect) -> None:
+        link, text = connect.link, "the link was closed"
+        try:
+            await DatagramRun(self._core, connect, self._out[link], now_ms, self._woke).run()
+        except (OSError, ValueError) as error:
+            text = str(error) or type(error).__name__
+        finally:
+            del self._out[link]
+        self._core.closed(link, ABNORMAL, text, now_ms())
+        self._woke()
+
+    async def _write(self, socket: "aiohttp.ClientWebSocketResponse", out: "asyncio.Queue[Order]") -> None:
         import aiohttp
 
         try:
-            while (data := await out.get()) is not None:
-                await socket.send_bytes(data)
+            while isinstance(order := await out.get(), Send):
+                await socket.send_bytes(order.data)
             await socket.close()
         except (aiohttp.ClientError, OSError):
             # The reader of the same socket sees its end and reports it.

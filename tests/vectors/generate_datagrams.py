@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from protocol import datagrams as d
 from protocol import messages as m
 from protocol import values
+from protocol.codes import ProtocolViolation
 from protocol.frames import Structure, encode_structure
 from protocol.layouts import OWN
+from protocol.limits import STREAM_MESSAGE_BYTES_MAX
 from protocol.messages import pack
 from protocol.values import ValueRecords, Values
 from tests.vectors.generate_frames import columns
@@ -143,13 +145,13 @@ def stream_vectors() -> list[dict[str, Any]]:
     }  # fmt: skip
     out = []
     for name, parts in cases.items():
-        stream, steps = d.StreamIn(m.limits.STREAM_MESSAGE_BYTES_MAX), []
+        stream, steps = d.StreamIn(STREAM_MESSAGE_BYTES_MAX), []
         for offset, data in parts:
             step: dict[str, Any] = {"offset": offset, "hex": data.hex()}
             try:
                 step["messages"] = [message.hex() for message in stream.take(offset, data)]
                 step["received"] = stream.received
-            except d.ProtocolViolation:
+            except ProtocolViolation:
                 step["messages"] = None
             steps.append(step)
         out.append({"name": name, "steps": steps})

@@ -16,7 +16,7 @@ from tests.vectors.generate_datagrams import ADDRESS, BIND, KEY_UP, NUMBER, PATH
 VECTORS: dict[str, Any] = json.loads(PATH.read_text())
 
 
-def named(kind: str) -> Any:
+def named(kind: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", VECTORS[kind], ids=lambda v: str(v.get("name", v.get("kind"))))
 
 

@@ -91,6 +91,11 @@ class OneBody:
 
     def step(self, now_ms: float) -> bytes:
         """One tick; returns the FRAME."""
+        self.walk()
+        return self.frame_bytes(now_ms)
+
+    def walk(self) -> None:
+        """One tick."""
         self.tick += 1
         self.budget = min(self.budget + STEPS_PER_TICK, 4 * STEPS_PER_TICK)
         while self.queue and self.budget:
@@ -101,10 +106,9 @@ class OneBody:
             if self.steps == steps:
                 self.queue.popleft()
                 self.seq, self.steps = seq, 0
-        return self.frame_bytes(now_ms)
 
-    def frame_bytes(self, now_ms: float) -> bytes:
-        """The FRAME of this tick: nothing but ``own``."""
+    def own_bytes(self, now_ms: float) -> bytes:
+        """``own`` as it is now."""
         b = self.body
         own = np.zeros(1, OWN)
         own["seq"], own["steps"], own["stamp"] = self.seq, self.steps, self.stamp
@@ -113,8 +117,12 @@ class OneBody:
         own["p"] = np.round(np.array([b.x, b.y, b.z]) * GRID_PER_M)
         own["v"] = np.round(np.array([b.vx, b.vy, b.vz]) * SHOWN_PER_M / RATE_HZ)
         self.moved = False
+        return own.tobytes()
+
+    def frame_bytes(self, now_ms: float) -> bytes:
+        """The FRAME of this tick: nothing but ``own``."""
         self.frame += 1
-        return encode_frame(Frame(1, self.frame, self.tick, self.sseq, own.tobytes()))
+        return encode_frame(Frame(1, self.frame, self.tick, self.sseq, self.own_bytes(now_ms)))
 
 
 class Wire:

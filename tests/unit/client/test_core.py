@@ -35,6 +35,7 @@ from protocol.messages import (
     Presence,
     Say,
     Schema,
+    Token,
     Welcome,
     encode_server,
     pack,
@@ -249,7 +250,7 @@ VALUES = st.recursive(
 KEYS = st.sampled_from([f.name for f in fields(Welcome)])
 MESSAGES = (
     st.binary(max_size=200)
-    | st.builds(lambda kind, items: pack([kind, 1, *items]), st.integers(16, 26), st.lists(VALUES, max_size=9))
+    | st.builds(lambda kind, items: pack([kind, 1, *items]), st.integers(16, 28), st.lists(VALUES, max_size=9))
     | st.builds(lambda key, value: _welcome_with(key, value), KEYS, VALUES)
     | st.builds(
         lambda rows: pack([23, 1, {"kinds": [], "components": rows}, b"12345678"]),
@@ -273,6 +274,36 @@ def test_no_bytes_raise(messages: list[bytes], welcomed: bool) -> None:
         assert core.welcome.body == BODY
     for at, data in enumerate(messages):
         core.receive(1, data, 3.0 + at)
+        core.advance(3.0 + at)
+
+
+VALUE_MESSAGES = st.builds(
+    lambda *items: pack([28, *items]),
+    st.just(1),
+    st.integers(0, 5) | st.integers(0, 2**32),
+    st.integers(0, 2**53),
+    st.integers(0, 2),
+    st.none() | st.binary(min_size=32, max_size=32),
+    st.none() | st.just([1, 2, 3]),
+    st.none() | st.binary(max_size=60) | st.binary(max_size=56).map(lambda data: b"\0\1\0\0\0" + data),
+)
+
+
+@given(st.lists(MESSAGES | VALUE_MESSAGES, max_size=6), st.booleans())
+def test_no_bytes_over_datagrams_raise(messages: list[bytes], welcomed: bool) -> None:
+    core = ClientCore(ClientConfig(url="ws://a/ws", datagrams=True), lambda: 0.0)
+    core.start(0.0)
+    core.opened(1, 1.0)
+    core.receive(1, encode_server(welcome()), 2.0)
+    core.advance(2.0)
+    core.receive(1, encode_server(Token("a:1", 1, bytes(32), bytes(32), 1)), 2.0)
+    core.opened(2, 2.0)
+    if welcomed:
+        core.receive(2, encode_server(welcome()), 2.0)
+        core.receive(2, enter(1, 5, 6), 2.0)
+        assert core.on_datagrams
+    for at, data in enumerate(messages):
+        core.receive(2, data, 3.0 + at)
         core.advance(3.0 + at)
 
 

@@ -14,8 +14,18 @@ from protocol.codes import ProtocolViolation
 from protocol.frames import Frame, Records, Structure, decode, encode_frame, encode_structure
 from protocol.link import RegionDelta, Upward
 from protocol.messages import WELCOME_KEYS, decode_client, decode_server, pack
+from protocol.values import ValueRecords, Values
+from protocol.values import decode as decode_values
+from protocol.values import encode as encode_values
 
-PARSERS: list[Callable[[bytes], object]] = [decode_client, decode_server, decode, RegionDelta.decode, Upward.decode]
+PARSERS: list[Callable[[bytes], object]] = [
+    decode_client,
+    decode_server,
+    decode,
+    decode_values,
+    RegionDelta.decode,
+    Upward.decode,
+]
 INTEGERS = st.integers(-(2**63), 2**64 - 1) | st.sampled_from([0, 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63])
 PLAIN = st.none() | st.booleans() | INTEGERS | st.floats() | st.text(max_size=20) | st.binary(max_size=80)
 VALUES = st.recursive(
@@ -38,7 +48,9 @@ def test_random_bytes(parser: Callable[[bytes], object], data: bytes) -> None:
     holds(parser, data)
 
 
-@pytest.mark.parametrize("parser", [decode_client, decode_server, decode], ids=lambda parser: parser.__qualname__)
+@pytest.mark.parametrize(
+    "parser", [decode_client, decode_server, decode, decode_values], ids=lambda parser: parser.__qualname__
+)
 @settings(max_examples=300)
 @given(kind=st.integers(0, 30), items=st.lists(VALUES, max_size=10))
 @example(kind=20, items=[1, 1, [[float("inf"), "x"]], []])
@@ -63,6 +75,12 @@ def apply(records: Records, data: bytes) -> None:
     block = decode(data)
     if isinstance(block, Structure):
         records.apply_structure(block)
+        if isinstance(records, ValueRecords):
+            records.release()
+    elif isinstance(records, ValueRecords):
+        values = decode_values(data)
+        if values is not None:
+            records.heard(values)
     elif isinstance(block, Frame):
         records.apply_frame(block)
 
@@ -123,6 +141,47 @@ def frames(draw: st.DrawFn, sseq: int) -> bytes:
         np.zeros(f, "u1"),
     )
     return encode_frame(frame)
+
+
+@st.composite
+def values(draw: st.DrawFn, sseq: int) -> bytes:
+    delta, full = draw(NUMBERS), draw(NUMBERS)
+    d, f = len(delta), len(full)
+    bases = [draw(st.sampled_from([1, 1, 2, 3, 255, 0])) for _ in range(d)]
+    message = Values(
+        1,
+        draw(st.integers(0, 6) | st.sampled_from([2**31, 2**32 - 1])),
+        draw(TICKS),
+        sseq,
+        draw(st.none() | st.just(bytes(32))),
+        (1, 2, 3) if f else None,
+        delta,
+        _zeros(d, "i1"),
+        _zeros(d, "i1"),
+        np.zeros(d, "u1"),
+        full,
+        _zeros(f, "<i2"),
+        _zeros(f, "<i2"),
+        np.full(f, 255, "u1"),
+        np.zeros(f, "u1"),
+        np.array(bases, "u1"),
+    )
+    return encode_values(message)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_values_that_break_the_standard(data: st.DataObject) -> None:
+    """In any order, with bases that are held or not, before and after the structure that they name."""
+    records = ValueRecords()
+    for _ in range(data.draw(st.integers(1, 8))):
+        sseq = records.sseq + data.draw(st.integers(0, 1))
+        message = bytearray(data.draw(structures(sseq) | values(sseq + data.draw(st.integers(-1, 1)) & 0xFFFFFFFF)))
+        if data.draw(st.booleans()):
+            message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+        with suppress(ProtocolViolation):
+            apply(records, bytes(message))
+        records.shown(float(records.tick))
 
 
 @settings(max_examples=300)
