@@ -43,7 +43,7 @@ unit: .venv/.dev warmup compiler
 	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
-integration: .venv/.dev $(STATIC) etcd postgres $(if $(IS_ROOT),iproute)
+integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute)
 	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi

@@ -170,7 +170,7 @@ bool isthmus_next_change(isthmus_structure *structure, isthmus_change *out);
 typedef struct {
   uint64_t id;
   uint32_t entered; /* sseq of its enter */
-  uint32_t earlier; /* older records of it, newest first: an index, or ISTHMUS_NONE */
+  uint32_t earlier; /* other records of it, in no order: an index, or ISTHMUS_NONE */
   isthmus_record record; /* of the greatest frame: what is shown */
   uint16_t kind;
   bool held;
@@ -192,7 +192,8 @@ typedef struct {
 
 typedef struct {
   uint32_t numbers; /* entities' numbers are below this: 1024, or less to refuse crowds */
-  uint32_t records; /* older records that deltas of VALUES refer to, of all entities together; 0 over WebSocket */
+  uint32_t records; /* other records that deltas of VALUES may refer to, of all entities together: 8192 is ample, less
+                     * than the values of one datagram (118) too little; 0 over WebSocket */
   uint32_t waiting; /* VALUES that wait for a structure message; 0 over WebSocket */
 } isthmus_limits;
 

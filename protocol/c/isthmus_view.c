@@ -56,29 +56,26 @@ static void keep(isthmus *view, isthmus_entity *entity, const isthmus_record *re
   entity->earlier = i;
 }
 
-/* Frees the records of frames before `frame`. */
+/* Gives the record that `link` names back to the pool. */
+static void release(isthmus *view, uint32_t *link) {
+  uint32_t i = *link;
+  *link = view->kept[i].next;
+  view->kept[i].next = view->free_first;
+  view->free_first = i;
+  view->free_count++;
+}
+
+/* Frees the records of frames before `frame`; they are in no order. */
 static void forget_before(isthmus *view, isthmus_entity *entity, uint32_t frame) {
-  for (uint32_t *link = &entity->earlier; *link != ISTHMUS_NONE;) {
-    uint32_t i = *link;
-    if (!after(frame, view->kept[i].record.frame)) {
-      link = &view->kept[i].next;
-      continue;
-    }
-    *link = view->kept[i].next;
-    view->kept[i].next = view->free_first;
-    view->free_first = i;
-    view->free_count++;
+  uint32_t *link = &entity->earlier;
+  while (*link != ISTHMUS_NONE) {
+    if (after(frame, view->kept[*link].record.frame)) release(view, link);
+    else link = &view->kept[*link].next;
   }
 }
 
 static void forget_all(isthmus *view, isthmus_entity *entity) {
-  while (entity->earlier != ISTHMUS_NONE) {
-    uint32_t i = entity->earlier;
-    entity->earlier = view->kept[i].next;
-    view->kept[i].next = view->free_first;
-    view->free_first = i;
-    view->free_count++;
-  }
+  while (entity->earlier != ISTHMUS_NONE) release(view, &entity->earlier);
 }
 
 static const isthmus_record *record_of(const isthmus *view, const isthmus_entity *entity, uint32_t frame) {
