@@ -126,7 +126,7 @@ static uint32_t base_frame(const isthmus_values *m, size_t i) {
 }
 
 /* Whether the pool has room for them. When it is short, records go that nothing can name any more: those before the
- * bases that these values name, and those more than 255 frames before a frame that can be used (64 back, or waiting). */
+ * bases that these values name, and those more than 255 frames before one that can be used (64 back, or waiting). */
 static bool has_room(isthmus *view, const isthmus_values *m, bool waits) {
   uint32_t records = m->deltas + m->fulls, newest = after(m->frame, view->frame) ? m->frame : view->frame;
   if (view->free_count - view->reserved >= records) return true;

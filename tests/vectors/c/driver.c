@@ -307,7 +307,8 @@ static void sealing(void) { /* session, number, address, sequence */
   isthmus_datagram_nonce(nonce, sequence);
   say_bytes("head", (isthmus_bytes){head, sizeof head});
   say_bytes("nonce", (isthmus_bytes){nonce, sizeof nonce});
-  say_bytes("context", (isthmus_bytes){context, isthmus_datagram_context(context, sizeof context, session, token, address)});
+  size_t bytes = isthmus_datagram_context(context, sizeof context, session, token, address);
+  say_bytes("context", (isthmus_bytes){context, bytes});
 }
 
 static void datagram(void) {
