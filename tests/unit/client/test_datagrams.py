@@ -97,6 +97,7 @@ def test_silent_datagrams_are_left_for_websocket_and_tried_again_later() -> None
     ether.cut = False
     ether.run_until(lambda: core.on_datagrams, 2 * FIRST_MS)
     assert [core.datagram_problem] == [None]
+    assert [event.retry_ms for event in ether.events if isinstance(event, Lost)] == [0]
     assert len({token.number for token in ether.gateway.tokens}) == 2
     assert [c.token is None for c in ether.connects] == [True, False, True, False]
     no_sequence_twice(ether)
@@ -223,6 +224,16 @@ def test_a_move_is_followed_over_websocket_and_the_new_gateway_asked_at_once() -
     assert hellos == [None, b"ticket-1", b"go", b"ticket-1"]
 
 
+def test_a_move_to_the_same_gateway_asks_at_once_as_well() -> None:
+    ether = on_datagrams()
+    line = ether.gateway.line
+    assert line is not None
+    line.sseq += 1
+    ether.gateway.say(line, Move("", b"go", 5000, line.sseq))
+    ether.run(3000.0)
+    assert [(c.url, c.token is None) for c in ether.connects] == [("ws://a/ws", True), ("ws://a/ws", False)] * 2
+
+
 def test_a_close_over_datagrams_ends_the_link_with_its_code() -> None:
     ether = on_datagrams()
     line = ether.gateway.line
@@ -297,8 +308,8 @@ def test_a_link_acknowledges_stream_bytes_though_it_has_nothing_to_say() -> None
     assert mine.receive(sealed, 1.0) == [encode_server(Notice(1, "hi", 1))]
     assert mine.receive(sealed, 1.0) is None, "it was had"
     assert mine.take(1.0) == []
-    (answer,) = mine.take(mine.next_ms)
-    assert server.receive(answer, 30.0) == []
+    (answer,) = mine.take(50.0)
+    assert server.receive(answer, 60.0) == []
     assert server.settled
     assert mine.take(1000.0) == []
     with pytest.raises(ValueError, match="does not fit"):
