@@ -210,6 +210,22 @@ def test_who_was_replaced_while_its_welcome_was_lost_goes_back() -> None:
     assert ether.core.stats.resumes == 1
 
 
+def test_no_key_is_used_by_two_links() -> None:
+    """Servers of netcode 1.02 that were started anew sealed under an old token's keys with sequences from 0 on (its
+    pull requests 159 and 165). Here a token dies with the gateway and with its link: the next has other keys."""
+    ether = on_datagrams()
+    for _ in range(3):
+        ether.gateway.line = None  # a gateway that was started anew knows no session, no token and no key
+        ether.run_until(lambda: not ether.core.on_datagrams)
+        ether.run_until(lambda: ether.core.on_datagrams, 10 * FIRST_MS)
+    tokens = [c.token for c in ether.connects if c.token is not None]
+    assert len(tokens) == 4
+    keys = [key for token in tokens for key in (token.key_up, token.key_down)]
+    assert len(set(keys)) == len(keys)
+    assert len({token.number for token in tokens}) == len(tokens)
+    no_sequence_twice(ether)
+
+
 def test_a_move_is_followed_over_websocket_and_the_new_gateway_asked_at_once() -> None:
     ether = on_datagrams()
     line = ether.gateway.line

@@ -124,3 +124,14 @@ def test_arrivals_are_what_a_set_would_be(ahead: list[int], first: int) -> None:
             top = max(top, frame)
             assert arrivals.newest == max(come) % 2**32
             assert arrivals.earlier == sum(1 << i for i in range(64) if max(come) - 1 - i in come)
+
+
+def test_a_structure_with_a_bad_blob_lets_nobody_in() -> None:
+    """It was half applied before: whoever went on after the violation met a number without components."""
+    held, bad = ValueRecords(), structure()
+    bad.enter_blobs = [b"\xff"]
+    with pytest.raises(ProtocolViolation):
+        held.apply_structure(bad)
+    assert not held.live.any()
+    held.apply_structure(structure(2))
+    assert held.live[0]
