@@ -9,13 +9,16 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
+from protocol.messages import encode_server
 from server.core.gateway import Deliver, GatewayCore
 from server.metrics import Metrics
-from server.session.actions import CloseConn, RefreshKeys
+from server.session.actions import CloseConn, GiveToken, RefreshKeys
 from server.session.jwks import JwksKeeper
 from server.transport.carriers import Carriers
+from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound
 
 _log = structlog.get_logger(__name__)
@@ -38,13 +41,21 @@ class PhaseClock:
 
 
 class Clients:
-    """Gateway core and sockets of one process."""
+    """Gateway core and sockets of one process. Connections of ``datagrams``, if there are any, are numbered behind
+    those of ``carriers``."""
 
     def __init__(
-        self, gateway: GatewayCore, carriers: Carriers, metrics: Metrics, keys: JwksKeeper | None = None
+        self,
+        gateway: GatewayCore,
+        carriers: Carriers,
+        metrics: Metrics,
+        keys: JwksKeeper | None = None,
+        datagrams: Datagrams | None = None,
     ) -> None:
         self.gateway = gateway
         self.carriers = carriers
+        self.datagrams = datagrams
+        self._datagrams_from = carriers.config.capacity
         self.metrics = metrics
         self.phases = PhaseClock()
         self.updates = 0
@@ -54,10 +65,15 @@ class Clients:
     def start(self) -> None:
         """Messages are taken between ticks, too, from now on."""
         self.carriers.start(self._arrived)
+        if self.datagrams is not None:
+            self.datagrams.start()
 
     def poll(self, now_s: float) -> None:
         """Take everything that has arrived."""
-        self.gateway.take_inbound(self.carriers.poll(int(now_s * 1000)), now_s)
+        now_ms = int(now_s * 1000)
+        self.gateway.take_inbound(self.carriers.poll(now_ms), now_s)
+        if self.datagrams is not None:
+            self.gateway.take_inbound(self.datagrams.poll(now_ms), now_s)
 
     def send(self, tick: int, now_s: float, headroom: bool) -> None:
         """The end of a tick: deadlines, messages, frames."""
@@ -67,14 +83,19 @@ class Clients:
         self.deliver()
         begin("encode")
         sent = False
-        for batch in gateway.frames(tick, now_s, carriers.blocked):
+        for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
-            carriers.send(batch.buffer, batch.conn, batch.at, batch.length)
-            sent = True
+            if batch.kind is None:
+                carriers.send(batch.buffer, batch.conn, batch.at, batch.length)
+                sent = True
+            elif self.datagrams is not None:
+                self.datagrams.send(batch.buffer, batch.conn, batch.at, batch.length, batch.kind)
             begin("encode")
         begin("send")
         if not sent:
             carriers.flush()
+        if self.datagrams is not None:
+            self.datagrams.flush()
         begin("")
         self._note()
 
@@ -82,9 +103,17 @@ class Clients:
         """Everybody is told to come back elsewhere or later, and their connections close."""
         self.gateway.drain(text, time.monotonic())
         self.deliver()
-        self.carriers.flush()
+        self.flush()
         await asyncio.sleep(self.carriers.config.linger_s)
         self.carriers.stop()
+        if self.datagrams is not None:
+            self.datagrams.stop()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        self.carriers.flush()
+        if self.datagrams is not None:
+            self.datagrams.flush()
 
     def deliver(self) -> bool:
         """Carry out what the gateway wants done; returns whether there was anything."""
@@ -92,14 +121,42 @@ class Clients:
         for output in outputs:
             match output:
                 case Deliver():
-                    self.carriers.post(output.conns.astype(np.int32, copy=False), output.data, output.sseq)
+                    self._post(output.conns.astype(np.int32, copy=False), output.data, output.sseq)
                 case CloseConn():
                     self.metrics.closes.labels(str(int(output.code))).inc()
                     _log.info("session_closed", conn=output.conn, code=int(output.code), text=output.text)
-                    self.carriers.close(output.conn, int(output.code), output.retry_after_ms, output.text)
+                    self._transport_of(output.conn).close(
+                        output.conn, int(output.code), output.retry_after_ms, output.text
+                    )
+                case GiveToken():
+                    self._give_token(output)
                 case RefreshKeys():
                     self._refresh_keys()
         return bool(outputs)
+
+    def _blocked(self) -> npt.NDArray[np.uint8]:
+        if self.datagrams is None:
+            return self.carriers.blocked
+        return np.concatenate((self.carriers.blocked, self.datagrams.blocked))
+
+    def _transport_of(self, conn: int) -> Carriers | Datagrams:
+        return self.carriers if self.datagrams is None or conn < self._datagrams_from else self.datagrams
+
+    def _post(self, conns: npt.NDArray[np.int32], data: bytes, sseq: npt.NDArray[np.uint32] | None) -> None:
+        if self.datagrams is None:
+            self.carriers.post(conns, data, sseq)
+            return
+        over_udp = conns >= self._datagrams_from
+        for transport, mine in ((self.carriers, ~over_udp), (self.datagrams, over_udp)):
+            if mine.any():
+                transport.post(conns[mine], data, None if sseq is None else sseq[mine])
+
+    def _give_token(self, asked: GiveToken) -> None:
+        assert self.datagrams is not None, "the gateway's core was told that there are datagrams"
+        token = self.datagrams.token(asked.session)
+        self.metrics.tokens.labels("refused" if token.address is None else "given").inc()
+        _log.debug("token_given", conn=asked.conn, session=asked.session, number=token.number, refused=token.text)
+        self._post(np.array([asked.conn], np.int32), encode_server(token), None)
 
     def _note(self) -> None:
         metrics, totals = self.metrics, self.gateway.views.totals
@@ -113,7 +170,7 @@ class Clients:
     def _arrived(self, inbound: Inbound) -> None:
         self.gateway.take_inbound(inbound, time.monotonic())
         if self.deliver():
-            self.carriers.flush()
+            self.flush()
 
     def _refresh_keys(self) -> None:
         if self._keys is None:
@@ -125,4 +182,4 @@ class Clients:
         await keys.refresh()
         self.gateway.keys_refreshed(time.monotonic())
         if self.deliver():
-            self.carriers.flush()
+            self.flush()

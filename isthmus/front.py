@@ -34,6 +34,8 @@ from server.session.tokens import GuestIssuer, TokenRules, TokenVerifier, authen
 from server.transport.accept import Acceptor
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
+from server.transport.datagrams.config import DatagramConfig
+from server.transport.datagrams.transport import Datagrams
 
 
 class Front:
@@ -62,15 +64,25 @@ class Front:
                 messages_per_s=config.limits.messages_per_s,
                 message_burst=config.limits.messages_burst,
                 connections_per_address=_per_address(config, capacity),
+                tls_at_proxy=_tls_at_proxy(config),
             )
         )
+        datagrams = _datagrams(config, capacity)
         authenticate, guests, keys = await _identity(config, cluster_key)
         draw = secrets.token_bytes
         tickets = Tickets.alone(draw) if cluster_key is None else Tickets.of_cluster(cluster_key, draw, time.time)
-        gateway = make_gateway(config, facts, authenticate, draw, capacity, tickets)
+        gateway = make_gateway(
+            config,
+            facts,
+            authenticate,
+            draw,
+            capacity if datagrams is None else 2 * capacity,
+            tickets,
+            None if datagrams is None else capacity,
+        )
         metrics = Metrics()
         metrics.build_info.labels(installed_version("isthmus"), "1").set(1)
-        return cls(config, Clients(gateway, carriers, metrics, keys), guests, place)
+        return cls(config, Clients(gateway, carriers, metrics, keys, datagrams), guests, place)
 
     async def open(
         self, running: Running, ready: Callable[[], bool], fellows: Callable[[], frozenset[str]] = frozenset
@@ -114,6 +126,33 @@ class Front:
 def _per_address(config: Config, capacity: int) -> int:
     # Loopback development tools (bots, benchmarks) share one address; the sessions' own limit exempts it as well.
     return capacity if config.gateway.mode == "development" else config.limits.connections_per_address_max
+
+
+def _tls_at_proxy(config: Config) -> bool:
+    # Whoever says that clients come by https, and has no certificate here, says that TLS ends before us.
+    return config.gateway.tls_cert_path is None and (config.gateway.public_url or "").startswith("https:")
+
+
+def _datagrams(config: Config, capacity: int) -> Datagrams | None:
+    """The other transport, if it is wanted, for as many connections. Raises OSError if its port is taken."""
+    own = config.gateway
+    if not own.datagrams:
+        return None
+    return Datagrams(
+        DatagramConfig(
+            capacity=capacity,
+            host=own.host,
+            port=own.port if own.datagrams_port is None else own.datagrams_port,
+            advertise=own.advertise_udp,
+            buffer_bytes=own.datagrams_buffer_bytes,
+            arrivals_max=min(max(1024, 2 * capacity), 8192),
+            silence_ms=round(config.limits.heartbeat_s * 1000),
+            message_bytes_max=config.limits.message_bytes_max,
+            messages_per_s=config.limits.messages_per_s,
+            message_burst=config.limits.messages_burst,
+        ),
+        capacity,
+    )
 
 
 async def _identity(

@@ -1,15 +1,17 @@
 """What a running node says of itself: the summary for ``isthmus top``, and gauges brought up to date for /metrics."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any, Protocol
 
 import numpy as np
 
 from isthmus.clients import Clients
 from isthmus.config import Config
-from server.metrics import LAG_QUANTILES, Totals
+from server.metrics import LAG_QUANTILES, Metrics, Totals
+from server.transport import mmsg
 from server.transport.accept import Acceptor
+from server.transport.datagrams.transport import Datagrams
 from shard.ticker import Ticker
 
 
@@ -57,8 +59,9 @@ def status(node: Running, config: Config) -> dict[str, Any]:
         "visible": totals.looked,
         "bytes_out": node.clients.carriers.sent_bytes,
         "bytes_in": node.clients.carriers.received_bytes,
+        **_datagram_status(node.clients.datagrams),
         "inputs": node.clients.gateway.inputs,
-        "rejected": node.clients.gateway.sessions.rejected + node.clients.carriers.rejected,
+        "rejected": _rejected(node),
         "lag_ticks": node.ticker.lag(time.monotonic(), node.tick),
         "ticks_merged": node.ticker.ticks_merged,
         "shed_level": node.shed_level,
@@ -75,6 +78,24 @@ def entity_kinds(node: Running) -> dict[int, int]:
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
+def _datagram_status(datagrams: Datagrams | None) -> dict[str, Any]:
+    if datagrams is None:
+        return {}
+    sent, received = datagrams.wire.sent, datagrams.wire.received
+    return {
+        "datagrams": {
+            "address": datagrams.address,
+            "connections": datagrams.open_count - datagrams.tokens_waiting,
+            "out": int(sent[mmsg.C_DATAGRAMS]),
+            "in": int(received[mmsg.C_DATAGRAMS]),
+            "bytes_out": int(sent[mmsg.C_BYTES]),
+            "bytes_in": int(received[mmsg.C_BYTES]),
+            "resent_bytes": datagrams.resent_bytes,
+            "dropped": {reason: count for reason, count in datagrams.dropped.items() if count},
+        }
+    }
+
+
 _totals = Totals()
 
 
@@ -88,6 +109,8 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     m.views_paused.set(totals.held)
     m.connections.set(carriers.open_count)
     m.connections_blocked.set(int(carriers.blocked.sum()))
+    if node.clients.datagrams is not None:
+        _refresh_datagrams(m, node.clients.datagrams)
     for kind, count in entity_kinds(node).items():
         m.entities.labels(str(kind)).set(count)
     for state, count in gateway.sessions.count().items():
@@ -110,5 +133,29 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
         lag_s = float(np.quantile(waits_s, quantile)) if len(waits_s) else 0.0
         m.acknowledged_lag_seconds.labels(str(quantile)).set(lag_s)
     # Added up first: two of them may use the same word.
-    for reason, count in (gateway.sessions.rejected + carriers.rejected + acceptor.refused).items():
+    for reason, count in (_rejected(node) + acceptor.refused).items():
         _totals.add(m.rejected.labels(reason), count)
+
+
+def _rejected(node: Running) -> Counter[str]:
+    clients = node.clients
+    rejected = clients.gateway.sessions.rejected + clients.carriers.rejected
+    return rejected if clients.datagrams is None else rejected + clients.datagrams.rejected
+
+
+def _refresh_datagrams(m: Metrics, datagrams: Datagrams) -> None:
+    m.datagram_connections.set(datagrams.open_count)
+    received, sent = datagrams.wire.received, datagrams.wire.sent
+    _totals.add(m.datagrams_in, int(received[mmsg.C_DATAGRAMS]))
+    _totals.add(m.datagrams_out, int(sent[mmsg.C_DATAGRAMS]))
+    _totals.add(m.datagram_bytes_in, int(received[mmsg.C_BYTES]))
+    _totals.add(m.datagram_bytes_out, int(sent[mmsg.C_BYTES]))
+    _totals.add(m.datagram_messages_in, datagrams.received_messages)
+    _totals.add(m.datagram_stream_bytes, datagrams.stream_bytes)
+    _totals.add(m.datagram_resent_bytes, datagrams.resent_bytes)
+    for reason, count in datagrams.dropped.items():
+        _totals.add(m.datagrams_dropped.labels(reason), count)
+    for direction, counts in (("in", received), ("out", sent)):
+        _totals.add(m.datagram_calls.labels(direction), int(counts[mmsg.C_CALLS]))
+        _totals.add(m.datagram_errors.labels(direction, "interrupted"), int(counts[mmsg.C_INTERRUPTED]))
+        _totals.add(m.datagram_errors.labels(direction, "refused"), int(counts[mmsg.C_REFUSED]))

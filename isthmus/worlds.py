@@ -172,8 +172,9 @@ def make_gateway(
     random_bytes: Callable[[int], bytes],
     capacity: int,
     tickets: Tickets | None = None,
+    datagrams_from: int | None = None,
 ) -> GatewayCore:
-    """The gateway's core with the limits that ``config`` sets."""
+    """The gateway's core with the limits that ``config`` sets. ``datagrams_from``: as ``GatewayCore`` takes it."""
     rules = ViewRules(
         radius_m=config.view.radius_m,
         near_radius_m=config.view.near_radius_m,
@@ -197,4 +198,6 @@ def make_gateway(
     profiles = {
         name: profile.but(Profile(**asdict(getattr(config, f"profile_{name}")))) for name, profile in PROFILES.items()
     }
-    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets, profiles=profiles)
+    return GatewayCore(
+        facts, capacity, rules, limits, authenticate, random_bytes, tickets, datagrams_from, profiles=profiles
+    )

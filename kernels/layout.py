@@ -168,7 +168,7 @@ VIEW = np.dtype(
         ("rtt_window_ms", "<i4"),
         ("rtt_window_end_ms", "<i8"),
         ("window_bytes", "<i4"),
-        ("pad3", "<u4"),
+        ("own_frame", "<u4"),  # of datagrams: the one that carried the own state last and is not acknowledged; 0: none
         ("written_bytes", "<i8"),
         ("acked_bytes", "<i8"),
         ("every", "<i4"),  # ticks from one frame to the next

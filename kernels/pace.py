@@ -179,7 +179,7 @@ def take_owns(
         view = state.views[index]
         if view.body_serial != serials[k]:
             continue
-        untold = view.own_flags & OWN_MOVED if view.own_due else 0
+        untold = view.own_flags & OWN_MOVED if view.own_due or view.own_frame != 0 else 0
         view.own_due = 1
         view.own_seq = seq[k]
         view.own_steps = steps[k]

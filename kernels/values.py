@@ -92,6 +92,8 @@ def take_value_acks(conn: U32, frame: U32, earlier: U64, now_ms: Int, state: Vie
         if not view.active or np.int32(view.frame - frame[k]) < 0:
             continue
         back_off(view, frame[k], earlier[k], now_ms)
+        if view.own_frame != 0 and is_acked(view.own_frame, frame[k], earlier[k]):
+            view.own_frame = 0
         slots = state.slot[v]
         base, older, newer = sent.base[v - sent.first], sent.older[v - sent.first], sent.newer[v - sent.first]
         for i in range(view.high):
@@ -211,6 +213,8 @@ def write_values(
     p = put_uint(out, p, np.int64(frame))
     p = put_uint(out, p, tick)
     p = put_uint(out, p, np.int64(view.sseq))
+    if view.own_due:
+        view.own_frame = frame
     p = put_own(out, p, now_ms, view)
     if fulls > 0:
         p = put_origin(out, p, view)
@@ -301,6 +305,9 @@ def encode_values(
         u = v - sent.first
         base, older, newer = sent.base[u], sent.older[u], sent.newer[u]
         look_from_body(view, hot, cold)
+        ring = view.own_frame & np.uint32(FRAME_RING - 1)
+        if view.own_frame != 0 and now_ms - state.sent_ms[v, ring] > view.rtt_ms + slack_ms:
+            view.own_due = 1  # it was lost, and of a body that stands no newer state would follow
         way = OnWay(older, newer, state.sent_ms[v], now_ms, view.rtt_ms + slack_ms)
         select(view, slots, tick, budgets[index], hot, cold, outer, grid, s, n, way)
         index += 1

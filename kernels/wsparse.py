@@ -1,28 +1,37 @@
 """WebSocket frames (RFC 6455) that clients sent, parsed for many connections in one call.
 
-Decides which bytes of a client are messages, which are violations, and turns the two hot messages (INPUT, ACK;
-STANDARD.md
-§2) into columns. Invariants: any bytes end in messages or in one end of that connection, never in an exception or a
-read
-outside its area; a frame is charged to the message budget once, when it is whole. Canonical INPUT and ACK alone are
-decoded
-here; unusual but legal msgpack of them is handed out as ODD, for ``protocol.messages`` to decide, so both agree by
-construction. Not responsible for: sockets (``server.transport.syscalls``), what messages mean.
+Decides which bytes of a client are messages, and which are violations. Invariants: any bytes end in messages or in one
+end of that connection, never in an exception or a read outside its area; a frame is charged to the message budget once,
+when it is whole. Not responsible for: what a whole message is (``hotmessages``), sockets
+(``server.transport.syscalls``).
 """
 
 from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from kernels.hotmessages import (
+    COMMANDS_BYTES_MAX,
+    FIELDS,
+    I32,
+    I64,
+    N_ACK,
+    N_COLD,
+    N_COLD_BYTES,
+    N_COMMAND_BYTES,
+    N_END,
+    N_FRAMES,
+    N_INPUT,
+    N_PONG,
+    N_READY,
+    U8,
+    U32,
+    U64,
+    deliver,
+    refilled,
+)
 from kernels.jit import jit, jit_allocating
-from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
-
-U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
 
 HEADER_BYTES_MAX: Final = 14
 """A masked frame's longest header: 2, an 8-byte length, a 4-byte mask."""
@@ -92,133 +101,6 @@ _BAD_CONTROL: Final = int(End.BAD_CONTROL)
 _BAD_LENGTH: Final = int(End.BAD_LENGTH)
 _TOO_MANY_MESSAGES: Final = int(End.TOO_MANY_MESSAGES)
 
-MESSAGE_COLD: Final = 0
-MESSAGE_ODD: Final = 1
-"""An INPUT or ACK in an unusual encoding, or something that only a full decoder can tell from one."""
-_MESSAGE_INPUT: Final = 2
-_MESSAGE_ACK: Final = 3
-
-# Cells of ``counts``: how far each output is filled.
-N_INPUT: Final = 0
-N_COMMAND_BYTES: Final = 1
-N_ACK: Final = 2
-N_COLD: Final = 3
-N_COLD_BYTES: Final = 4
-N_END: Final = 5
-N_PONG: Final = 6
-N_READY: Final = 7
-N_RX_BYTES: Final = 8
-N_FRAMES: Final = 9
-COUNTS: Final = 10
-
-_COMMAND_BYTES: Final = COMMAND.itemsize
-_COMMANDS_BYTES_MAX: Final = COMMAND.itemsize * COMMANDS_PER_INPUT_MAX
-
-
-@jit
-def _uint(area: U8, at: int, end: int) -> tuple[int, int]:
-    """A non-negative msgpack integer below 2³² at ``area[at:end]``: (value, where it ends), or (0, -1)."""
-    if at >= end:
-        return 0, -1
-    lead = area[at] + 0
-    if lead < 0x80:
-        return lead, at + 1
-    if lead < 0xCC or lead > 0xCE:
-        return 0, -1
-    size = 1 << (lead - 0xCC)
-    if at + 1 + size > end:
-        return 0, -1
-    value = 0
-    for k in range(size):
-        value = (value << 8) | (area[at + 1 + k] + 0)
-    return value, at + 1 + size
-
-
-@jit
-def _classify(area: U8, at: int, end: int, fields: I64) -> int:
-    """What the message ``area[at:end]`` is. INPUT and ACK fill ``fields`` (int64[5]): seq, frame, stamp, commands'
-    start, bytes."""
-    if end - at < 2:
-        return MESSAGE_ODD
-    lead = area[at] + 0
-    kind = area[at + 1] + 0
-    if lead == 0xDC or lead == 0xDD or kind >= 0x80:
-        return MESSAGE_ODD
-    if lead < 0x90 or lead > 0x9F or (kind != 2 and kind != 3):
-        return MESSAGE_COLD
-    if (kind == 2 and lead != 0x95) or (kind == 3 and lead != 0x93):
-        return MESSAGE_ODD
-    cursor = at + 2
-    for k in range(0 if kind == 2 else 1, 3):
-        value, cursor = _uint(area, cursor, end)
-        if cursor < 0:
-            return MESSAGE_ODD
-        fields[k] = value
-    if kind == 3:
-        return _MESSAGE_ACK if cursor == end else MESSAGE_ODD
-    if cursor + 2 > end or area[cursor] != 0xC4:
-        return MESSAGE_ODD
-    size = area[cursor + 1] + 0
-    if cursor + 2 + size != end or size == 0 or size % _COMMAND_BYTES != 0 or size > _COMMANDS_BYTES_MAX:
-        return MESSAGE_ODD
-    fields[3] = cursor + 2
-    fields[4] = size
-    return _MESSAGE_INPUT
-
-
-@jit
-def _deliver(
-    conn: int,
-    link: Any,
-    area: U8,
-    start: int,
-    stop: int,
-    fields: I64,
-    inputs: U32,
-    command_counts: U8,
-    commands: U8,
-    acks: U32,
-    cold: I32,
-    cold_bytes: U8,
-    counts: I64,
-) -> None:
-    """Append the whole message ``area[start:stop]`` to the output it belongs to; the caller has seen to the room."""
-    kind = _classify(area, start, stop, fields)
-    if link.odd == 1 and kind != MESSAGE_COLD:
-        kind = MESSAGE_ODD
-    elif kind == MESSAGE_ODD:
-        link.odd = 1
-    if kind == _MESSAGE_INPUT:
-        n = counts[N_INPUT]
-        filled = counts[N_COMMAND_BYTES]
-        inputs[0, n] = conn
-        inputs[1, n] = fields[0]
-        inputs[2, n] = fields[1]
-        inputs[3, n] = fields[2]
-        inputs[4, n] = filled // _COMMAND_BYTES
-        command_counts[n] = fields[4] // _COMMAND_BYTES
-        for k in range(fields[4]):
-            commands[filled + k] = area[fields[3] + k]
-        counts[N_INPUT] = n + 1
-        counts[N_COMMAND_BYTES] = filled + fields[4]
-    elif kind == _MESSAGE_ACK:
-        n = counts[N_ACK]
-        acks[0, n] = conn
-        acks[1, n] = fields[1]
-        acks[2, n] = fields[2]
-        counts[N_ACK] = n + 1
-    else:
-        n = counts[N_COLD]
-        filled = counts[N_COLD_BYTES]
-        cold[0, n] = conn
-        cold[1, n] = kind
-        cold[2, n] = filled
-        cold[3, n] = stop - start
-        for k in range(stop - start):
-            cold_bytes[filled + k] = area[start + k]
-        counts[N_COLD] = n + 1
-        counts[N_COLD_BYTES] = filled + stop - start
-
 
 @jit
 def _header(area: U8, at: int, fill: int, fragment: int, room: int) -> tuple[int, int, int]:
@@ -276,9 +158,11 @@ def parse(
     message_bytes_max: int,
     post_bytes_max: int,
     inputs: U32,
+    input_earlier: U64,
     command_counts: U8,
     commands: U8,
     acks: U32,
+    ack_earlier: U64,
     cold: I32,
     cold_bytes: U8,
     ends: I32,
@@ -288,25 +172,24 @@ def parse(
 
     ``carriers``: CARRIER[N]. ``rx``, ``tx``: uint8[N, ...] receive and transmit areas. ``inputs``: uint32[5, n]:
     conn, seq, frame,
-    stamp, index of the first command; ``command_counts``: uint8[n]; ``commands``: uint8[8·m]; ``acks``: uint32[3, n]:
-    conn, frame,
-    stamp; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in ``cold_bytes``; ``ends``:
-    int32[3, n]:
+    stamp, index of the first command; ``input_earlier``: uint64[n]; ``command_counts``: uint8[n]; ``commands``:
+    uint8[8·m]; ``acks``: uint32[3, n]: conn, frame,
+    stamp; ``ack_earlier``: uint64[n]; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in
+    ``cold_bytes``; ``ends``: int32[3, n]:
     conn, End, close code. Pings are answered into ``tx`` while fewer than ``post_bytes_max`` bytes wait there (RFC
     6455 §5.5.3
     allows to answer only the newest). Outputs are appended at ``counts``.
 
     Returns ``counts[N_READY]`` when done, else the index to go on from once there is more room in an output.
     """
-    fields = np.zeros(5, np.int64)
+    fields = np.zeros(FIELDS, np.int64)
     for index in range(first, counts[N_READY]):
         conn = int(ready[index])
         link = carriers[conn]
         if link.state != STATE_OPEN:
             continue
         area = rx[conn]
-        tokens = min(burst, link.tokens + (now_ms - link.refilled_ms) * tokens_per_ms)
-        link.refilled_ms = now_ms
+        tokens = refilled(link, now_ms, tokens_per_ms, burst)
         fill = int(link.rx_fill)
         message_fill = int(link.message_fill)
         at = message_fill
@@ -316,7 +199,7 @@ def parse(
         while True:
             if (
                 counts[N_INPUT] >= inputs.shape[1]
-                or counts[N_COMMAND_BYTES] + _COMMANDS_BYTES_MAX > commands.shape[0]
+                or counts[N_COMMAND_BYTES] + COMMANDS_BYTES_MAX > commands.shape[0]
                 or counts[N_ACK] >= acks.shape[1]
                 or counts[N_COLD] >= cold.shape[1]
                 or counts[N_COLD_BYTES] + message_bytes_max > cold_bytes.shape[0]
@@ -357,7 +240,7 @@ def parse(
                     link.tx_fill = waiting + 2 + length
                     counts[N_PONG] += 1
             elif opcode == 2 and whole:
-                _deliver(
+                deliver(
                     conn,
                     link,
                     area,
@@ -365,9 +248,11 @@ def parse(
                     at,
                     fields,
                     inputs,
+                    input_earlier,
                     command_counts,
                     commands,
                     acks,
+                    ack_earlier,
                     cold,
                     cold_bytes,
                     counts,
@@ -380,7 +265,7 @@ def parse(
                 if whole:
                     stop = message_fill
                     message_fill = 0
-                    _deliver(
+                    deliver(
                         conn,
                         link,
                         area,
@@ -388,9 +273,11 @@ def parse(
                         stop,
                         fields,
                         inputs,
+                        input_earlier,
                         command_counts,
                         commands,
                         acks,
+                        ack_earlier,
                         cold,
                         cold_bytes,
                         counts,

@@ -59,6 +59,40 @@ class Metrics:
         self.send_calls = Counter("isthmus_send_calls", "send(2) calls.", registry=r)
         self.received_bytes = Counter("isthmus_received_bytes", "Bytes read from client sockets.", registry=r)
         self.received_messages = Counter("isthmus_received_messages", "WebSocket frames received.", registry=r)
+        self.tokens = Counter(
+            "isthmus_datagram_tokens", "Clients that asked to go on over datagrams, by answer.", ["answer"], registry=r
+        )
+        self.datagram_connections = Gauge(
+            "isthmus_datagram_connections", "Datagram connections, tokens that wait included.", registry=r
+        )
+        self.datagrams_in = Counter("isthmus_datagrams_received", "Datagrams received, of anybody.", registry=r)
+        self.datagrams_out = Counter("isthmus_datagrams_sent", "Datagrams sent.", registry=r)
+        self.datagram_bytes_in = Counter("isthmus_datagram_received_bytes", "Bytes of datagrams received.", registry=r)
+        self.datagram_bytes_out = Counter("isthmus_datagram_sent_bytes", "Bytes of datagrams sent.", registry=r)
+        self.datagram_messages_in = Counter(
+            "isthmus_datagram_received_messages", "Messages that came in datagrams.", registry=r
+        )
+        self.datagrams_dropped = Counter(
+            "isthmus_datagrams_dropped",
+            "Datagrams, and pieces of streams in them, that were not taken or not sent, by reason.",
+            ["reason"],
+            registry=r,
+        )
+        self.datagram_stream_bytes = Counter(
+            "isthmus_datagram_stream_bytes", "Bytes of reliable streams sent, repeated ones included.", registry=r
+        )
+        self.datagram_resent_bytes = Counter(
+            "isthmus_datagram_resent_bytes", "Bytes of reliable streams sent again.", registry=r
+        )
+        self.datagram_calls = Counter(
+            "isthmus_datagram_calls", "System calls on the UDP socket, by direction.", ["direction"], registry=r
+        )
+        self.datagram_errors = Counter(
+            "isthmus_datagram_call_errors",
+            "Errors of those calls that cost nothing, by direction and kind.",
+            ["direction", "kind"],
+            registry=r,
+        )
         self.wakeups = Counter("isthmus_wakeups", "Wake-ups by arriving messages.", registry=r)
         self.inputs = Counter("isthmus_inputs", "INPUT messages taken.", registry=r)
         self.chat_lines = Counter("isthmus_chat_lines", "Chat lines delivered, by scope.", ["scope"], registry=r)

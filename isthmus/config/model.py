@@ -225,6 +225,32 @@ class Gateway:
             "Several behind one balancer all give its address. Absent: the address that it listens on."
         ),
     ] = None
+    datagrams: Annotated[
+        bool,
+        _says(
+            "Clients may go on over UDP, where a lost packet holds nothing else up (docs/DATAGRAMS.md). false: no port "
+            "is opened that nobody asked for."
+        ),
+    ] = False
+    datagrams_port: Annotated[
+        int | None, _says("UDP port on `host`; 0 takes a free one (tests). Absent: the number of `port`.")
+    ] = None
+    advertise_udp: Annotated[
+        str | None,
+        _says(
+            "Where clients reach this gateway by UDP, as `host:port`: each gateway of a cluster needs an address of "
+            "its own, behind no balancer. Absent: `host` and the port that was opened."
+        ),
+    ] = None
+    datagrams_buffer_bytes: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=268_435_456,
+            description="Buffers of the UDP socket, each way; net.core.rmem_max and wmem_max bound them. 4194304: the "
+            "datagrams of 5,000 people in one tick.",
+        ),
+    ] = 4_194_304
     affinity: Annotated[
         bool,
         _says(

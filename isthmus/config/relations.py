@@ -177,9 +177,31 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
                 f"{gateway.public_url!r} is not the address of a gateway",
                 "write scheme and host only, as https://world.example (a port where it is not the usual one)",
             )
+    yield from _datagrams(config, problem)
     if (gateway.tls_cert_path is None) != (gateway.tls_key_path is None):
         given, missing = ("tls_cert_path", "tls_key_path")[:: 1 if gateway.tls_cert_path else -1]
         yield problem(f"gateway.{given}", f"goes with gateway.{missing}", f"give gateway.{missing} too, or neither")
+
+
+def _datagrams(config: Config, problem: Report) -> Iterator[Problem]:
+    gateway = config.gateway
+    if gateway.datagrams_port is not None and not 0 <= gateway.datagrams_port <= 65_535:
+        yield problem("gateway.datagrams_port", f"{gateway.datagrams_port} is no UDP port", "give 0 to 65535")
+    if gateway.advertise_udp is not None:
+        host, _, port = gateway.advertise_udp.rpartition(":")
+        named = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not named or (":" in named and named == host) or not port.isdecimal() or not 0 < int(port) < 65_536:
+            yield problem(
+                "gateway.advertise_udp",
+                f"{gateway.advertise_udp!r} is no address that a client could send to",
+                "write host:port, as world.example:8080 or [2001:db8::1]:8080",
+            )
+    elif gateway.datagrams and gateway.host in ("0.0.0.0", "::"):
+        yield problem(
+            "gateway.datagrams",
+            f"clients cannot send to {gateway.host}, the address of all interfaces",
+            "give gateway.advertise_udp, as world.example:8080",
+        )
 
 
 def _cluster(config: Config, problem: Report) -> Iterator[Problem]:

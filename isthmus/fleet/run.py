@@ -94,7 +94,10 @@ class Fleet:
         for k in range(self._gateways):
             port = self.config.gateway.port and self.config.gateway.port + k
             port = port or free_port()
-            await self._member("gateway", f"gateway-{k}", GATEWAYS, {**options, "gateway.port": str(port)})
+            ports = {"gateway.port": str(port)}
+            if self.config.gateway.datagrams_port:
+                ports["gateway.datagrams_port"] = str(self.config.gateway.datagrams_port + k)
+            await self._member("gateway", f"gateway-{k}", GATEWAYS, {**options, **ports})
             urls.append(self._url(port))
         for url in urls:
             await self._answers(f"{url}readyz", READY_S, "a gateway")

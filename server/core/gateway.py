@@ -39,6 +39,7 @@ from server.session.actions import (
     CloseView,
     DetachBody,
     ForgetBody,
+    GiveToken,
     OpenView,
     Post,
     RefreshKeys,
@@ -79,6 +80,10 @@ class Opened(Protocol):
     def conn(self) -> int: ...
     @property
     def remote(self) -> str: ...
+    @property
+    def secure(self) -> bool: ...
+    @property
+    def session(self) -> int | None: ...
 
 
 class Lost(Protocol):
@@ -139,7 +144,7 @@ class Deliver:
     sseq: U32 | None
 
 
-Output = Deliver | CloseConn | RefreshKeys
+Output = Deliver | CloseConn | GiveToken | RefreshKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,7 @@ class GatewayCore:
         self.sessions = Sessions(
             capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway
         )
+        self.sessions.datagrams = datagrams_from is not None
         self.tick_now = 0
         self.inputs = 0
         """INPUT messages taken, for metrics."""
@@ -292,10 +298,12 @@ class GatewayCore:
         return near
 
     # ------------------------------------------------------------------------------------------ what clients did
-    def connected(self, conn: int, address: str, now_s: float) -> None:
-        """A connection was accepted."""
+    def connected(
+        self, conn: int, address: str, now_s: float, secure: bool = False, session: int | None = None
+    ) -> None:
+        """A connection was accepted; arguments as in ``Sessions.connected``."""
         self._heard_s[conn] = now_s
-        self._do(self.sessions.connected(conn, address, now_s), now_s)
+        self._do(self.sessions.connected(conn, address, now_s, secure, session), now_s)
 
     def said(self, conn: int, data: bytes, now_s: float) -> None:
         """One whole message that is not hot; anything wrong with it ends this session alone."""
@@ -381,7 +389,7 @@ class GatewayCore:
     def take_inbound(self, inbound: Inbound, now_s: float) -> None:
         """Everything that arrived, in the order in which it means something; columns are copied where they are kept."""
         for opened in inbound.opened:
-            self.connected(opened.conn, opened.remote, now_s)
+            self.connected(opened.conn, opened.remote, now_s, opened.secure, opened.session)
         for conn, data in inbound.cold:
             self.said(conn, data, now_s)
         if len(inbound.input_conn):
@@ -677,7 +685,7 @@ class GatewayCore:
                 case CloseConn():
                     self._out.append(action)
                     self._do(self.sessions.lost(action.conn, now_s), now_s)
-                case RefreshKeys():
+                case GiveToken() | RefreshKeys():
                     self._out.append(action)
                 case AttachBody():
                     self._attach(action, now_s)
@@ -804,6 +812,6 @@ def _without(output: Output, conn: int) -> Output | None:
             kept = output.conns != conn
             sseq = None if output.sseq is None else output.sseq[kept]
             return output if kept.all() else Deliver(output.conns[kept], output.data, sseq)
-        case CloseConn():
+        case CloseConn() | GiveToken():
             return None if output.conn == conn else output
     return output

@@ -102,10 +102,28 @@ class TakeAct:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveToken:
+    """The client of ``conn`` may go on over datagrams: post it a TOKEN, good for ``session`` alone."""
+
+    conn: int
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshKeys:
     """A token named an unknown key: fetch the key set anew, then call ``keys_refreshed`` whatever came of it."""
 
 
 Action = (
-    Post | CloseConn | AttachBody | DetachBody | ForgetBody | OpenView | CloseView | ReleaseBody | TakeAct | RefreshKeys
+    Post
+    | CloseConn
+    | AttachBody
+    | DetachBody
+    | ForgetBody
+    | OpenView
+    | CloseView
+    | ReleaseBody
+    | TakeAct
+    | GiveToken
+    | RefreshKeys
 )

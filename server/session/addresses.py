@@ -24,7 +24,7 @@ class Addresses:
         self.went(conn)
         self._of[conn] = address
         self._count[address] += 1
-        return self._count[address] <= self._each_max or _is_loopback(address)
+        return self._count[address] <= self._each_max or is_loopback(address)
 
     def went(self, conn: int) -> None:
         """The connection is gone. Nothing if it was not known."""
@@ -35,7 +35,8 @@ class Addresses:
                 del self._count[address]
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether a client at ``address`` is on this machine."""
     try:
         return ip_address(address).is_loopback
     except ValueError:

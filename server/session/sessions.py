@@ -28,6 +28,7 @@ from protocol.layouts import PROTOCOL_VERSION
 from protocol.mesh import Line, Word
 from protocol.messages import (
     SCOPE_DIRECT,
+    AskDatagrams,
     Bye,
     Chat,
     ClientMessage,
@@ -36,6 +37,7 @@ from protocol.messages import (
     Notice,
     Say,
     ServerMessage,
+    Token,
 )
 from protocol.notices import NoticeCode
 from server.session.actions import (
@@ -46,12 +48,13 @@ from server.session.actions import (
     Conns,
     DetachBody,
     ForgetBody,
+    GiveToken,
     OpenView,
     Post,
     RefreshKeys,
     TakeAct,
 )
-from server.session.addresses import Addresses
+from server.session.addresses import Addresses, is_loopback
 from server.session.chat import ChatRefused, Floor, Voice
 from server.session.company import Company, Elsewhere
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
@@ -66,6 +69,8 @@ from server.session.world import World, welcome
 
 PAST_MAX = 4096
 NOT_RESUMED = "nothing is left here of your former session"
+DATAGRAMS_VERSION = 1
+"""Of STANDARD.md §9."""
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
 """Oldest and newest version served."""
 
@@ -86,10 +91,12 @@ class Sessions:
         self.capacity = capacity
         self.limits = limits
         self.headroom = True
+        """Set by the gateway (``admission``): False refuses new sessions with 4100; resumes go on."""
         self.ready = True
         """Whether the world is known here: until then those who join wait, `attach_timeout_s` at most."""
         self._unready_s: float | None = None
-        """Set by the gateway (``admission``): False refuses new sessions with 4100; resumes go on."""
+        self.datagrams = False
+        """Set by the gateway: whether sessions may go on over datagrams here."""
         self.rejected: Counter[str] = Counter()
         """How often something was refused or ended, by reason."""
         self.joins: Counter[str] = Counter()
@@ -104,6 +111,9 @@ class Sessions:
         self._out: list[Action] = []
         # Time limits of one kind have one length, so insertion order is order of time: a tick looks at the first alone.
         self._greeting: dict[int, float] = {}
+        self._secure: set[int] = set()
+        self._bound: dict[int, int] = {}
+        """Connections on which one session alone may go on."""
         self._waiting: dict[int, Hello] = {}
         self._queue: dict[int, Session] = {}
         self._attaching: dict[int, float] = {}
@@ -185,11 +195,18 @@ class Sessions:
         return entry is not None and entry.state is State.ATTACHING and entry.generation == generation
 
     # ---------------------------------------------------------------------------------------------- what happened
-    def connected(self, conn: int, address: str, now_s: float) -> list[Action]:
-        """A connection was opened from ``address`` (IP address as text, or a path). Raises ValueError if ``conn`` is in
-        use."""
+    def connected(
+        self, conn: int, address: str, now_s: float, secure: bool = False, session: int | None = None
+    ) -> list[Action]:
+        """A connection was opened from ``address`` (IP address as text, or a path). ``secure``: nobody between can read
+        what is said on it; ``session``: the only one that may go on here, if there is such a bound. Raises ValueError
+        if ``conn`` is in use."""
         if not 0 <= conn < self.capacity or conn in self._greeting or conn in self._register.by_conn:
             raise ValueError(f"conn {conn}: already connected, or not in [0, {self.capacity})")
+        if secure or is_loopback(address):
+            self._secure.add(conn)
+        if session is not None:
+            self._bound[conn] = session
         if self._addresses.came(conn, address):
             self._greeting[conn] = now_s + self.limits.hello_timeout_s
         else:
@@ -197,8 +214,8 @@ class Sessions:
         return self._take()
 
     def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
-        """A client's HELLO, CHAT, ACT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are
-        violations."""
+        """A client's HELLO, CHAT, ACT, DATAGRAMS or BYE arrived. INPUT and ACK are not for here; before WELCOME they
+        are violations."""
         session = self._register.by_conn.get(conn)
         if conn in self._greeting:
             if isinstance(message, Hello) and conn not in self._waiting:
@@ -217,6 +234,8 @@ class Sessions:
                 self._heard(session, conn, message, now_s)
             elif isinstance(message, Act) and session.state is State.LIVE:
                 self._out.append(TakeAct(conn, message))
+            elif isinstance(message, AskDatagrams) and session.state is State.LIVE:
+                self._ask_datagrams(session, conn, message)
             else:
                 text = "only BYE may be said before WELCOME, and HELLO once"
                 self._violated(conn, "order", Close.PROTOCOL, text, now_s)
@@ -230,6 +249,8 @@ class Sessions:
     def lost(self, conn: int, now_s: float) -> list[Action]:
         """The connection is gone. Nothing if it was not known."""
         self._addresses.went(conn)
+        self._secure.discard(conn)
+        self._bound.pop(conn, None)
         self._greeting.pop(conn, None)
         self._waiting.pop(conn, None)
         session = self._register.by_conn.get(conn)
@@ -400,6 +421,11 @@ class Sessions:
             self._close(conn, Close.FULL, "draining", "this gateway is being drained")
             return
         held = self._register.of_ticket(hello.resume)
+        bound = self._bound.get(conn)
+        if bound is not None and (held is None or held.id != bound):
+            text = "a connection over datagrams goes on with the session that its token was given to, and no other"
+            self._close(conn, Close.GOING_AWAY, "token_session", text)
+            return
         if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
             self._take_over(held, conn, hello, now_s)
             return
@@ -665,6 +691,22 @@ class Sessions:
             self._tell(session, chat)
         else:
             self._notice(session, NoticeCode.CHAT_NOBODY, "nobody is there to hear it")
+
+    def _ask_datagrams(self, session: Session, conn: int, asked: AskDatagrams) -> None:
+        """Whether a client may go on over datagrams: their keys must not be read by anybody else (STANDARD.md §9.1)."""
+        if not self.datagrams:
+            refusal = "this server takes no datagrams"
+        elif asked.version != DATAGRAMS_VERSION:
+            refusal = f"this server speaks version {DATAGRAMS_VERSION} of datagrams"
+        elif conn not in self._secure:
+            refusal = "keys are given over TLS only"
+        elif self.switching.has_left(session):
+            refusal = "this session goes on at another gateway"
+        else:
+            self._out.append(GiveToken(conn, session.id))
+            return
+        self.rejected["no_datagrams"] += 1
+        self._tell(session, Token(None, text=refusal))
 
     def _hear(self, line: Line) -> None:
         """What was said at another gateway."""

@@ -17,15 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kernels.hotmessages import N_COLD, N_END, N_FRAMES, N_PONG, N_READY, N_RX_BYTES
 from kernels.wsparse import (
     CARRIER,
-    MESSAGE_ODD,
-    N_COLD,
-    N_END,
-    N_FRAMES,
-    N_PONG,
-    N_READY,
-    N_RX_BYTES,
     STATE_CLOSING,
     STATE_FREE,
     STATE_GONE,
@@ -34,7 +28,7 @@ from kernels.wsparse import (
     parse,
 )
 from protocol.codes import Close, ProtocolViolation
-from protocol.messages import SSEQ_OFFSET, Ack, Input, decode_client
+from protocol.messages import SSEQ_OFFSET
 from server.transport import syscalls, tls
 from server.transport.config import CarrierConfig
 from server.transport.inbound import Inbound, Lost, Opened, Outputs
@@ -169,7 +163,7 @@ class Carriers:
                 self.release(conn)
                 raise OSError(error, "epoll_ctl refused the connection")
         link.attach(self, conn)
-        self._opened.append(Opened(conn, generation, link.remote))
+        self._opened.append(Opened(conn, generation, link.remote, link.tls or self.config.tls_at_proxy))
         self.wake()
         return conn
 
@@ -252,9 +246,11 @@ class Carriers:
             *limits,
             self._ready,
             out.inputs,
+            out.input_earlier,
             out.command_counts,
             out.commands,
             out.acks,
+            out.ack_earlier,
             out.cold,
             out.cold_bytes,
             out.ends,
@@ -270,9 +266,11 @@ class Carriers:
                 self._tx,
                 *limits,
                 out.inputs,
+                out.input_earlier,
                 out.command_counts,
                 out.commands,
                 out.acks,
+                out.ack_earlier,
                 out.cold,
                 out.cold_bytes,
                 out.ends,
@@ -284,7 +282,7 @@ class Carriers:
         if counts[N_END]:
             self._take_ends()
         if counts[N_COLD]:
-            self._take_cold()
+            out.take_cold(inbound, self.columns["odd"], 0, self.refuse)
         if counts[N_PONG]:
             self.flush()
         out.columns(inbound)
@@ -293,22 +291,6 @@ class Carriers:
         self._free.extend(self._released)
         self._released.clear()
         return inbound
-
-    def _take_cold(self) -> None:
-        out = self._outputs
-        for conn, kind, start, size in out.cold[:, : out.counts[N_COLD]].T.tolist():
-            message = out.cold_bytes[start : start + size].tobytes()
-            if kind == MESSAGE_ODD:
-                self.columns["odd"][conn] = 0
-                try:
-                    decoded = decode_client(message)
-                except ProtocolViolation as violation:
-                    self.refuse(conn, violation)
-                    continue
-                if isinstance(decoded, Input | Ack):
-                    out.add(conn, decoded)
-                    continue
-            self._inbound.cold.append((conn, message))
 
     def _take_ends(self) -> None:
         out = self._outputs

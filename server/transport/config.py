@@ -41,6 +41,9 @@ class CarrierConfig:
     whatever it brings. What does not wait for a tick by nature (chat, pings) waits so long at most; it is also the
     most by which a measured round trip is too long."""
 
+    tls_at_proxy: bool = False
+    """Whether connections without TLS of our own come from a proxy that ends theirs."""
+
     def __post_init__(self) -> None:
         least = self.message_bytes_max + 2 * HEADER_BYTES_MAX + CONTROL_BYTES_MAX
         if self.rx_bytes < least:

@@ -1,25 +1,29 @@
 """What one poll brought in: columns of hot messages, and lists of the rare rest.
 
 Invariant: columns are views of reused arrays, valid until the next poll. Not responsible for: filling them
-(``kernels.wsparse``), acting on them.
+(``kernels``), acting on them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from kernels.wsparse import (
+from kernels.hotmessages import (
+    COMMANDS_BYTES_MAX,
     COUNTS,
+    MESSAGE_ODD,
     N_ACK,
     N_COLD,
     N_COLD_BYTES,
     N_COMMAND_BYTES,
     N_INPUT,
 )
+from protocol.codes import ProtocolViolation
 from protocol.layouts import COMMAND
-from protocol.messages import Ack, Input
+from protocol.messages import Ack, Input, decode_client
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -30,6 +34,10 @@ class Opened(NamedTuple):
     conn: int
     generation: int
     remote: str
+    secure: bool = False
+    """Whether nobody between can read what is said on it."""
+    session: int | None = None
+    """The only session that may go on here; None: any."""
 
 
 class Lost(NamedTuple):
@@ -46,8 +54,9 @@ class Inbound:
     """What arrived since the last poll. Take them in this order: opened, cold, inputs, acks, lost.
 
     ``input_*``: uint32[n] each, ``command_first`` uint32[n] and ``command_count`` uint8[n] index ``commands``
-    (COMMAND[m]); ``ack_*``: uint32[k] each; ``*_earlier`` uint64, of datagrams (STANDARD.md §9.4), else
-    empty. ``cold``: other messages, whole but not decoded, in order for each connection.
+    (COMMAND[m]); ``ack_*``: uint32[k] each. ``*_earlier`` (uint64): frames before the one named that have come, by bits
+    (STANDARD.md §9.4). ``cold``: other messages, whole but not decoded, in order for each
+    connection.
     """
 
     opened: list[Opened] = field(default_factory=list)
@@ -74,13 +83,17 @@ class Inbound:
 class Outputs:
     """The arrays that the parser writes, grown when they are full and never shrunk."""
 
-    def __init__(self, capacity: int, message_bytes_max: int) -> None:
+    def __init__(self, capacity: int, message_bytes_max: int, spare: int = 1) -> None:
+        """``spare``: messages that the parser wants room for before it begins with a piece of what arrived."""
+        self._spare = spare
         self.counts = np.zeros(COUNTS, np.int64)
         self.ends = np.zeros((3, 2 * capacity), np.int32)
         self.inputs = np.zeros((5, 1024), np.uint32)
+        self.input_earlier = np.zeros(1024, np.uint64)
         self.command_counts = np.zeros(1024, np.uint8)
         self.commands = np.zeros(8 * 1024, np.uint8)
         self.acks = np.zeros((3, 1024), np.uint32)
+        self.ack_earlier = np.zeros(1024, np.uint64)
         self.cold = np.zeros((4, 256), np.int32)
         self.cold_bytes = np.zeros(16 * message_bytes_max, np.uint8)
         self._message_bytes_max = message_bytes_max
@@ -88,14 +101,17 @@ class Outputs:
     def grow(self) -> None:
         """Double whichever output stopped the parser. What one poll can bring is bounded by the receive areas."""
         counts = self.counts
-        if counts[N_INPUT] >= self.inputs.shape[1]:
+        spare = self._spare
+        if counts[N_INPUT] + spare > self.inputs.shape[1]:
             self.inputs = _doubled(self.inputs)
+            self.input_earlier = _doubled(self.input_earlier)
             self.command_counts = _doubled(self.command_counts)
-        if counts[N_COMMAND_BYTES] + 64 > len(self.commands):
+        if counts[N_COMMAND_BYTES] + spare * COMMANDS_BYTES_MAX > len(self.commands):
             self.commands = _doubled(self.commands)
-        if counts[N_ACK] >= self.acks.shape[1]:
+        if counts[N_ACK] + spare > self.acks.shape[1]:
             self.acks = _doubled(self.acks)
-        if counts[N_COLD] >= self.cold.shape[1]:
+            self.ack_earlier = _doubled(self.ack_earlier)
+        if counts[N_COLD] + spare > self.cold.shape[1]:
             self.cold = _doubled(self.cold)
         if counts[N_COLD_BYTES] + self._message_bytes_max > len(self.cold_bytes):
             self.cold_bytes = _doubled(self.cold_bytes)
@@ -106,15 +122,36 @@ class Outputs:
         self.grow()
         if isinstance(message, Ack):
             self.acks[:, counts[N_ACK]] = conn, message.frame, message.stamp_ms
+            self.ack_earlier[counts[N_ACK]] = message.earlier or 0
             counts[N_ACK] += 1
             return
         n, filled = counts[N_INPUT], counts[N_COMMAND_BYTES]
         size = len(message.commands)
         self.inputs[:, n] = conn, message.seq, message.frame, message.stamp_ms, filled // COMMAND.itemsize
+        self.input_earlier[n] = message.earlier or 0
         self.command_counts[n] = size // COMMAND.itemsize
         self.commands[filled : filled + size] = np.frombuffer(message.commands, np.uint8)
         counts[N_INPUT] += 1
         counts[N_COMMAND_BYTES] += size
+
+    def take_cold(
+        self, inbound: Inbound, odd: npt.NDArray[np.uint8], base: int, refuse: Callable[[int, ProtocolViolation], None]
+    ) -> None:
+        """Move cold messages to ``inbound``, and add INPUT and ACK in unusual forms to the columns. ``odd[conn -
+        base]`` is cleared; what nobody may say goes to ``refuse``."""
+        for conn, kind, start, size in self.cold[:, : self.counts[N_COLD]].T.tolist():
+            message = self.cold_bytes[start : start + size].tobytes()
+            if kind == MESSAGE_ODD:
+                odd[conn - base] = 0
+                try:
+                    decoded = decode_client(message)
+                except ProtocolViolation as violation:
+                    refuse(conn, violation)
+                    continue
+                if isinstance(decoded, Input | Ack):
+                    self.add(conn, decoded)
+                    continue
+            inbound.cold.append((conn, message))
 
     def columns(self, inbound: Inbound) -> None:
         """Lay the filled columns into ``inbound``."""
@@ -122,6 +159,7 @@ class Outputs:
         table = self.inputs
         inbound.input_conn, inbound.input_seq, inbound.input_frame = table[0, :n], table[1, :n], table[2, :n]
         inbound.input_stamp, inbound.command_first = table[3, :n], table[4, :n]
+        inbound.input_earlier, inbound.ack_earlier = self.input_earlier[:n], self.ack_earlier[:k]
         inbound.command_count = self.command_counts[:n]
         inbound.commands = self.commands[:m].view(COMMAND)
         inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp = (self.acks[row, :k] for row in range(3))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kernels.hotmessages import I32, U8, U32
 from kernels.jit import jit
-from kernels.wsparse import I32, STATE_OPEN, U8, U32
+from kernels.wsparse import STATE_OPEN
 from protocol.messages import Closing, encode_server
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import wsparse
+from kernels.hotmessages import I32, I64, N_END, N_READY, N_RX_BYTES, U8, U32, U64
 from kernels.jit import jit_allocating
-from kernels.wsparse import I32, I64, N_END, N_READY, N_RX_BYTES, STATE_CLOSING, STATE_GONE, STATE_OPEN, U8, U32
+from kernels.wsparse import STATE_CLOSING, STATE_GONE, STATE_OPEN
 
 EPOLL_EVENT = np.dtype([("events", "u4"), ("data", "u8")], align=platform.machine() != "x86_64")
 """struct epoll_event; the kernel packs it on x86-64 alone (epoll_ctl(2))."""
@@ -54,7 +55,8 @@ SEND_COUNTS: Final = 6
 
 
 @jit_allocating
-def _errno() -> int:
+def failure() -> int:
+    """The errno of the call before."""
     return int(_carray(_errno_location(), (1,))[0])
 
 
@@ -65,7 +67,7 @@ def watch(epoll_fd: int, fd: int, conn: int, operation: int) -> int:
     event[0].events = _EPOLLIN
     event[0].data = conn
     if _epoll_ctl(epoll_fd, operation, fd, event.ctypes.data) != 0:
-        return _errno()
+        return failure()
     return 0
 
 
@@ -97,7 +99,7 @@ def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, read
                 counts[N_READY] += 1
             continue
         if got < 0:
-            error = _errno()
+            error = failure()
             if error == _AGAIN or error == _INTR:
                 continue
         n = counts[N_END]
@@ -123,9 +125,11 @@ def receive_and_parse(
     post_bytes_max: int,
     ready: I32,
     inputs: U32,
+    input_earlier: U64,
     command_counts: U8,
     commands: U8,
     acks: U32,
+    ack_earlier: U64,
     cold: I32,
     cold_bytes: U8,
     ends: I32,
@@ -145,9 +149,11 @@ def receive_and_parse(
         message_bytes_max,
         post_bytes_max,
         inputs,
+        input_earlier,
         command_counts,
         commands,
         acks,
+        ack_earlier,
         cold,
         cold_bytes,
         ends,
@@ -166,7 +172,7 @@ def _push(link: Any, address: int, length: int, counts: I64) -> int:
         if sent < length:
             counts[S_AGAIN] += 1
         return int(sent)
-    error = _errno()
+    error = failure()
     if error == _AGAIN or error == _INTR:
         counts[S_AGAIN] += 1
         return 0

@@ -19,6 +19,7 @@ from protocol.messages import (
     Hello,
     Input,
     ServerMessage,
+    Token,
     Welcome,
     decode_server,
     encode_client,
@@ -122,6 +123,8 @@ class Peer:
             self.welcome = message
         elif isinstance(message, Closing):
             self.closing = message
+        elif isinstance(message, Token):
+            self.heard.append(message)
         elif message is not None:
             self.records.count_structure(getattr(message, "sseq", 0))
             self.heard.append(message)

@@ -87,9 +87,11 @@ class SlowParser:
         except ProtocolViolation:
             decoded = None
         if isinstance(decoded, Input):
-            self.events.append(("input", (decoded.seq, decoded.frame, decoded.stamp_ms, decoded.commands)))
+            self.events.append(
+                ("input", (decoded.seq, decoded.frame, decoded.stamp_ms, decoded.commands, decoded.earlier or 0))
+            )
         elif isinstance(decoded, Ack):
-            self.events.append(("ack", (decoded.frame, decoded.stamp_ms)))
+            self.events.append(("ack", (decoded.frame, decoded.stamp_ms, decoded.earlier or 0)))
         else:
             # Whatever decodes to nothing hot is handed on as it is: its user decides.
             self.events.append(("cold", message))

@@ -15,7 +15,7 @@ from protocol.codes import Close
 from protocol.messages import Ack, Closing, Hello, Input, Notice, Say, decode_server, encode_client, encode_server, pack
 from server.http.guard import Guard
 from server.transport.config import CarrierConfig
-from server.transport.inbound import Lost
+from server.transport.inbound import Lost, Opened
 from server.transport.link import Link
 from server.transport.outbox import frame
 from tests.integration.transport.harness import UPGRADE, raw_client, read_frame, serving, until
@@ -44,9 +44,9 @@ async def test_messages_arrive_as_columns_and_cold_bytes() -> None:
             await ws.send_bytes(HELLO)
             await ws.send_bytes(encode_client(Ack(70_000, 5)))
             await ws.send_bytes(encode_client(Input(9, 300, 2**32 - 1, bytes(range(16)))))
-            await ws.send_bytes(pack([3, 1, 2, "an item of a later version"]))
+            await ws.send_bytes(pack([3, 1, 2, 3, "an item of a later version"]))
             await until(lambda: len(s.log.acks) == 2 and s.log.inputs and s.log.cold)
-            assert s.log.opened == [(0, 1, "127.0.0.1")]
+            assert s.log.opened == [Opened(0, 1, "127.0.0.1")]
             assert s.log.cold == [(0, HELLO)]
             assert s.log.inputs == [(0, 9, 300, 2**32 - 1, bytes(range(16)))]
             assert s.log.acks == [(0, 70_000, 5), (0, 1, 2)]
@@ -64,7 +64,7 @@ async def test_people_who_come_one_after_the_other_use_one_slot() -> None:
             async with raw_client(s.port):
                 await until(have_come(count))
             await until(lambda: s.carriers.open_count == 0)
-        assert {conn for conn, _, _ in s.log.opened} == {0}, "what a slot has in columns is memory once it was used"
+        assert {opened.conn for opened in s.log.opened} == {0}, "what a slot has in columns is memory once it was used"
 
 
 async def test_what_comes_in_one_packet_with_the_request_is_not_lost() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import uvloop
 
-from kernels import wsparse
-from protocol.messages import Ack, Notice, encode_client, encode_server
-from server.transport import outbox, syscalls
+from kernels import arriving, departing, peers, wsparse
+from protocol.messages import Ack, Bye, Notice, encode_client, encode_server
+from server.transport import mmsg, outbox, syscalls
 from server.transport.config import CarrierConfig
 from server.transport.outbox import frame
 from tests.integration.transport.harness import raw_client, serving, until
+from tests.integration.transport.test_datagrams import BASE, Gate
 from tests.unit.kernels.test_wsparse import masked
 
 KERNELS: tuple[Any, ...] = (
@@ -23,6 +24,15 @@ KERNELS: tuple[Any, ...] = (
     syscalls.send,
     outbox.enqueue,
     wsparse.parse,
+    mmsg.receive,
+    mmsg.send,
+    peers.sift,
+    arriving.take_datagrams,
+    arriving.take_streams,
+    departing.write_messages,
+    departing.write_rest,
+    departing.post,
+    departing.mark_blocked,
 )
 
 
@@ -40,6 +50,24 @@ async def traffic() -> None:
         await until(lambda: s.carriers.open_count == 0)
 
 
+def datagrams() -> None:
+    gate = Gate()
+    peer = gate.joined()
+    for _ in range(50):
+        peer.say(encode_client(Ack(1, 1)))
+    peer.out.push(encode_client(Bye()))
+    peer.send()
+    assert len(gate.poll().ack_conn) == 50
+    gate.transport.post(np.full(1, BASE, np.int32), b"a")
+    gate.transport.post(np.full(1, BASE, np.int32), encode_server(Notice(1, "a")), np.ones(1, np.uint32))
+    gate.send((BASE, 1, bytes(10_000)), (BASE, 2, b"b"))
+    assert not gate.transport.blocked.any()
+    gate.transport.close(BASE, 4000)
+    gate.transport.flush()
+    gate.transport.stop()
+    peer.close()
+
+
 def report() -> None:
     """Run in a process of its own: warm up, work, and print what was compiled when."""
     from server.transport.warmup import warm_up
@@ -49,6 +77,7 @@ def report() -> None:
     signatures = [len(kernel.signatures) for kernel in KERNELS]
     uvloop.run(traffic())
     asyncio.run(traffic())
+    datagrams()
     later = [len(kernel.signatures) for kernel in KERNELS]
     print(compiled, later == signatures, flush=True)  # noqa: T201  # the parent reads it
 

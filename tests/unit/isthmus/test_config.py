@@ -224,3 +224,23 @@ def test_what_is_accepted_keeps_the_relations(
         assert config.view.near_radius_m <= config.view.radius_m
         assert config.view.radius_m * config.view.hysteresis_ratio * 128 < 2**15
         assert config.limits.messages_per_s >= config.world.rate_hz + 4
+
+
+def test_datagrams_are_off_unless_asked_for_and_need_an_address_that_clients_reach() -> None:
+    assert not loaded().gateway.datagrams
+    assert loaded("[gateway]\ndatagrams = true\n").gateway.datagrams_port is None
+    anywhere = f"{PRODUCTION}\n[view]\n".replace("[gateway]", "[gateway]\ndatagrams = true")
+    assert "0.0.0.0" in str(only(anywhere))
+    told = anywhere.replace("datagrams = true", 'datagrams = true\nadvertise_udp = "world.example:8080"')
+    assert loaded(told).gateway.advertise_udp == "world.example:8080"
+
+
+@pytest.mark.parametrize("address", ["world.example", ":8080", "host:0", "host:99999", "::1:8080", "host:port", "[]:1"])
+def test_an_address_for_datagrams_is_host_and_port(address: str) -> None:
+    problem = only(f'[gateway]\nadvertise_udp = "{address}"\n')
+    assert "gateway.advertise_udp" in problem.place
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_udp_port_is_one(port: int) -> None:
+    assert "gateway.datagrams_port" in only(f"[gateway]\ndatagrams_port = {port}\n").place

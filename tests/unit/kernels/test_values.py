@@ -12,7 +12,7 @@ from kernels.interest import RINGS, priority
 from kernels.layout import LIVE
 from kernels.values import RELIABLE, VALUES_BYTES_MAX, is_acked
 from protocol import frames, values
-from protocol.layouts import GRID_PER_M, VELOCITY_PER_GRID
+from protocol.layouts import GRID_PER_M, OWN, OWN_MOVED, VELOCITY_PER_GRID
 from protocol.values import ValueRecords
 from server.core.mirror import Mirror
 from server.core.profiles import PROFILES, Profile, sight
@@ -169,6 +169,37 @@ def test_a_client_that_is_gone_for_a_while_is_asked_rarely_and_served_again() ->
     hot = mirror.hot[live["row"]]
     assert len(live) == len(np.flatnonzero(way.records.live))
     assert (live["held"] == np.where(live["level"] == 1, hot["far_version"], hot["version"])).all()
+
+
+def test_the_own_state_comes_again_until_it_is_acknowledged() -> None:
+    world = World(5, 20, 30.0)
+    mirror, views = Mirror(cell_units=20 * GRID_PER_M), Views(1, RULES, TICK_MS, datagrams_from=0)
+    views.open(0, 1, (15 * GRID_PER_M, 0, 15 * GRID_PER_M), 0, 1 << 18)
+    view = views.state.views[0]
+    view["rtt_ms"], view["own_due"], view["own_flags"], view["own_seq"] = 50, 1, OWN_MOVED, 7
+    unblocked = np.zeros(1, np.uint8)
+    told: list[int] = []
+    world.restless = False
+    for tick in range(1, 60):
+        assert mirror.apply(world.step(tick, 5 if tick == 1 else 0, 0, 0, tick == 1))
+        mirror.advance(tick)
+        for batch in views.frames(tick, tick * TICK_MS, mirror, unblocked):
+            for at, length in zip(batch.at.tolist(), batch.length.tolist(), strict=True):
+                message = values.decode(bytes(batch.buffer[at : at + length]))
+                if message is None:
+                    continue
+                if message.own is not None:
+                    own = np.frombuffer(message.own, OWN)[0]
+                    assert (own["seq"], own["flags"]) == (7, OWN_MOVED)
+                    told.append(tick)
+                # Of all that is sent only what came third with the own state in it is acknowledged.
+                if len(told) == 3 and told[-1] == tick:
+                    one = np.ones(1, np.uint32)
+                    views.take_acks(
+                        one - 1, one * np.uint32(message.frame), one, np.zeros(1, np.uint64), tick * TICK_MS
+                    )
+    assert len(told) == 3
+    assert told[1] - told[0] > 1, "while it may be on its way it is not said again"
 
 
 def test_acknowledgements_name_frames_across_the_wrap() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernels import hotmessages as h
 from kernels import wsparse as w
 from protocol.codes import ProtocolViolation
 from protocol.layouts import COMMAND
@@ -37,14 +38,15 @@ class Fast:
             self._parse(now_ms, tokens_per_ms)
 
     def _parse(self, now_ms: int, tokens_per_ms: float) -> None:
-        counts = np.zeros(w.COUNTS, np.int64)
-        counts[w.N_READY] = 1
+        counts = np.zeros(h.COUNTS, np.int64)
+        counts[h.N_READY] = 1
         ready = np.array([1, 0, 0], np.int32)
         done = 0
         while done < 1:
             n = self.columns
-            counts[: w.N_READY] = 0
+            counts[: h.N_READY] = 0
             inputs, acks = np.zeros((5, n), np.uint32), np.zeros((3, n), np.uint32)
+            input_earlier, ack_earlier = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
             command_counts, commands = np.zeros(n, np.uint8), np.zeros(64 * n, np.uint8)
             cold, cold_bytes, ends = (
                 np.zeros((4, n), np.int32),
@@ -63,37 +65,42 @@ class Fast:
                 BYTES_MAX,
                 4000,
                 inputs,
+                input_earlier,
                 command_counts,
                 commands,
                 acks,
+                ack_earlier,
                 cold,
                 cold_bytes,
                 ends,
                 counts,
             )
-            for k in range(counts[w.N_INPUT]):
+            for k in range(counts[h.N_INPUT]):
                 conn, seq, frame, stamp, first = inputs[:, k].tolist()
                 assert conn == 1
                 words = commands.view(COMMAND)[first : first + command_counts[k]].tobytes()
-                self.events.append(("input", (seq, frame, stamp, words)))
-            self.events += [("ack", (f, s)) for _, f, s in acks[:, : counts[w.N_ACK]].T.tolist()]
-            for conn, kind, start, size in cold[:, : counts[w.N_COLD]].T.tolist():
+                self.events.append(("input", (seq, frame, stamp, words, int(input_earlier[k]))))
+            acked = zip(acks[:, : counts[h.N_ACK]].T.tolist(), ack_earlier.tolist(), strict=False)
+            self.events += [("ack", (f, s, earlier)) for (_, f, s), earlier in acked]
+            for conn, kind, start, size in cold[:, : counts[h.N_COLD]].T.tolist():
                 assert conn == 1
                 self._cold(kind, cold_bytes[start : start + size].tobytes())
-            for conn, why, code in ends[:, : counts[w.N_END]].T.tolist():
+            for conn, why, code in ends[:, : counts[h.N_END]].T.tolist():
                 assert conn == 1
                 self.events.append(("end", (w.End(why), code)))
         self.carriers["odd"] = 0
 
     def _cold(self, kind: int, message: bytes) -> None:
         try:
-            decoded = decode_client(message) if kind == w.MESSAGE_ODD else None
+            decoded = decode_client(message) if kind == h.MESSAGE_ODD else None
         except ProtocolViolation:
             decoded = None
         if isinstance(decoded, Input):
-            self.events.append(("input", (decoded.seq, decoded.frame, decoded.stamp_ms, decoded.commands)))
+            self.events.append(
+                ("input", (decoded.seq, decoded.frame, decoded.stamp_ms, decoded.commands, decoded.earlier or 0))
+            )
         elif isinstance(decoded, Ack):
-            self.events.append(("ack", (decoded.frame, decoded.stamp_ms)))
+            self.events.append(("ack", (decoded.frame, decoded.stamp_ms, decoded.earlier or 0)))
         else:
             self.events.append(("cold", message))
 
@@ -113,9 +120,10 @@ def masked(payload: bytes, opcode: int = 2, fin: bool = True, mask: bytes = b"\1
 
 
 u32 = st.integers(0, 2**32 - 1)
+earlier = st.none() | st.integers(0, 2**64 - 1)
 messages = st.one_of(
-    st.builds(Input, u32, u32, u32, st.integers(0, 9).map(lambda n: bytes(range(8)) * n)).map(encode_client),
-    st.builds(Ack, u32, u32).map(encode_client),
+    st.builds(Input, u32, u32, u32, st.integers(0, 9).map(lambda n: bytes(range(8)) * n), earlier).map(encode_client),
+    st.builds(Ack, u32, u32, earlier).map(encode_client),
     st.just(encode_client(Hello(1, 1, None, "a"))),
     st.just(encode_client(Say(0, "hi"))),
     st.just(encode_client(Bye())),
@@ -123,6 +131,8 @@ messages = st.one_of(
     st.tuples(u32, u32, u32).map(lambda t: pack([2, *t, bytes(8), {"later": [1, None]}])),
     st.tuples(u32, u32).map(lambda t: b"\xdc\x00\x03\x03" + b"".join(b"\xcf" + v.to_bytes(8, "big") for v in t)),
     st.tuples(u32, st.integers(-5, 2**33)).map(lambda t: pack([3, *t])),
+    st.tuples(u32, u32, st.none() | st.integers(-5, 2**33)).map(lambda t: pack([3, *t])),
+    st.tuples(u32, u32, u32).map(lambda t: pack([3, *t, "later"])),
     st.binary(max_size=40),
     st.binary(max_size=12).map(lambda b: b"\x95\x02" + b),
     st.binary(max_size=8).map(lambda b: b"\x93\x03" + b),
@@ -205,6 +215,6 @@ def test_the_budget_refills_with_time() -> None:
     fast.carriers["tokens"][1] = 0
     ack = masked(encode_client(Ack(1, 1)))
     fast.feed(ack, now_ms=1000, tokens_per_ms=0.001)
-    assert fast.events == [("ack", (1, 1))]
+    assert fast.events == [("ack", (1, 1, 0))]
     fast.feed(ack, now_ms=1500, tokens_per_ms=0.001)
     assert fast.events[1:] == [("end", (w.End.TOO_MANY_MESSAGES, 0))]
