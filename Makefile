@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-cluster bench-durable bench-failover capacity warmup format lock clean browser etcd postgres hosts iproute
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-cluster bench-durable bench-failover capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,11 +39,11 @@ contracts: .venv/.dev
 	$(BIN)/lint-imports
 
 # Pure and fast suites share the two cores; the kernels are compiled once before, not once in each worker.
-unit: .venv/.dev warmup
+unit: .venv/.dev warmup compiler
 	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
-integration: .venv/.dev $(STATIC) etcd postgres $(if $(IS_ROOT),iproute)
+integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute)
 	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi
@@ -149,6 +149,10 @@ etcd:
 # Debian keeps the server's programs off the PATH; the tests start servers of their own.
 postgres:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { $(call apt,postgresql); }
+
+# For protocol/c: with libc's headers, and the sanitizers that come with Debian's gcc.
+compiler:
+	@echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 || { $(call apt,gcc libc6-dev); }
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }

@@ -16,12 +16,13 @@ STEADY_MS = 60_000.0
 class Upgrading:
     """For one client. ``jitter`` returns numbers in [0, 1)."""
 
-    __slots__ = ("_asked", "_began_ms", "_failures", "_jitter", "_wanted", "at_ms", "problem")
+    __slots__ = ("_asked", "_began_ms", "_jitter", "_tries", "_wanted", "at_ms", "problem")
 
     def __init__(self, wanted: bool, jitter: Callable[[], float]) -> None:
         self._wanted = wanted
         self._jitter = jitter
-        self._failures = 0
+        self._tries = 0
+        """Since they last worked for long, or on this gateway."""
         self._asked = False
         self._began_ms: float | None = None
         """When this client went on over datagrams; None while it is not."""
@@ -33,7 +34,7 @@ class Upgrading:
     def on_websocket(self, now_ms: float, new_gateway: bool) -> None:
         """Welcomed over WebSocket. A gateway that was not asked yet is asked at once."""
         if self._wanted and (new_gateway or self._began_ms is not None):
-            self._failures = 0
+            self._tries = 0
             self.at_ms = now_ms
         self._began_ms = None
         self._asked = False
@@ -41,6 +42,7 @@ class Upgrading:
     def asked(self, now_ms: float) -> None:
         """DATAGRAMS was said. Without anything that comes of it, it is said again later."""
         self._asked = True
+        self._tries += 1
         self._later(now_ms)
 
     def answered(self) -> bool:
@@ -59,11 +61,10 @@ class Upgrading:
         self.problem = why
         if self._began_ms is not None:
             if now_ms - self._began_ms >= STEADY_MS:
-                self._failures = 0
+                self._tries = 1
             self._began_ms = None
             self._later(now_ms)
 
     def _later(self, now_ms: float) -> None:
-        bound = min(MOST_MS, FIRST_MS * 2.0 ** min(self._failures, 16))
-        self._failures += 1
+        bound = min(MOST_MS, FIRST_MS * 2.0 ** min(self._tries - 1, 16))
         self.at_ms = now_ms + bound * (0.5 + 0.5 * self._jitter())

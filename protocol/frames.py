@@ -259,12 +259,12 @@ class Records:
             n = s.enter_number
             if self.live[n].any():
                 raise ProtocolViolation("number_reused", "an enter names a number that lives")
+            blobs = [_blob(blob) for blob in s.enter_blobs]  # before anything is changed
             self.live[n] = True
             self.id[n] = s.enter_id
             self.kind[n] = s.enter_kind
             self._absolute(n, s.tick, s.origin, s.enter_p, s.enter_v, s.enter_age, s.enter_yaw)
-            for number, blob in zip(n.tolist(), s.enter_blobs, strict=True):
-                self.components[number] = _blob(blob)
+            self.components.update(zip(n.tolist(), blobs, strict=True))
         for number, blob in zip(s.state_number.tolist(), s.state_blobs, strict=True):
             self._require(number)
             held = self.components[number]

@@ -203,7 +203,7 @@ class ValueRecords(Records):
         """Leaves, then enters, then states; call :meth:`release` then."""
         super().apply_structure(s)
         for number in s.leave_number.tolist():
-            del self._held[number]
+            self._held.pop(number, None)
         n = s.enter_number
         for number, row in zip(n.tolist(), self._rows(n), strict=True):
             self._held[number] = _Held(s.sseq, s.frame, row)

@@ -29,12 +29,14 @@ class Door(asyncio.DatagramProtocol):
         self.gateway = Gateway(Ground((-5000.0, -5000.0, 5000.0, 5000.0)), np.random.default_rng(1))
         self.sockets: dict[int, web.WebSocketResponse] = {}
         self.deaf = False
+        self.deaf_ticks = 0
+        """Until it hears again."""
         self.address: tuple[str, int] | None = None
         self.transport: asyncio.DatagramTransport | None = None
         self.news = asyncio.Condition()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if not self.deaf:
+        if not self.deaf and not self.deaf_ticks:
             self.address = addr
             self.gateway.take_datagram(data, now_ms())
 
@@ -50,6 +52,7 @@ class Door(asyncio.DatagramProtocol):
 
     async def tick(self) -> None:
         while True:
+            self.deaf_ticks = max(0, self.deaf_ticks - 1)
             self.gateway.step(now_ms())
             self.gateway.flush(now_ms())
             for data in self.gateway.datagrams:
@@ -100,6 +103,14 @@ async def test_a_client_goes_over_to_datagrams_walks_acts_and_leaves() -> None:
             assert me.core.stats.violations == 0
         await server.until(lambda: server.gateway.gone)
     assert server.gateway.done == ["ring"]
+
+
+async def test_the_last_words_are_said_until_they_have_come() -> None:
+    async with door() as (server, url):
+        async with Client(ClientConfig(url=url, datagrams=True)) as me:
+            await server.until(lambda: me.core.on_datagrams)
+            server.deaf_ticks = 3
+        await server.until(lambda: server.gateway.gone)
 
 
 async def test_a_client_goes_back_when_datagrams_fall_silent() -> None:

@@ -1,0 +1,363 @@
+"""The decoder in C against all vectors. Nothing of protocol/*.py is used: what is expected are the vectors themselves,
+and msgpack's reading of them."""
+
+import json
+import re
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from tests.vectors.native import BROKEN, FULL, MALFORMED, OK, SANITIZERS, SOURCES, WAITS, Native, compile_c, said
+
+FOLDER = SOURCES.parent / "vectors"
+FRAMES: dict[str, Any] = json.loads((FOLDER / "frames.json").read_text())
+DATAGRAMS: dict[str, Any] = json.loads((FOLDER / "datagrams.json").read_text())
+MESSAGES: list[dict[str, str]] = FRAMES["messages"] + DATAGRAMS["messages"]
+CLIENT_MESSAGE_BYTES = 65_536
+"""What the vectors of streams take for the longest message (STANDARD.md §9.3)."""
+WELCOME = next(m["hex"] for m in MESSAGES if m["kind"] == "Welcome")
+
+
+def named(vectors: list[Any]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("vector", vectors, ids=lambda v: str(v.get("name", v.get("kind"))))
+
+
+def welcomed(native: Native, *, numbers: int = 512, records: int = 0, waiting: int = 0, datagrams: int = 0) -> None:
+    """A new view that WELCOME was said to."""
+    assert native.ask("view", numbers, records, waiting, datagrams)["result"] == OK
+    assert native.ask("take", WELCOME)["result"] == OK
+
+
+def check_structure(got: dict[str, Any], items: dict[str, Any]) -> None:
+    changes = got["changes"][1:]
+    leaves, enters = items["leave_number"], items["enter_number"]
+    assert (got["sseq"], got["tick"], got["frame"]) == (items["sseq"], items["tick"], items["frame"])
+    assert [c["number"] for c in changes] == [*leaves, *enters, *items["state_number"]]
+    assert [c["what"] for c in changes] == [0] * len(leaves) + [1] * len(enters) + [2] * len(items["state_number"])
+    assert [c["blob"] for c in changes[len(leaves) :]] == items["enter_blobs"] + items["state_blobs"]
+    for i, change in enumerate(changes[len(leaves) : len(leaves) + len(enters)]):
+        assert (change["id"], change["kind"]) == (items["enter_id"][i], items["enter_kind"][i])
+        assert change["p"] == [a + b for a, b in zip(items["origin"], items["enter_p"][i], strict=True)]
+        assert (change["v"], change["yaw"]) == (items["enter_v"][i], items["enter_yaw"][i])
+        assert change["record_tick"] == items["tick"] - items["enter_age"][i]
+
+
+def check_values(got: dict[str, Any], items: dict[str, Any]) -> None:
+    assert [got[k] for k in ("stream", "frame", "tick", "builds_on")] == [
+        items[k] for k in ("stream", "frame", "tick", "sseq")
+    ]
+    assert (got["deltas"], got["fulls"]) == (len(items["delta_number"]), len(items["full_number"]))
+    assert ("own" in got) == (items["own"] is not None)
+    if items["own"] is not None:
+        own, raw = got["own"], bytes.fromhex(items["own"])
+        whole = [int.from_bytes(raw[a:b], "little") for a, b in ((0, 4), (4, 8), (8, 10), (10, 11), (11, 12))]
+        assert [own[k] for k in ("seq", "stamp_ms", "hold_ms", "flags", "steps")] == whole
+        assert own["p"] == [int.from_bytes(raw[i : i + 4], "little", signed=True) for i in (12, 16, 20)]
+        assert own["v"] == [int.from_bytes(raw[i : i + 2], "little", signed=True) for i in (24, 26, 28)]
+
+
+def check_shown(native: Native, tick: float, expected: dict[str, list[float]]) -> None:
+    shown = native.shown(tick)
+    assert set(shown) == set(expected)
+    for entity, place in expected.items():
+        assert shown[entity][:3] == pytest.approx(place, abs=1e-9)
+
+
+def test_stream_of_frames(native: Native) -> None:
+    welcomed(native)
+    for step in FRAMES["stream"]["steps"]:
+        got = native.ask("take", step["hex"])
+        assert got["result"] == OK
+        (check_structure if step["kind"] == "structure" else check_values)(got, step["items"])
+        for ahead, expected in step["shown_after"].items():
+            check_shown(native, step["items"]["tick"] + float(ahead), expected)
+
+
+def test_yaw_of_deltas_and_fulls(native: Native) -> None:
+    welcomed(native)
+    entity_of: dict[int, int] = {}
+    for step in FRAMES["stream"]["steps"][:5]:
+        native.ask("take", step["hex"])
+        items = step["items"]
+        if step["kind"] == "structure":
+            entity_of |= dict(zip(items["enter_number"], items["enter_id"], strict=True))
+            continue
+        shown = native.shown(items["tick"])
+        for kind in ("delta", "full"):
+            for number, yaw in zip(items[f"{kind}_number"], items[f"{kind}_yaw"], strict=True):
+                assert shown[str(entity_of[number])][3] == yaw
+
+
+def test_values(native: Native) -> None:
+    welcomed(native, records=100, waiting=4, datagrams=1)
+    waited = 0
+    for step in DATAGRAMS["values"]:
+        got = native.ask("take", step["hex"])
+        assert (got["result"] in (OK, WAITS)) == step["came"]
+        waited += got["result"] == WAITS
+        (check_structure if step["kind"] == "structure" else check_values)(got, step["items"])
+        assert (got["view_frame"], str(got["view_earlier"])) == (step["frame"], step["earlier"])
+        check_shown(native, step["shown_at"], step["shown"])
+    assert waited == 3  # frames 1, 6 and 5
+
+
+@named([m for m in MESSAGES if m["from"] == "server"])
+def test_messages_of_a_server(native: Native, vector: dict[str, str]) -> None:
+    items = msgpack.unpackb(bytes.fromhex(vector["hex"]), strict_map_key=False)
+    native.ask("view", 512, 0, 0, 0)
+    got = native.ask("take", vector["hex"])
+    names: dict[int, list[str]] = {
+        19: ["sseq", "scope", "from", "name", "text"],
+        20: ["sseq", "online", "joined*", "left*"],
+        21: ["sseq", "code", "text"],
+        22: ["sseq", "url", "ticket", "within_ms"],
+        23: ["sseq", "schema*", "hash"],
+        24: ["code", "retry_after_ms", "text"],
+        25: ["sseq", "entity", "name", "payload*"],
+        26: ["sseq", "number", "code", "value*"],
+        27: ["address", "number", "key_up", "key_down", "within_ms", "text"],
+    }
+    assert got["type"] == items[0]
+    if items[0] == 16:
+        fields = {f"{k}*" if k == "schema" and v is not None else k: v for k, v in items[1].items()}
+    else:
+        fields = dict(zip(names[items[0]], items[1:], strict=True))
+    for name, value in fields.items():
+        if name.endswith("*"):
+            assert msgpack.unpackb(bytes.fromhex(got[name[:-1]])) == value, name
+        elif isinstance(value, (str, bytes)):
+            assert bytes.fromhex(got[name]) == (value.encode() if isinstance(value, str) else value), name
+        else:
+            assert got.get(name) == value, name
+
+
+@named([m for m in MESSAGES if m["from"] == "client"])
+def test_messages_of_a_client(native: Native, vector: dict[str, str]) -> None:
+    kind, *items = msgpack.unpackb(bytes.fromhex(vector["hex"]))
+    if kind in (2, 3):  # frame and earlier are the view's: bring it to where it has these
+        frame, earlier = items[1 if kind == 2 else 0], items[-1] if len(items) == (5 if kind == 2 else 3) else None
+        welcomed(native, datagrams=int(earlier is not None))
+        if frame:
+            native.take(msgpack.packb([18, 1, frame, 0, 0, None, None, None]))
+        if earlier:
+            have = [frame - 1 - i for i in range(64) if earlier >> i & 1]
+            native.ask("view", 512, 0, 0, 1)
+            native.ask("take", WELCOME)
+            for each in [*have[::-1], frame]:
+                native.take(msgpack.packb([28, 1, each & 0xFFFFFFFF, 0, 0, None, None, None]))
+    words: list[object]
+    match kind:
+        case 1:
+            texts = [said(x.encode() if isinstance(x, str) else x) for x in items[2:]]
+            words = ["hello", items[0], items[1], *texts]
+        case 2:
+            raw = items[3]
+            # The last two bytes of a command are free in the vectors; by §2 they are steps from 1 to 30, and zero.
+            valid = b"".join(raw[at : at + 6] + b"\x1e\0" for at in range(0, len(raw), 8))
+            vector = {"hex": vector["hex"].replace(raw.hex(), valid.hex())}
+            raw = valid
+            words = ["input", items[0], items[2]]
+            for at in range(0, len(raw), 8):
+                x, z, pitch = (int.from_bytes(raw[at + k : at + k + 1], signed=True) for k in (0, 1, 4))
+                words += [x, z, int.from_bytes(raw[at + 2 : at + 4], "little"), pitch, raw[at + 5], raw[at + 6]]
+        case 3:
+            words = ["ack", items[1]]
+        case 4:
+            words = ["chat", items[0], said(items[1].encode()), "-" if items[2] is None else items[2]]
+        case 5:
+            words = ["act", items[0], said(items[1].encode()), said(msgpack.packb(items[2]))]
+        case _:
+            words = [{6: "bye", 7: "datagrams"}[kind]]
+    assert native.ask(*words)["hex"] == vector["hex"]
+
+
+def binding(native: Native, vector: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """The 16 bytes of context, and what is sealed with which nonce, as an engine makes them."""
+    address = said(vector["address"].encode())
+    got = native.ask("sealing", vector["session"], vector["number"], address, vector["sequence"])
+    return sha256(bytes.fromhex(got["context"])).digest()[:16], got
+
+
+@named(DATAGRAMS["sealed"])
+def test_sealed_datagrams_both_ways(native: Native, vector: dict[str, Any]) -> None:
+    context, sealing = binding(native, vector)
+    assert context.hex() == vector["binding"]
+    outer = native.ask("datagram", vector["hex"])
+    assert (outer["fine"], outer["number"], outer["sequence"]) == (1, vector["number"], int(vector["sequence"]))
+    key, nonce = ChaCha20Poly1305(bytes.fromhex(vector["key"])), bytes.fromhex(sealing["nonce"])
+    head = bytes.fromhex(sealing["head"])
+    plain = key.decrypt(nonce, bytes.fromhex(outer["sealed"]), head + context)
+    got = native.ask("plain", said(plain))
+    parts = [
+        [p["kind"], (p["offset"].to_bytes(4, "little").hex() if p["kind"] == 1 else "") + p["bytes"]]
+        for p in got["parts"][1:]
+    ]
+    assert (got["fine"], got["received"]) == (1, vector["received"])
+    assert parts == vector["parts"]  # also those of a later version: the engine passes over them
+    words = [w for p in got["parts"][1:] for w in (p["kind"], p.get("offset", 0), said(bytes.fromhex(p["bytes"])))]
+    again = native.ask("put_plain", got["received"], *words)["hex"]
+    assert (head + key.encrypt(nonce, bytes.fromhex(again), head + context)).hex() == vector["hex"]
+
+
+@named(DATAGRAMS["refused"])
+def test_refused_datagrams(native: Native, vector: dict[str, str]) -> None:
+    known = DATAGRAMS["sealed"][0]
+    outer = native.ask("datagram", said(bytes.fromhex(vector["hex"])))
+    if outer["fine"] and outer["number"] == known["number"]:
+        context, sealing = binding(native, {**known, "sequence": outer["sequence"]})
+        key, sealed = ChaCha20Poly1305(bytes.fromhex(known["key"])), bytes.fromhex(outer["sealed"])
+        with pytest.raises(InvalidTag):
+            key.decrypt(bytes.fromhex(sealing["nonce"]), sealed, bytes.fromhex(sealing["head"]) + context)
+
+
+@named(DATAGRAMS["malformed"])
+def test_malformed_plaintexts(native: Native, vector: dict[str, str]) -> None:
+    assert native.ask("plain", said(bytes.fromhex(vector["hex"])))["fine"] == 0
+
+
+@named(DATAGRAMS["replay"])
+def test_replay_window(native: Native, vector: dict[str, Any]) -> None:
+    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
+    assert [[s, native.ask("window", s)["result"] == 1] for s, _ in vector["steps"]] == vector["steps"]
+
+
+@named(DATAGRAMS["streams"])
+def test_reliable_streams(native: Native, vector: dict[str, Any]) -> None:
+    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
+    for step in vector["steps"]:
+        got = native.ask("flow", step["offset"], said(bytes.fromhex(step["hex"])))
+        if step["messages"] is None:
+            assert got["result"] != OK
+            assert got["messages"] == [[]]
+        else:
+            assert [m["hex"] for m in got["messages"][1:]] == step["messages"]
+            assert (got["result"], got["received"]) == (OK, step["received"])
+
+
+def test_a_view_that_is_too_small_says_so(native: Native) -> None:
+    welcomed(native, numbers=2)
+    first = FRAMES["stream"]["steps"][0]
+    assert max(first["items"]["enter_number"]) == 2
+    assert native.ask("take", first["hex"])["result"] == FULL
+
+
+def test_what_a_later_version_adds_is_passed_over(native: Native) -> None:
+    welcomed(native)
+    assert native.take(msgpack.packb([21, 1, 3, "text", {"more": [1, -2, 3.5, b"x"]}, None]))["result"] == OK
+    assert native.take(msgpack.packb([99, "what is this"]))["result"] == OK
+    assert native.take(msgpack.packb([17, 2, 5, 1, [0, 0, 0], bytes(9) + b"more columns"]))["result"] == OK
+    assert native.take(msgpack.packb([18, 1, 1, 5, 2, None, None, bytes(5) + b"more"]))["result"] == OK
+    assert native.take(msgpack.packb([21, 3, 3]))["result"] == MALFORMED
+    assert native.take(msgpack.packb([21, 2, 3, "text"]) + b"\0")["result"] == MALFORMED
+
+
+def test_what_is_malformed_is_said_to_be(native: Native) -> None:
+    """Each beside the same message as it should be, which is taken."""
+
+    def entering(
+        origin: Any = (1, 2, 3), blob: bytes = b"\x80", counts: bytes = b"\1\0" + bytes(6), pads: bytes = b"\0"
+    ) -> bytes:
+        columns = bytes(10) + b"\7\0" + b"\xff\x7f" * 3 + bytes(6) + len(blob).to_bytes(2, "little") + bytes(2) + blob
+        return bytes(msgpack.packb([17, 1, 5, 1, origin, pads + counts + columns]))
+
+    def told(kind: int, own: Any = None, origin: Any = (0, 0, 0), base: int = 1, cut: int = 0) -> bytes:
+        columns = b"\1\0\1\0" + b"\0\0\1\0" + bytes(12 + 7) + (bytes([base]) if kind == 28 else b"") + bytes(2)
+        return bytes(msgpack.packb([kind, 1, 1, 5, 0, own, origin, (b"\0" + columns)[: -cut or None]]))
+
+    sound = [
+        entering(),
+        entering(pads=b"\2\0\0"),
+        entering(origin=(2**31 - 32_768, 0, 32_768 - 2**31)),
+        told(18),
+        told(28),
+    ]
+    broken = [
+        *(entering(blob=blob) for blob in (b"", b"\x80\0", b"\x81\1", b"\x90", b"\xc0")),
+        *(entering(counts=counts) for counts in (b"\2\0" + bytes(6), b"\1\0\0\0\1\0\0\0", b"\xff" * 8)),
+        *(
+            entering(origin=origin)
+            for origin in ((2**31 - 32_767, 0, 0), (0, 0, 32_767 - 2**31), (0, 0), (0, 0, 0.5), None)
+        ),
+        *(entering(pads=pads) for pads in (b"\xff", bytes([27]))),
+        *(
+            told(kind, **wrong)
+            for kind in (18, 28)
+            for wrong in ({"own": bytes(31)}, {"origin": None}, {"cut": 1}, {"cut": 40})
+        ),
+        told(28, base=0),
+    ]
+    for data in sound:
+        welcomed(native, records=8, datagrams=1)
+        assert native.take(data)["result"] in (OK, BROKEN)  # BROKEN: values of who has not entered
+    for data in broken:
+        welcomed(native, records=8, datagrams=1)
+        assert native.take(data)["result"] == MALFORMED, data.hex()
+
+
+def test_welcome_of_a_later_version_and_of_other_forms(native: Native) -> None:
+    welcome = msgpack.unpackb(bytes.fromhex(WELCOME))[1]
+    welcome |= {"radius_m": 7, "near_radius_m": -3, "anchor": None, "body": None, "more": {"a": [1, {"b": None}]}}
+    native.ask("view", 4, 0, 0, 0)
+    got = native.take(msgpack.packb([16, welcome], use_single_float=True))
+    assert (got["result"], got["radius_m"], got["near_radius_m"]) == (OK, 7, -3)
+    assert "body" not in got
+    assert "anchor" not in got
+    rate = bytes.fromhex(WELCOME).replace(b"\xa7rate_hz\x14", b"\xa7rate_hz\xca\x41\xa0\0\0")
+    assert native.take(rate)["rate_hz"] == 20.0
+    for key in ("session", "resume", "tick", "body", "stream"):
+        less = {k: v for k, v in welcome.items() if k != key}
+        assert native.take(msgpack.packb([16, less]))["result"] == MALFORMED, key
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 3_700])
+def test_hello_with_long_texts(native: Native, size: int) -> None:
+    got = native.ask("hello", 1, 1, said(b"t" * size), "-", said(b"vr"), said(b"r" * (size % 300)), "-", said(b"e"))
+    expected = [1, 1, 1, "t" * size, None, "vr", b"r" * (size % 300), None, "e"]
+    assert bytes.fromhex(got["hex"]) == msgpack.packb(expected)
+
+
+def test_a_clients_message_that_is_not_allowed_is_not_written(native: Native) -> None:
+    a_chat = native.ask("chat", 0, said(b"hi"), "-")["hex"]
+    assert bytes.fromhex(a_chat) == msgpack.packb([4, 0, "hi", None])
+    for words in (
+        ["chat", 2, said(b"to nobody"), "-"],
+        ["chat", 3, said(b"no scope"), "-"],
+        ["act", 0, said(b"name"), "c0"],
+        ["act", 1, said(b"n" * 65), "c0"],
+        ["act", 1, said(b"name"), "c0c0"],
+        ["act", 1, said(b"name"), "91"],
+        ["input", 1, 1],
+        ["input", 1, 1, 0, 0, 0, 0, 0, 31],
+        ["input", 1, 1, *[0, 0, 0, 0, 0, 1] * 9],
+        ["hello", 1, 1, said(b"t" * 4_090), "-", said(b"vr"), "-", "-", said(b"e")],
+        ["hello", 1, 1, said(b"t" * 65_540), "-", said(b"vr"), "-", "-", said(b"e")],
+        ["hello", 2, 1, "-", "-", said(b"vr"), "-", "-", said(b"e")],
+    ):
+        assert native.ask(*words)["hex"] is None, words
+
+
+def test_readme_example_compiles_and_plays_the_vectors(tmp_path: Path) -> None:
+    """With what an engine brings (a socket, a clock, a picture) taken by stand-ins that play and print."""
+    example = re.search(r"```c\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.c").write_text(example[1])
+    stand_ins = Path(__file__).parent / "c" / "engine.c"
+    compile_c([tmp_path / "example.c", stand_ins, *sorted(SOURCES.glob("*.c"))], tmp_path / "example", *SANITIZERS)
+    steps = FRAMES["stream"]["steps"]
+    played = "\n".join([WELCOME, *(step["hex"] for step in steps)]) + "\n"
+    done = subprocess.run([tmp_path / "example"], input=played, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    sent = re.findall(r"sent (\w+)", done.stdout)
+    assert msgpack.unpackb(bytes.fromhex(sent[0]))[:3] == [1, 1, 1]
+    assert msgpack.unpackb(bytes.fromhex(sent[-1]))[:2] == [3, steps[-1]["items"]["frame"]]
+    drawn = dict(re.findall(r"drawn (\d+) (.+)", done.stdout))
+    last = steps[-1]["shown_after"]["0.0"]
+    assert {entity: [float(x) for x in place.split()] for entity, place in drawn.items() if entity in last} == {
+        entity: pytest.approx(place, abs=1e-5) for entity, place in last.items()
+    }
