@@ -207,13 +207,14 @@ def main() -> None:
     options = parser.parse_args()
     out = Table("bytes", "encrypt", "sendmmsg", "write", "all", "WebSocket", title="Out: CPU for each message, µs")
     into = Table("decrypt", "recvmmsg", "parse", "all", "WebSocket", title="In: CPU for each INPUT, µs")
+    measured = []
     for value_bytes in (100, 300, 1100):
         udp = over_udp(options.clients, value_bytes, options.rounds, 0)
         ws = asyncio.run(over_websocket(options.clients, value_bytes, options.rounds))
         row = [udp[name] for name in ("encrypt", "sendmmsg", "write", "out")] + [ws["out"]]
         out.add_row(str(value_bytes), *(f"{us:.2f}" for us in row))
-    row = [udp[name] for name in ("decrypt", "recvmmsg", "parse", "in")] + [ws["in"]]
-    into.add_row(*(f"{us:.2f}" for us in row))
+        measured.append([udp[name] for name in ("decrypt", "recvmmsg", "parse", "in")] + [ws["in"]])
+    into.add_row(*(f"{median(column):.2f}" for column in zip(*measured, strict=True)))
     streamed = over_udp(options.clients, 300, options.rounds, 200)
     row = [streamed[name] for name in ("encrypt", "sendmmsg", "write", "out")]
     out.add_row("300 + 200 of the stream", *(f"{us:.2f}" for us in row), "")

@@ -68,6 +68,9 @@ _FORGED: Final = int(PeerEnd.FORGED_RECEIVED)
 _OVERSIZED: Final = int(PeerEnd.OVERSIZED)
 _TOO_MANY: Final = int(PeerEnd.TOO_MANY_MESSAGES)
 _ENDED: Final = int(Drop.ENDED)
+_MESSAGES_FREE: Final = 4
+"""Messages of a datagram that cost no more than the datagram itself: a client repeats up to 32 commands, eight in each
+INPUT, until it knows that they have come."""
 MESSAGES_MAX: Final = PLAIN_BYTES_MAX // (PART_BYTES + 1) + 1
 """In one datagram: so much room each output has before one is begun. A message without a byte is one, too, for the
 budget."""
@@ -172,7 +175,7 @@ def take_datagrams(
                     counts[N_READY] += 1
             elif kind == KIND_MESSAGE:
                 messages += 1
-                if messages > 1:
+                if messages > _MESSAGES_FREE:
                     tokens -= 1.0
                 if tokens < 0.0:
                     end = _TOO_MANY
