@@ -160,8 +160,9 @@ def write_messages(
             if piece > 0:
                 _piece(peers, slot, rows, i, place, piece, again, counts)
         start = _part(rows, i, KIND_MESSAGE, size)
+        said, to = buffer[at[k] : at[k] + size], rows.plain[i, start : start + size]
         for b in range(size):
-            rows.plain[i, start + b] = buffer[at[k] + b]
+            to[b] = said[b]
         counts[T_MESSAGES] += 1
     return len(conn)
 

@@ -126,6 +126,13 @@ def next_message(peer: Any, ring: U8, head: U8, message: U8) -> int:
 
 
 @jit
+def _copy(source: U8, to: U8) -> None:
+    """All of ``source``, in a loop that becomes whole vectors."""
+    for k in range(source.shape[0]):
+        to[k] = source[k]
+
+
+@jit
 def append(peer: Any, ring: U8, buffer: U8, at: int, size: int) -> int:
     """Put the message ``buffer[at : at + size]`` at the end of our stream; returns its place there, or -1 if it has
     no room."""
@@ -134,8 +141,10 @@ def append(peer: Any, ring: U8, buffer: U8, at: int, size: int) -> int:
     place: int = peer.out_end - peer.out_origin
     for k in range(4):
         ring[(place + k) & _MASK] = (size >> (8 * k)) & 0xFF
-    for k in range(size):
-        ring[(place + 4 + k) & _MASK] = buffer[at + k]
+    begin = (place + 4) & _MASK
+    first = min(size, STREAM_WINDOW_BYTES - begin)
+    _copy(buffer[at : at + first], ring[begin : begin + first])
+    _copy(buffer[at + first : at + size], ring[: size - first])
     peer.out_end += 4 + size
     return place + 4
 
@@ -212,6 +221,7 @@ def next_piece(peer: Any, room: int, now_ms: int) -> tuple[int, int, int]:
 @jit
 def copy_piece(peer: Any, ring: U8, place: int, size: int, out: U8, at: int) -> None:
     """Copy ``size`` bytes of our stream from ``place`` on to ``out[at:]``."""
-    begin = place - peer.out_origin
-    for k in range(size):
-        out[at + k] = ring[(begin + k) & _MASK]
+    begin = (place - peer.out_origin) & _MASK
+    first = min(size, STREAM_WINDOW_BYTES - begin)
+    _copy(ring[begin : begin + first], out[at : at + first])
+    _copy(ring[: size - first], out[at + first : at + size])

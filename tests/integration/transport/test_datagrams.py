@@ -484,3 +484,24 @@ def test_nothing_but_the_cipher_runs_for_each_connection() -> None:
     few, many = calls_of_a_tick(20), calls_of_a_tick(200)
     assert many[0] - few[0] == 2 * 180, "one call to open each datagram, and one to seal it"
     assert many[1] - few[1] <= 10 * 180
+
+
+def test_any_plaintext_of_a_client_and_any_bytes_of_a_stranger_raise_nothing(gate: Gate) -> None:
+    rng = np.random.default_rng(11)
+    peer = gate.joined()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(300):
+            noise = rng.bytes(int(rng.integers(0, 1300)))
+            head = b"\x31" + peer.token.number.to_bytes(4, "little") if rng.random() < 0.5 else b""
+            peer.raw(head + noise, stranger)
+            plain = rng.bytes(int(rng.integers(4, 1171)))
+            start = bytes(4) + bytes([int(rng.integers(0, 5))]) + int(rng.integers(0, 40)).to_bytes(2, "little")
+            peer.raw(peer.sealed(plain=start + plain[:1160] if rng.random() < 0.7 else plain))
+            gate.poll(50)
+            gate.transport.flush()
+            if gate.transport.rows["state"][0] != STATE_OPEN:
+                gate.poll(2000)
+                peer = gate.joined()
+        assert not select.select([stranger], [], [], 0)[0]
+    assert gate.transport.rejected["malformed_datagram"] > 10
+    assert gate.dropped(Drop.NOT_SEALED) > 10
