@@ -207,6 +207,8 @@ def main() -> None:
     options = parser.parse_args()
     out = Table("bytes", "encrypt", "sendmmsg", "write", "all", "WebSocket", title="Out: CPU for each message, µs")
     into = Table("decrypt", "recvmmsg", "parse", "all", "WebSocket", title="In: CPU for each INPUT, µs")
+    udp: dict[str, float] = {}
+    ws: dict[str, float] = {}
     for value_bytes in (100, 300, 1100):
         udp = over_udp(options.clients, value_bytes, options.rounds, 0)
         ws = asyncio.run(over_websocket(options.clients, value_bytes, options.rounds))
