@@ -93,6 +93,8 @@ from protocol.values import decode as decode_values
 DATAGRAMS_VERSION = 1
 ABNORMAL = 1006
 """RFC 6455 §7.1.5: a link was lost without a word."""
+REPEATED_MAX = 4 * COMMANDS_PER_INPUT_MAX
+"""Commands that are said again over datagrams: what a second and a half without one held up, at 20 a second."""
 LATE_HELLO_MS = 10_000.0
 """After this a server has given up a connection over datagrams that we do not answer (STANDARD.md §9.3)."""
 U32 = 0xFFFFFFFF
@@ -636,9 +638,7 @@ class ClientCore:
         if self._repeat:
             # The first word on a new link says what was applied; only the rest may be said again.
             self._repeat = False
-            pending = self._predictor.pending()
-            for first in range(0, len(pending), COMMANDS_PER_INPUT_MAX):
-                self._input(pending[first : first + COMMANDS_PER_INPUT_MAX], now_ms)
+            self._input(self._predictor.pending(), now_ms)
         if correction is None:
             return
         if correction.by_server:
@@ -673,9 +673,9 @@ class ClientCore:
         self._input(self._unapplied() if self.on_datagrams else [sent], now_ms)
 
     def _unapplied(self) -> list[Sent]:
-        """The newest commands that the server is not known to have applied, as many as an INPUT takes."""
+        """The newest commands that the server is not known to have applied, as many as are said again."""
         p = self._predictor
-        return [] if p is None or self._repeat else p.pending()[-COMMANDS_PER_INPUT_MAX:]
+        return [] if p is None or self._repeat else p.pending()[-REPEATED_MAX:]
 
     def _named(self) -> tuple[int, int | None]:
         """What INPUT and ACK say of the frames that came."""
@@ -694,12 +694,14 @@ class ClientCore:
 
     def _input(self, commands: list[Sent], now_ms: float) -> None:
         assert self._active is not None
-        rows = [(c.move_x, c.move_z, c.yaw, c.pitch, c.buttons, c.steps, 0) for c in commands]
-        self._said_ms = now_ms
-        self.stats.inputs += 1
-        data = np.array(rows, COMMAND).tobytes()
         frame, earlier = self._named()
-        self._send(self._active, Input(commands[-1].seq, frame, int(now_ms) & U32, data, earlier))
+        for first in range(0, len(commands), COMMANDS_PER_INPUT_MAX):
+            some = commands[first : first + COMMANDS_PER_INPUT_MAX]
+            rows = [(c.move_x, c.move_z, c.yaw, c.pitch, c.buttons, c.steps, 0) for c in some]
+            self._said_ms = now_ms
+            self.stats.inputs += 1
+            data = np.array(rows, COMMAND).tobytes()
+            self._send(self._active, Input(some[-1].seq, frame, int(now_ms) & U32, data, earlier))
 
 
 def _check_welcome(w: Welcome) -> None:

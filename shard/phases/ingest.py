@@ -119,11 +119,13 @@ def _attach(
     columns["o.gateway"][row] = gateway
     columns["o.attached"][row] = 1
     columns["o.due"][row] = 1
-    columns["q.queued"][row] = columns["q.done"][row] = 0
     # Numbers of a session go on: what its gateway says again of what the body has had, here or before it was restored,
-    # is not walked twice.
+    # is not walked twice. That includes the first steps of a command that the body is in the middle of.
+    halfway = goes_on and columns["q.done"][row] > 0
+    columns["q.queued"][row] = halfway
+    columns["q.done"][row] *= halfway
     columns["q.heard"][row] = goes_on
-    columns["q.newest"][row] = columns["o.seq"][row]
+    columns["q.newest"][row] = columns["q.seq"][row, 0] if halfway else columns["o.seq"][row]
     state.row_of_session[session] = row
     state.told_attached(row)
 

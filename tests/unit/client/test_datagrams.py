@@ -287,6 +287,18 @@ def test_values_before_the_welcome_are_as_good_as_lost() -> None:
     assert ether.core.stats.violations == 0
 
 
+def test_what_a_second_without_datagrams_held_up_is_walked_afterwards() -> None:
+    ether = on_datagrams()
+    ether.core.steer(1.0, 0.0)
+    ether.run(1000.0)
+    ether.cut = True
+    ether.run(1000.0)
+    ether.cut = False
+    ether.run(2000.0)
+    assert ether.core.stats.corrections == 0
+    assert ether.core.on_datagrams
+
+
 def test_a_body_at_rest_says_its_last_command_until_it_is_applied() -> None:
     ether = on_datagrams()
     ether.core.steer(1.0, 0.0)

@@ -62,6 +62,24 @@ def test_repeated_commands_are_applied_once() -> None:
     assert np.array_equal(core.state.table.pos[given_[3]], once.state.table.pos[same[3]])
 
 
+def test_a_take_over_in_the_middle_of_a_command_walks_no_step_twice() -> None:
+    """A session goes on over another connection while its body has taken 3 of 4 steps of a command; its client says
+    everything again that is not acknowledged whole."""
+    core, given_ = joined()
+    steady, same = joined()
+    wanted = [(seq, command(127, steps=4)) for seq in range(1, 7)]
+    for tick in range(2, 16):
+        said = wanted[:2] if tick == 2 else wanted[2:] if tick == 4 else []
+        if tick == 3:
+            assert core.state.queues().done[given_[3]] == 3
+            (given_,) = core.step(tick, [attach(tick, 7, generation=2)]).delta.attached
+        else:
+            core.step(tick, [inputs(tick, given_, wanted if tick == 4 else said)])
+        steady.step(tick, [inputs(tick, same, said)])
+    assert core.state.table.columns["o.seq"][given_[3]] == 6
+    assert np.array_equal(core.state.table.pos[given_[3]], steady.state.table.pos[same[3]])
+
+
 def test_commands_of_a_hiccup_are_caught_up_with_from_the_bank() -> None:
     """Four ticks without a command, then all at once: the body is where it would be, one or two ticks later."""
     core, given_ = joined()
