@@ -44,7 +44,7 @@ def write_crowd(
     radius2 = radius * radius
     first_x, first_z = (x - radius) >> CELL_SHIFT, (z - radius) >> CELL_SHIFT
     stamp = mark_known(slots, view.high, view.frame, hot, s)
-    used = 0
+    used: Int = 0
     for line in range(runs(x, z, radius, grid, s)):
         for k in range(s.first[line], s.end[line]):
             row = grid.row[k]
@@ -69,7 +69,7 @@ def write_crowd(
     p = put_bin(out, p, at, 4 + 10 * used, 2)
     put_u16(out, p, used)
     put_u16(out, p + 2, CELL_M)
-    p += 4
+    p = p + 4
     k = 0
     for cell in range(CELLS):
         count = cells[cell]

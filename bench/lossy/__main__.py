@@ -43,7 +43,7 @@ FAULTS = (
 )
 JUDGED = "5 % loss"
 PEOPLE = 6
-SECONDS = 20.0
+SECONDS = 12.0
 RATE_HZ = 20
 FROZEN_S = 0.15
 STEP_S = 0.005
@@ -59,7 +59,7 @@ mode = "production"
 host = "{address}"
 port = {port}
 public_url = "https://{address}:{port}/"
-allowed_hosts = ["{address}:{port}"]
+allowed_hosts = ["{address}"]
 tls_cert_path = "cert.pem"
 tls_key_path = "key.pem"
 datagrams = true

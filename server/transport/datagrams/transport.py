@@ -405,12 +405,13 @@ class Datagrams:
 
     def _say_close(self) -> None:
         """CLOSE to those who are closed and have not heard it yet, or say something still."""
-        due = [(slot, last) for slot, (_, last) in self._closing.items() if self.rows["ack_due"][slot]]
-        if due:
-            sizes = np.array([len(last) for _, last in due], np.int64)
-            conns = np.array([self.base + slot for slot, _ in due], np.int32)
+        slots = np.fromiter(self._closing, np.int32, len(self._closing))
+        due = slots[self.rows["ack_due"][slots] == 1]
+        if len(due):
+            words = [self._closing[slot][1] for slot in due.tolist()]
+            sizes = np.array([len(word) for word in words], np.int64)
             kinds = np.full(len(due), KIND_MESSAGE, np.uint8)
-            buffer = as_array(b"".join(last for _, last in due))
+            conns, buffer = due + np.int32(self.base), as_array(b"".join(words))
             self._write(buffer, conns, np.cumsum(sizes) - sizes, sizes, kinds, STATE_CLOSING)
 
     def _free(self, slot: int) -> None:

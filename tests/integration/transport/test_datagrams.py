@@ -505,3 +505,22 @@ def test_any_plaintext_of_a_client_and_any_bytes_of_a_stranger_raise_nothing(gat
         assert not select.select([stranger], [], [], 0)[0]
     assert gate.transport.rejected["malformed_datagram"] > 10
     assert gate.dropped(Drop.NOT_SEALED) > 10
+
+
+def test_people_who_come_one_after_the_other_use_one_slot_and_leave_nothing(gate: Gate) -> None:
+    numbers = set()
+    for turn in range(40):
+        peer = gate.joined(session=turn + 1)
+        numbers.add(peer.token.number)
+        assert peer.token.number & 0xFFFF == 0
+        gate.transport.post(conns(BASE), b"of this one alone")
+        if turn % 2:
+            gate.transport.close(BASE, Close.GOING_AWAY)
+        else:
+            assert gate.poll(10_001).lost == [Lost(BASE, 1006, "silent")]
+        gate.transport.flush()
+        gate.poll(1000)
+        assert gate.transport.open_count == gate.transport.tokens_waiting == 0
+        assert not gate.transport.blocked.any()
+        assert b"of this one alone" not in peer.stream
+    assert len(numbers) == 40
