@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bridges.places import load_place
 from cluster.regions import Layout
+from isthmus.channels import channel_specs
 from isthmus.config import Config
 from isthmus.durable import leaves_of
 from isthmus.fleet.setup import layout_of
@@ -191,4 +192,4 @@ def make_gateway(
         acts_burst=config.limits.acts_burst,
         name_chars_max=config.limits.name_length_max,
     )
-    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets)
+    return GatewayCore(facts, capacity, rules, limits, authenticate, random_bytes, tickets, channel_specs(config))

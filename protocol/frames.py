@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from protocol.codes import ProtocolViolation
 from protocol.layouts import AGE_MAX, OWN, SHOWN_PER_M, VELOCITY_PER_GRID, VELOCITY_SHIFT
-from protocol.messages import T_FRAME, T_STRUCTURE, U32_MAX, pack, unpack
+from protocol.messages import T_FRAME, T_STRUCTURE, TICK_MAX, U32_MAX, pack, unpack
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -26,8 +26,6 @@ I16 = npt.NDArray[np.int16]
 
 STRUCTURE_ALIGN: Final = 8
 FRAME_ALIGN: Final = 2
-TICK_MAX: Final = 2**53
-"""Ticks are numbers that JavaScript holds exactly; a client may calculate with them in 64 bits without a thought."""
 
 
 @cache

@@ -12,6 +12,7 @@ import msgpack
 
 from protocol import limits
 from protocol.acting import Act, Answer, check_name, check_value
+from protocol.channels import BEHIND_S_MAX, CHANNEL_NAME_CHARS_MAX, Camera, Channel, Keyframe, Point, Watch
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
 
@@ -21,6 +22,7 @@ T_ACK: Final = 3
 T_CHAT_SAY: Final = 4
 T_ACT: Final = 5
 T_BYE: Final = 6
+T_WATCH: Final = 9
 T_WELCOME: Final = 16
 T_STRUCTURE: Final = 17
 T_FRAME: Final = 18
@@ -32,6 +34,9 @@ T_SCHEMA: Final = 23
 T_CLOSE: Final = 24
 T_EVENT: Final = 25
 T_ANSWER: Final = 26
+T_CHANNEL: Final = 29
+T_KEYFRAME: Final = 30
+T_CAMERA: Final = 31
 
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
@@ -39,6 +44,8 @@ SCOPE_DIRECT: Final = 2
 PROFILES: Final = ("vr", "desktop", "tv", "observer", "device")
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
+TICK_MAX: Final = 2**53
+"""Ticks are numbers that JavaScript holds exactly; a client may calculate with them in 64 bits without a thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Bye:
     """The client leaves for good: its body is removed at once."""
 
 
-ClientMessage = Hello | Input | Ack | Say | Act | Bye
+ClientMessage = Hello | Input | Ack | Say | Act | Bye | Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +193,9 @@ class Event:
     sseq: int = 0
 
 
-ServerMessage = Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer
+ServerMessage = (
+    Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer | Channel | Keyframe | Camera
+)
 STRUCTURE_TYPES: Final = frozenset({T_STRUCTURE, T_CHAT, T_PRESENCE, T_NOTICE, T_MOVE, T_SCHEMA, T_EVENT, T_ANSWER})
 
 
@@ -225,6 +234,8 @@ def encode_client(message: ClientMessage) -> bytes:
             return pack([T_ACT, message.number, message.name, message.payload])
         case Bye():
             return pack([T_BYE])
+        case Watch():
+            return pack([T_WATCH, message.name, message.behind_s])
 
 
 class _Items:
@@ -271,6 +282,12 @@ class _Items:
 
     def any(self) -> Any:
         return self._take()
+
+    def point(self) -> Point:
+        value = self._take()
+        if type(value) is not list or len(value) != 3 or any(type(c) is not int or abs(c) >= 2**31 for c in value):
+            raise self._wrong("three 32-bit integers")
+        return value[0], value[1], value[2]
 
     def optional(self, reader: Callable[[int], Any], bound: int) -> Any:
         if self._next < len(self._items) and self._items[self._next] is None:
@@ -325,6 +342,9 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
         return _act(_Items(items, "ACT"))
     if kind == T_BYE:
         return Bye()
+    if kind == T_WATCH:
+        r = _Items(items, "WATCH")
+        return Watch(r.optional(r.text, CHANNEL_NAME_CHARS_MAX), r.uint(BEHIND_S_MAX))
     if 8 <= kind <= 15:
         return None
     raise ProtocolViolation("unknown_type", f"message type {kind} is not one a client sends")
@@ -367,6 +387,15 @@ def encode_server(message: ServerMessage) -> bytes:
             return _structure(T_ANSWER, message.sseq, message.number, message.code, message.value)
         case Closing():
             return pack([T_CLOSE, message.code, message.retry_after_ms, message.text])
+        case Channel():
+            m = message
+            return pack([T_CHANNEL, m.code, m.name, m.stream, m.title, m.rate_hz, m.behind_ms, m.text])
+        case Keyframe():
+            return _structure(T_KEYFRAME, message.sseq, message.stream, message.frame, message.tick, message.parts)
+        case Camera():
+            c = message
+            pose = (c.entity, list(c.eye), list(c.look))
+            return _structure(T_CAMERA, c.sseq, c.stream, c.tick, c.move_ms, *pose, c.text)
 
 
 SSEQ_OFFSET: Final = 3
@@ -434,4 +463,17 @@ def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
         r = _Items(items, "ANSWER")
         sseq = r.uint(U32_MAX)
         return Answer(r.uint(U32_MAX), r.uint(255), r.any(), sseq)
+    if kind == T_CHANNEL:
+        r = _Items(items, "CHANNEL")
+        code, name, stream, title = r.uint(255), r.text(chars), r.uint(U32_MAX), r.text(chars)
+        return Channel(code, name, stream, title, r.number(), r.uint(U32_MAX), r.text(chars))
+    if kind == T_KEYFRAME:
+        r = _Items(items, "KEYFRAME")
+        sseq, stream = r.uint(U32_MAX), r.uint(U32_MAX)
+        return Keyframe(stream, r.uint(U32_MAX), r.uint(TICK_MAX), r.uint(U32_MAX), sseq)
+    if kind == T_CAMERA:
+        r = _Items(items, "CAMERA")
+        sseq, stream, tick, move_ms = r.uint(U32_MAX), r.uint(U32_MAX), r.uint(TICK_MAX), r.uint(U32_MAX)
+        entity, eye, look = r.optional(r.uint, U64_MAX), r.point(), r.point()
+        return Camera(stream, tick, move_ms, entity, eye, look, r.text(chars), sseq)
     return None

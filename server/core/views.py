@@ -116,6 +116,13 @@ class Views:
         view["sent_ms"] = now_ms
         self.high = max(self.high, conn + 1)
 
+    def blank(self, conn: int, centre: tuple[int, int, int]) -> None:
+        """A connection without a view: its record counts structure messages, and nothing is ever encoded for it."""
+        view = np.zeros(1, VIEW)[0]
+        view["body"] = -1
+        view["x"], view["y"], view["z"] = centre
+        self.state.views[conn] = view
+
     def set_body(self, conn: int, row: int, mirror: Mirror) -> None:
         """From now on the view follows mirror row ``row``."""
         view = self.state.views[conn]

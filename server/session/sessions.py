@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.acting import Act
+from protocol.channels import Watch
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
 from protocol.mesh import Line, Word
@@ -50,6 +51,7 @@ from server.session.actions import (
     Post,
     RefreshKeys,
     TakeAct,
+    TakeWatch,
 )
 from server.session.addresses import Addresses
 from server.session.chat import ChatRefused, Floor, Voice
@@ -57,7 +59,7 @@ from server.session.company import Company, Elsewhere
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
 from server.session.names import NameRefused
-from server.session.record import OBSERVER, Session, key_of
+from server.session.record import BODILESS, Session, key_of
 from server.session.register import Register
 from server.session.states import State, Stimulus, after
 from server.session.switching import Hands, Switching
@@ -194,7 +196,7 @@ class Sessions:
         return self._take()
 
     def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
-        """A client's HELLO, CHAT, ACT or BYE arrived. INPUT and ACK are not for here; before WELCOME they are
+        """A client's HELLO, CHAT, ACT, WATCH or BYE arrived. INPUT and ACK are not for here; before WELCOME they are
         violations."""
         session = self._register.by_conn.get(conn)
         if conn in self._greeting:
@@ -214,6 +216,8 @@ class Sessions:
                 self._heard(session, conn, message, now_s)
             elif isinstance(message, Act) and session.state is State.LIVE:
                 self._out.append(TakeAct(conn, message))
+            elif isinstance(message, Watch) and session.state is State.LIVE:
+                self._out.append(TakeWatch(conn, message))
             else:
                 text = "only BYE may be said before WELCOME, and HELLO once"
                 self._violated(conn, "order", Close.PROTOCOL, text, now_s)
@@ -384,11 +388,11 @@ class Sessions:
             self._close(conn, Close.FULL, "draining", "this gateway is being drained")
             return
         held = self._register.of_ticket(hello.resume)
-        if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
+        if held is not None and (held.profile in BODILESS) == (hello.profile in BODILESS):
             self._take_over(held, conn, hello, now_s)
             return
         ticket = self._tickets.open(hello.resume) if hello.resume else None
-        if ticket is not None and (ticket.profile == OBSERVER) == (hello.profile == OBSERVER):
+        if ticket is not None and (ticket.profile in BODILESS) == (hello.profile in BODILESS):
             self._adopt(ticket, conn, hello, now_s)
             return
         try:
@@ -512,7 +516,7 @@ class Sessions:
         session.generation += 1
         self._attaching.pop(session.id, None)
         self._attaching[session.id] = now_s + self.limits.attach_timeout_s
-        if session.profile == OBSERVER:
+        if session.profile in BODILESS:
             self._welcome(session, None, -1, 0, now_s)
         else:
             kind = self._world.body_kind(session.profile)
@@ -578,7 +582,7 @@ class Sessions:
         self._attaching.pop(session.id, None)
         session.state = after(session.state, Stimulus.DROPPED)
         self._grace[session.id] = now_s + self.limits.resume_grace_s
-        if session.profile != OBSERVER:
+        if session.profile not in BODILESS:
             self._out.append(DetachBody(session.id, session.generation, remove=False))
 
     def _end(self, session: Session, stimulus: Stimulus) -> None:
@@ -590,7 +594,7 @@ class Sessions:
         elsewhere = self.switching.ended(session)
         self._register.remove(session)
         self._company.ended(session, elsewhere)
-        has_had_a_body = session.generation > 0 and session.profile != OBSERVER
+        has_had_a_body = session.generation > 0 and session.profile not in BODILESS
         if has_had_a_body:
             # Also of one that goes on elsewhere: it may come back with an older ticket, and what was said under this
             # generation may still be on its way to a region that was away.
@@ -626,7 +630,7 @@ class Sessions:
     # ------------------------------------------------------------------------------------------------------- talking
     def _heard(self, session: Session, conn: int, say: Say, now_s: float) -> None:
         if session.body is None:
-            self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "an observer has no voice")
+            self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "who has no body has no voice")
             return
         try:
             text = self._floor.admit(session.voice, say, now_s)

@@ -10,10 +10,11 @@ import numpy as np
 
 from kernels.wsparse import COUNTS, STATE_OPEN, parse
 from protocol.messages import Bye, encode_client
+from protocol.wsframe import frame
 from server.transport import syscalls
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig
-from server.transport.outbox import as_array, enqueue, frame
+from server.transport.outbox import as_array, enqueue
 
 
 def warm_up() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from protocol.codes import Close
 from protocol.messages import Ack, Closing, Hello, Input, Notice, Say, decode_server, encode_client, encode_server, pack
+from protocol.wsframe import frame
 from server.http.guard import Guard
 from server.transport.config import CarrierConfig
 from server.transport.inbound import Lost
 from server.transport.link import Link
-from server.transport.outbox import frame
 from tests.integration.transport.harness import UPGRADE, raw_client, read_frame, serving, until
 from tests.unit.kernels.test_wsparse import masked
 

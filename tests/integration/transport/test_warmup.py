@@ -11,9 +11,9 @@ import uvloop
 
 from kernels import wsparse
 from protocol.messages import Ack, Notice, encode_client, encode_server
+from protocol.wsframe import frame
 from server.transport import outbox, syscalls
 from server.transport.config import CarrierConfig
-from server.transport.outbox import frame
 from tests.integration.transport.harness import raw_client, serving, until
 from tests.unit.kernels.test_wsparse import masked
 
