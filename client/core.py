@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from client.acting import Acts
+from client.channels import Television
 from client.clock import ServerClock
 from client.config import ClientConfig, ClientStats
 from client.events import (
@@ -52,6 +53,7 @@ from client.schema import KnownSchema
 from client.smoothing import Smoothing
 from client.walk import Ground
 from protocol.acting import Answer
+from protocol.channels import BEHIND_S_MAX, TV, Camera, Channel, Keyframe, Watch
 from protocol.codes import Advice, Close, ProtocolViolation, advice_of
 from protocol.frames import Frame, Records, Structure, decode
 from protocol.layouts import (
@@ -112,6 +114,8 @@ class ClientCore:
         self.online = 0
         self.done = False
         """The session ended and is not tried again."""
+        self.television = Television() if config.profile == TV else None
+        """What a client of profile tv holds of its channel."""
         self._ground: Ground | None = None
         self._predictor: Predictor | None = None
         self._smoothing = Smoothing()
@@ -202,6 +206,22 @@ class ClientCore:
         self._send(self._active, Say(scope, text, to))
         return True
 
+    def watch(self, name: str | None = None, behind_s: int = 0) -> None:
+        """Join a channel (None: the world's first; "": none), ``behind_s`` seconds in the past, now or as soon as there
+        is a connection, and again on each later one. Raises ValueError unless this client is a television."""
+        if self.television is None:
+            raise ValueError('only a client with ClientConfig(profile="tv") watches channels')
+        if not 0 <= behind_s <= BEHIND_S_MAX:
+            raise ValueError(f"behind_s must be from 0 to {BEHIND_S_MAX}, got {behind_s}")
+        self.television.wanted = Watch(name, behind_s)
+        if self._active is not None:
+            self._send(self._active, self.television.wanted)
+
+    @property
+    def entities(self) -> Records:
+        """Records of all that is seen: a television's are its channel's."""
+        return self.records if self.television is None else self.television.records
+
     def act(self, name: str, payload: Any = None) -> int:
         """Ask for the action ``name``, now or as soon as there is a connection: it is said until it is answered, and
         done once. Returns the number that ActAnswered or ActLost will name. Raises TooManyActsError and ValueError."""
@@ -223,11 +243,11 @@ class ClientCore:
     def others(self, now_ms: float) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """(ids uint64[n], positions float64[n, 3] in metres) of all others, as they should be drawn now."""
         tick = 0.0 if self.clock is None else self.clock.shown_tick(now_ms)
-        return self._smoothing.positions(self.records, tick, now_ms)
+        return self._smoothing.positions(self.entities, tick, now_ms)
 
     def components(self, number: int) -> dict[str, Any]:
-        """Plain values of the components of the entity with ``number`` in ``records``."""
-        return self._schema.plain(self.records.components.get(number, {}))
+        """Plain values of the components of the entity with ``number`` in ``entities``."""
+        return self._schema.plain(self.entities.components.get(number, {}))
 
     # ------------------------------------------------------------------------------------------- what a shell tells us
 
@@ -308,7 +328,8 @@ class ClientCore:
             self._command(now_ms)
             if now_ms - self._said_ms >= self._ack_ms:
                 self._said_ms = now_ms
-                self._send(self._active, Ack(self.records.frame, int(now_ms) & U32))
+                applied = self.records.frame if self.television is None else self.television.applied
+                self._send(self._active, Ack(applied, int(now_ms) & U32))
 
     def next_ms(self) -> float:
         """When :meth:`advance` should be called at the latest."""
@@ -335,6 +356,8 @@ class ClientCore:
 
     @property
     def _ack_ms(self) -> float:
+        if self.television is not None and self.welcome is not None:
+            return max(20.0, self.welcome.idle_ack_ms)  # STANDARD.md §10: a television says less
         asked = self.config.ack_ms if self.welcome is None else min(self.config.ack_ms, self.welcome.idle_ack_ms)
         return max(20.0, asked)
 
@@ -346,6 +369,8 @@ class ClientCore:
 
     def _is_silent(self, link: _Link, now_ms: float) -> bool:
         if link is self._active:
+            if self.television is not None and self.television.channel is None:
+                return False  # who watches nothing is told nothing for as long as nobody says anything
             return now_ms - link.heard_ms > self.config.silence_ms
         return now_ms - link.began_ms > self.config.connect_ms
 
@@ -405,6 +430,9 @@ class ClientCore:
             return
         if link is not self._active:
             raise ProtocolViolation("not_welcomed", f"{type(message).__name__} before WELCOME")
+        if isinstance(message, Channel | Keyframe | Camera):
+            self._shown(message)
+            return
         self.records.count_structure(message.sseq)
         match message:
             case Chat():
@@ -424,6 +452,20 @@ class ClientCore:
                 self._events.append(SchemaChanged(message.schema))
             case Move():
                 self._connect(now_ms, message.url or self._url, message.ticket)
+
+    def _shown(self, message: Channel | Keyframe | Camera) -> None:
+        tv, welcome = self.television, self.welcome
+        if tv is None or welcome is None:
+            raise ProtocolViolation("stream", f"{type(message).__name__} to a client that is no television")
+        match message:
+            case Channel():
+                self._events.append(tv.answered(message))
+            case Keyframe():
+                self._events.append(tv.begin(message))
+                # Its ticks may lie in the past.
+                self.clock, self._smoothing = ServerClock(welcome.rate_hz), Smoothing()
+            case Camera():
+                self._events.append(tv.turn(message, welcome.rate_hz))
 
     def _welcomed(self, link: _Link, welcome: Welcome, now_ms: float) -> None:
         old, self._active, self._coming = self._active, link, None
@@ -450,6 +492,10 @@ class ClientCore:
         self._said_ms = self._steps_from_ms = self._command_at_ms = now_ms
         self._resting = False
         self._events.append(Welcomed(welcome, resumed))
+        if self.television is not None:
+            self.television.forget()
+            if self.television.wanted is not None:
+                self._send(link, self.television.wanted)
         again, lost = self._acts.welcomed(welcome)
         self._events.extend(lost)
         for act in again:
@@ -465,7 +511,7 @@ class ClientCore:
     def _apply(self, block: Structure | Frame, now_ms: float) -> None:
         clock = self.clock
         assert clock is not None  # an active link was welcomed
-        records = self.records
+        records = self.entities
         clock.heard(block.tick, now_ms)
         if isinstance(block, Structure):
             self.stats.structures += 1
@@ -473,14 +519,20 @@ class ClientCore:
                 self._events.extend(
                     Left(int(records.id[n])) for n in block.leave_number.tolist() if n < len(records.id)
                 )
-            records.apply_structure(block)
+            if self.television is None:
+                records.apply_structure(block)
+            else:
+                self.television.apply(block)
             if self.config.events:
                 self._report(block)
             return
         tick = clock.shown_tick(now_ms)
         if self.config.events:
             self._smoothing.before(records, tick, now_ms)
-        records.apply_frame(block)
+        if self.television is None:
+            records.apply_frame(block)
+        else:
+            self.television.apply(block)
         if self.config.events:
             self._smoothing.after(records, tick)
         self.stats.frames += 1
@@ -490,13 +542,13 @@ class ClientCore:
             self._decided(own, now_ms)
 
     def _report(self, s: Structure) -> None:
-        held = self.records.components
+        held = self.entities.components
         for number, entity, kind in zip(
             s.enter_number.tolist(), s.enter_id.tolist(), s.enter_kind.tolist(), strict=True
         ):
             self._events.append(Entered(entity, kind, self._schema.plain(held[number])))
         for number, blob in zip(s.state_number.tolist(), s.state_blobs, strict=True):
-            self._events.append(Changed(int(self.records.id[number]), self._schema.plain(unpack(blob))))
+            self._events.append(Changed(int(self.entities.id[number]), self._schema.plain(unpack(blob))))
 
     # --------------------------------------------------------------------------------------------------------- own body
 

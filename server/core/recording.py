@@ -2,9 +2,9 @@
 
 An *entry* is everything that a channel's viewers are told in one of its ticks: bytes ready to be sent, WebSocket
 headers included, possibly none. Entries are numbered from 0; those of the present and those of viewers who are behind
-are the same bytes. Decides what is forgotten: the oldest entries, when there are more than ENTRIES or no room for a new one,
-and keyframes whose next entry is forgotten. Invariants: an entry lies in one piece; ``bytes_max`` bounds all entries
-and KEYFRAMES_MAX all keyframes. Not responsible for: who is where in it (``audience``).
+are the same bytes. Decides what is forgotten: the oldest entries, when there are more than ``entries`` or no room for a
+new one, and keyframes whose next entry is forgotten. Invariants: an entry lies in one piece; ``bytes_max`` bounds all
+entries and KEYFRAMES_MAX all keyframes. Not responsible for: who is where in it (``audience``).
 """
 
 from collections import deque
