@@ -1,13 +1,12 @@
 """Who watches which channel, and how far each viewer is in its recording. Viewers are rows of columns, by connection.
 
-Theory. A viewer is *waiting* for a keyframe, *starting* (parts of a keyframe are on their way), or *playing*: the
+Theory. A viewer is *waiting* for a keyframe, *starting* (pieces of a keyframe are on their way), or *playing*: the
 entries from its cursor on are sent to it, each once and in order, up to the newest one less its delay. All who wait for
 the same entry get the same slice of the recording. A viewer who is *blocked* is left out; who is left behind by more
 than a second, or has more than IN_FLIGHT_S of frames unacknowledged, is waiting again: it gets nothing until it has
 acknowledged everything and its socket is empty, and then a keyframe. So nobody ever applies an entry behind a gap.
 
-Invariants: what is given out for a connection in one tick is at most what a carrier takes (PART_BYTES, one entry or
-slice of FRAME_BYTES_MAX); nothing is given to a blocked one; a slow viewer changes nothing for others; at most
+Invariants: what is given out for a connection in one tick is at most what a carrier takes (FRAME_BYTES_MAX); nothing is given to a blocked one; a slow viewer changes nothing for others; at most
 ``burst`` viewers of a channel are served in a tick, those who are furthest behind first. Not responsible for: what is
 in a keyframe or an entry (``channels``), sockets.
 """
@@ -38,11 +37,11 @@ U32 = npt.NDArray[np.uint32]
 
 @dataclass(slots=True)
 class _Cohort:
-    """Viewers who are given one keyframe; ``part``: which of its messages is next for each."""
+    """Viewers who are given one keyframe; ``piece``: which of its pieces is next for each."""
 
     keyframe: StoredKeyframe
     conn: Conns
-    part: I64
+    piece: I64
 
 
 class Audience:
@@ -96,7 +95,7 @@ class Audience:
         for cohort in self._cohorts[channel]:
             kept = cohort.conn != conn
             if not kept.all():
-                cohort.conn, cohort.part = cohort.conn[kept], cohort.part[kept]
+                cohort.conn, cohort.piece = cohort.conn[kept], cohort.piece[kept]
 
     def members(self, channel: int) -> Conns:
         """int32[n], ascending: who watches it. Not to be written to."""
@@ -135,21 +134,21 @@ class Audience:
         self._cohorts[channel].append(_Cohort(keyframe, conns.copy(), np.zeros(len(conns), np.int64)))
 
     def keyframes(self, channel: int, blocked: U8) -> Iterator[Batch]:
-        """The next part of each keyframe that is on its way, one for each viewer that takes it."""
+        """The next piece of each keyframe that is on its way, one for each viewer that takes it."""
         for cohort in self._cohorts[channel]:
             ready = np.flatnonzero(blocked[cohort.conn] == 0)
             if not len(ready):
                 continue
-            conns, parts, keyframe = cohort.conn[ready], cohort.part[ready], cohort.keyframe
-            yield Batch(keyframe.data, conns, keyframe.at[parts], keyframe.length[parts])
-            cohort.part[ready] += 1
-            done = cohort.part == len(keyframe.length)
+            conns, pieces, keyframe = cohort.conn[ready], cohort.piece[ready], cohort.keyframe
+            yield Batch(keyframe.data, conns, keyframe.at[pieces], keyframe.length[pieces])
+            cohort.piece[ready] += 1
+            done = cohort.piece == len(keyframe.length)
             arrived = cohort.conn[done]
             self.status[arrived] = PLAYING
             self.cursor[arrived] = keyframe.after + 1
             self.sent[arrived] = keyframe.frame
             self.acked[arrived] = (keyframe.frame - 1) & U32_MAX  # what counts is what it is sent from here on
-            cohort.conn, cohort.part = cohort.conn[~done], cohort.part[~done]
+            cohort.conn, cohort.piece = cohort.conn[~done], cohort.piece[~done]
         self._cohorts[channel] = [cohort for cohort in self._cohorts[channel] if len(cohort.conn)]
 
     def entries(

@@ -28,15 +28,22 @@ class Slices(NamedTuple):
 
 
 class StoredKeyframe:
-    """A keyframe behind entry ``after``: message k is ``data[at[k] : at[k] + length[k]]``."""
+    """A keyframe behind entry ``after``, in pieces of whole messages that a carrier takes at once: piece k is
+    ``data[at[k] : at[k] + length[k]]``. ``frame``: the stream's newest before it."""
 
     __slots__ = ("after", "at", "data", "frame", "length")
 
-    def __init__(self, after: int, frame: int, parts: list[bytes]) -> None:
+    def __init__(self, after: int, frame: int, messages: list[bytes]) -> None:
+        """``messages`` with their headers, each of at most FRAME_BYTES_MAX."""
         self.after = after
         self.frame = frame
-        self.data = np.frombuffer(bytearray(b"".join(parts)), np.uint8)
-        self.length = np.array([len(part) for part in parts], np.int64)
+        self.data = np.frombuffer(bytearray(b"".join(messages)), np.uint8)
+        lengths = [0]
+        for message in messages:
+            if lengths[-1] + len(message) > FRAME_BYTES_MAX:
+                lengths.append(0)
+            lengths[-1] += len(message)
+        self.length = np.array(lengths, np.int64)
         self.at = np.cumsum(self.length) - self.length
 
 
