@@ -6,9 +6,10 @@ the same entry get the same slice of the recording. A viewer who is *blocked* is
 than a second, or has more than IN_FLIGHT_S of frames unacknowledged, is waiting again: it gets nothing until it has
 acknowledged everything and its socket is empty, and then a keyframe. So nobody ever applies an entry behind a gap.
 
-Invariants: what is given out for a connection in one tick is at most what a carrier takes (FRAME_BYTES_MAX); nothing is given to a blocked one; a slow viewer changes nothing for others; at most
-``burst`` viewers of a channel are served in a tick, those who are furthest behind first. Not responsible for: what is
-in a keyframe or an entry (``channels``), sockets.
+Invariants: what is given out for a connection in one tick is at most what a carrier takes (FRAME_BYTES_MAX); nothing is
+given to a blocked one; a slow viewer changes nothing for others; at most ``burst`` viewers of a channel are served in a
+tick, those who are furthest behind first. Not responsible for: what is in a keyframe or an entry (``channels``),
+sockets.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """A television in a gateway: a session without a body, with a stream of its own and a channel beside it."""
 
+from functools import partial
+
 import pytest
 
 from client.config import ClientConfig
@@ -66,7 +68,7 @@ class TvRig(Rig):
             for batch in self.core.frames(self.tick, now_s, NOBODY):
                 for conn, at, length in zip(batch.conn.tolist(), batch.at.tolist(), batch.length.tolist(), strict=True):
                     if conn == TV_CONN:
-                        split(bytes(batch.buffer[at : at + length]), lambda data: self.tv.receive(1, data, now_ms))
+                        split(bytes(batch.buffer[at : at + length]), partial(self._tell, now_ms))
             self.tv.advance(now_ms)
             for action in self.tv.take_actions():
                 if isinstance(action, Sending):
@@ -80,6 +82,9 @@ class TvRig(Rig):
                 if conn != TV_CONN:
                     frame = int(self.core.views.state.views["frame"][conn])
                     self.core.take_inbound(hot([(conn, Ack(frame, 0))]), now_s)
+
+    def _tell(self, now_ms: float, data: bytes) -> None:
+        self.tv.receive(1, data, now_ms)
 
     def of(self, kind: type) -> list[object]:
         return [event for event in self.heard if isinstance(event, kind)]
