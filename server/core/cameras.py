@@ -253,8 +253,7 @@ class _Directed:
             return
         glides = before is not None and before.shot == scene.shot
         place_m = (scene.x, scene.y, scene.z)
-        people = round(scene.company)
-        text = f"{people} people" if people > 1 else "one person" if people == 1 else "something happens"
+        text = "one person" if scene.people == 1 else f"{scene.people or 'no'} people"
         bearing = self._spec.bearing + (scene.shot - 1) * GOLDEN
         self._pose = _still(place_m, self._spec, bearing, text, GLIDE_MS if glides else 0)
         self._centre = grid(place_m)

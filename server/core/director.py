@@ -27,6 +27,7 @@ FAST_M_S = 3.0
 HALF_LIFE_S = 8.0
 FORGET_S = 10 * HALF_LIFE_S
 HAPPENINGS_MAX = 512
+PERSON_WEIGHT = 1.0
 RATIO = 1.3
 MARGIN = 0.5
 LONG_RATIO = 0.4
@@ -41,7 +42,7 @@ F64 = npt.NDArray[np.float64]
 
 @dataclass(slots=True)
 class Crowd:
-    """Who could be shown: places in metres, ``speed`` in m/s, and ``weight`` (1 for people, less for things);
+    """Who could be shown: places in metres, ``speed`` in m/s, and ``weight`` (PERSON_WEIGHT, or less for things);
     float64[n] each."""
 
     x: F64
@@ -52,15 +53,15 @@ class Crowd:
 
 
 class Scene(NamedTuple):
-    """What to show: the middle of a place (metres), how lively it is and the weight of who is there. ``shot`` counts
-    the cuts."""
+    """What to show: the middle of a place (metres), how lively it is and how many people are there. ``shot`` counts the
+    cuts."""
 
     shot: int
     x: float
     y: float
     z: float
     liveliness: float
-    company: float
+    people: int
 
 
 class _Happening(NamedTuple):
@@ -75,7 +76,7 @@ class _Place(NamedTuple):
     y: float
     z: float
     liveliness: float
-    company: float
+    people: int
 
 
 class Director:
@@ -119,7 +120,7 @@ class Director:
     def _cut(self, tick: int, to: _Place) -> Scene:
         shot = 1 if self._scene is None else self._scene.shot + 1
         self._cut_tick = self._aimed_tick = tick
-        self._scene = Scene(shot, to.x, to.y, to.z, to.liveliness, to.company)
+        self._scene = Scene(shot, to.x, to.y, to.z, to.liveliness, to.people)
         return self._scene
 
     def _follow(self, tick: int, scene: Scene, here: _Place) -> Scene:
@@ -129,7 +130,7 @@ class Director:
         if here.liveliness > 0 and drifted and tick - self._aimed_tick >= DRIFT_S * self._rate_hz:
             x, y, z = here.x, here.y, here.z
             self._aimed_tick = tick
-        self._scene = Scene(scene.shot, x, y, z, here.liveliness, here.company)
+        self._scene = Scene(scene.shot, x, y, z, here.liveliness, here.people)
         return self._scene
 
     def _points(self, tick: int, crowd: Crowd) -> F64:
@@ -177,11 +178,12 @@ def _place(points: F64, x: float, z: float) -> _Place:
     weight = inside[3] + inside[5]
     total = float(weight.sum())
     if total <= 0:
-        return _Place(x, 0.0, z, 0.0, 0.0)
+        return _Place(x, 0.0, z, 0.0, 0)
     middle = (inside[:3] * weight).sum(axis=1) / total
     y = float((inside[1] * inside[3]).sum() / company) if company > 0 else 0.0
     score = float(_score(company, motion, happenings))
-    return _Place(float(middle[0]), y, float(middle[2]), score, float(company))
+    people = int(np.count_nonzero(inside[3] >= PERSON_WEIGHT))
+    return _Place(float(middle[0]), y, float(middle[2]), score, people)
 
 
 def _score(company: F64, motion: F64, happenings: F64) -> F64:

@@ -10,7 +10,7 @@ import numpy as np
 
 from protocol.layouts import GRID_PER_M, VELOCITY_PER_GRID
 from protocol.messages import unpack
-from server.core.director import Crowd
+from server.core.director import PERSON_WEIGHT, Crowd
 from server.core.mirror import Mirror
 
 THING_WEIGHT = 0.1
@@ -39,7 +39,7 @@ class Sight:
             y=cold["py"][rows] / GRID_PER_M,
             z=hot["z"][rows] / GRID_PER_M,
             speed=speed,
-            weight=np.where(cold["kind"][rows] == self._person, 1.0, THING_WEIGHT),
+            weight=np.where(cold["kind"][rows] == self._person, PERSON_WEIGHT, THING_WEIGHT),
         )
 
     def place(self, entity: int) -> Metres | None:

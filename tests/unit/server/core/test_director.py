@@ -31,12 +31,12 @@ def test_an_empty_world_has_no_picture() -> None:
 
 def test_it_shows_the_largest_group_in_its_middle() -> None:
     scene = look(director(), 0, crowd((-300, 40, 3), (200, -100, 9), (0, 0, 2)))
-    assert (scene.x, scene.z, scene.y, scene.company) == (201.0, -99.0, 2.0, 9.0)
+    assert (scene.x, scene.z, scene.y, scene.people) == (201.0, -99.0, 2.0, 9)
 
 
 def test_a_group_over_the_corner_of_four_cells_counts_as_one() -> None:
     scene = look(director(), 0, crowd((-1.0, -1.0, 9), (300, 300, 7)))
-    assert (scene.x, scene.z, scene.company) == (0.0, 0.0, 9.0)
+    assert (scene.x, scene.z, scene.people) == (0.0, 0.0, 9)
 
 
 def test_equal_places_do_not_alternate_and_the_first_is_always_the_same() -> None:
@@ -101,7 +101,7 @@ def test_something_happens_where_nobody_is() -> None:
     made = director()
     made.happened(0, -50.0, 70.0, 1.0)
     scene = look(made, 1, crowd())
-    assert (scene.x, scene.z, scene.company) == (-50.0, 70.0, 0.0)
+    assert (scene.x, scene.z, scene.people) == (-50.0, 70.0, 0)
 
 
 def test_it_follows_its_people_but_not_each_step() -> None:
@@ -122,7 +122,8 @@ def test_it_is_deterministic() -> None:
         for tick in range(0, 120 * RATE_HZ, 10):
             at += rng.normal(0, 1.0, at.shape)
             if rng.random() < 0.1:
-                made.happened(tick, *rng.uniform(-200, 200, 2).tolist(), 1.0)
+                x, z = rng.uniform(-200, 200, 2).tolist()
+                made.happened(tick, x, z, 1.0)
             none = np.zeros(len(at))
             shown.append(made.look(tick, Crowd(at[:, 0], none, at[:, 1], none + 1.0, none + 1.0)))
         return shown

@@ -8,8 +8,8 @@ from client.config import ClientConfig
 from client.core import ClientCore
 from client.events import CameraMoved, ChannelBegan, ChatHeard, Closed, NotWatching, Watching, Welcomed
 from client.events import Send as Sending
-from protocol.channels import BEHIND_S_MAX, TV_ACK_MS, ChannelCode, Watch
-from protocol.messages import Ack, Channel, Say, decode_client, decode_server, encode_client
+from protocol.channels import BEHIND_S_MAX, TV_ACK_MS, Channel, ChannelCode, Watch
+from protocol.messages import Ack, Say, decode_client, decode_server, encode_client
 from server.core.cameras import ChannelSpec, director_of
 from server.core.channels import REST_S
 from server.core.gateway import SAID_WEIGHT, Deliver, GatewayCore, GatewayFacts

@@ -71,7 +71,8 @@ def shown(records: Records) -> Any:
     live = np.flatnonzero(records.live)
     ids, places = records.shown(records.tick)
     named = {
-        int(i): (place.tolist(), dict(records.components[n])) for i, place, n in zip(ids, places, live, strict=True)
+        int(i): (place.tolist(), dict(records.components[n]))
+        for i, place, n in zip(ids, places, live.tolist(), strict=True)
     }
     return dict(sorted(named.items()))
 
