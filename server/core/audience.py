@@ -25,7 +25,7 @@ from server.core.views import Batch
 
 IN_FLIGHT_S = 3.0
 """Televisions acknowledge once a second: three of these and a slow network."""
-BURST_LEAST = 512
+BURST_LEAST = 1024
 """So many are served at once whatever comes: a send takes some 6 µs, this a small part of a tick."""
 NOBODY = -1
 NONE, WAITING, STARTING, PLAYING = 0, 1, 2, 3

@@ -144,6 +144,33 @@ def test_one_who_does_not_acknowledge_gets_nothing_until_it_does() -> None:
     assert one.shown == shown(theatre.awake().records)
 
 
+def test_who_comes_late_may_take_as_long_to_acknowledge_as_who_came_first() -> None:
+    theatre = Theatre()
+    theatre.come(0)
+    theatre.run(300)
+    late = theatre.come(1)
+    late.acks = False
+    theatre.run(40)
+    assert late.frames >= 8, "frames before its time do not count as unacknowledged"
+    assert len(late.keyframes) == 1
+
+
+def test_the_oldest_part_is_forgotten_under_whoever_plays_it() -> None:
+    theatre = Theatre()
+    live = theatre.come(0)
+    theatre.run(30 * RATE_HZ)
+    late = theatre.come(1, "square", 25)
+    theatre.run(20)
+    recording = theatre.awake().recording
+    recording.oldest = recording.next - 40  # as if what came meanwhile had been larger
+    theatre.run(3)
+    assert len(late.keyframes) == 2
+    theatre.run(40)
+    assert late.keyframes[1].tick > late.keyframes[0].tick + 10 * RATE_HZ
+    assert late.tv.records.tick < live.tv.records.tick
+    assert late.frames > 8
+
+
 def test_switching() -> None:
     theatre = Theatre()
     one, other = theatre.come(0, "square"), theatre.come(1, None)
@@ -230,6 +257,23 @@ def test_a_large_audience_is_served_over_several_ticks_and_each_once() -> None:
     assert audience.lagged == 0
 
 
+def test_a_gateway_that_is_late_serves_all_in_turn() -> None:
+    count = 3 * BURST_LEAST
+    theatre = Theatre(capacity=count)
+    for conn in range(count):
+        theatre.channels.enter(conn)
+        theatre.channels.ask(conn, Watch("square"))
+    audience = theatre.channels.audience
+    theatre.run(4 * EVERY)
+    for _ in range(60):
+        theatre.tick += 1  # it makes every second tick of the world, so that one burst for each entry is too little
+        theatre.move()
+        theatre.show()
+        audience.acked[:] = audience.sent
+    assert audience.lagged == 0, "those who are furthest behind come first"
+    assert (theatre.awake().recording.newest - audience.cursor).max() <= 3
+
+
 def test_another_schema_begins_anew() -> None:
     theatre = Theatre()
     one = theatre.come(0)
@@ -243,16 +287,23 @@ def test_another_schema_begins_anew() -> None:
 
 def test_records_too_old_for_a_keyframe_are_renewed_for_all() -> None:
     theatre = Theatre()
+    theatre.world.restless = False
+    theatre.world.vel[:] = 0.0
     first = theatre.come(0)
-    theatre.run(40)
+    for _ in range(80):
+        theatre.move(0, 0)
+        theatre.show()
     awake = theatre.awake()
     numbers = np.flatnonzero(awake.records.live)[:4]
     for records in (awake.records, first.tv.records):  # as if a budget had starved them for half a minute
         records.record_tick[numbers] -= 300
         records.v[numbers, 0] = 7
     second = theatre.come(1)
-    theatre.run(EVERY * 2)
-    assert second.shown == first.shown == shown(awake.records)
+    for _ in range(EVERY * 2):
+        theatre.move(0, 0)
+        theatre.show()
+    assert len(second.shown) > 20
+    assert second.shown == first.shown == shown(awake.records), "nobody moves, so nothing else would mend it"
 
 
 def test_who_breaks_off_in_the_middle_of_a_keyframe_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

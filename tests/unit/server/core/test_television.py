@@ -2,23 +2,28 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 
 from client.config import ClientConfig
 from client.core import ClientCore
 from client.events import CameraMoved, ChannelBegan, ChatHeard, Closed, NotWatching, Watching, Welcomed
 from client.events import Send as Sending
+from cluster.regions import Layout
 from protocol.channels import BEHIND_S_MAX, TV_ACK_MS, Channel, ChannelCode, Watch
-from protocol.messages import Ack, Say, decode_client, decode_server, encode_client
+from protocol.messages import Ack, Hello, Say, decode_client, decode_server, encode_client
 from server.core.cameras import ChannelSpec, director_of
 from server.core.channels import REST_S
 from server.core.gateway import SAID_WEIGHT, Deliver, GatewayCore, GatewayFacts
+from server.core.regions import LINGER_S
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
 from server.session.identity import Identity
 from server.session.limits import SessionLimits
 from tests.sim.people import hot, split
 from tests.unit.server.core.test_gateway import CAPACITY, NOBODY, Rig
+from tests.unit.server.core.test_mirror_regions import delta
+from tests.unit.server.session.rig import SCHEMA, seeded
 
 CHANNELS = (
     ChannelSpec("live", "Live", "director", radius_m=100.0),
@@ -183,3 +188,46 @@ def test_only_a_television_may_ask() -> None:
     tv.start(0.0)
     tv.leave()
     assert any(isinstance(event, Closed) for event in tv.take_events())
+
+
+def test_a_region_is_mirrored_while_somebody_watches_it() -> None:
+    """A world of four regions: the square that the channel shows is in one where nobody is."""
+    facts = GatewayFacts(1, "test", 20, 3, None, None, "", "test", 200, "walker", Layout(512.0, 1), ((-200.0, -200.0),))
+    rules = ViewRules(radius_m=10.0, near_radius_m=5.0)
+    square = ChannelSpec("square", camera="fixed", place_m=(200.0, 0.0, 200.0), radius_m=20.0)
+    core = GatewayCore(
+        facts, CAPACITY, rules, SessionLimits(), lambda token: Identity("t", "x", "x"), seeded(), channels=(square,)
+    )
+    assert core.partition is not None
+    here, there = core.partition.region_at(np.array([-200.0, 200.0]), np.array([-200.0, 200.0])).tolist()
+    tick = 0
+
+    def run(seconds: float) -> set[int]:
+        """Regions that are wanted at its end."""
+        nonlocal tick
+        for _ in range(round(seconds * 20)):
+            tick += 1
+            if core.channels.audience.present[0]:
+                core.take_inbound(hot([(0, Ack(0, 0))]), tick / 20)
+            core.tick(tick, tick / 20)
+            core.take()
+            for region in (here, there):
+                if core.regions.is_wanted(region):
+                    told = delta(region, tick, tick, snapshot=True)
+                    told.schema = SCHEMA
+                    core.receive(told, tick / 20)
+            list(core.frames(tick, tick / 20, NOBODY))
+        return {region for region in (here, there) if core.regions.is_wanted(region)}
+
+    run(1.0)
+    core.connected(0, "10.0.0.1", tick / 20)
+    core.said(0, encode_client(Hello(1, 1, None, "Set", "tv")), tick / 20)
+    assert run(LINGER_S + 2.0) == set(), "a television that watches nothing wants nothing"
+    core.said(0, encode_client(Watch("square")), tick / 20)
+    assert run(2.0) == {there}
+    assert there in core.mirror.regions
+    assert run(20.0) == {there}
+    core.lost(0, tick / 20)
+    assert run(REST_S - 2.0) == {there}, "somebody who zaps comes back"
+    assert run(LINGER_S + 4.0) == set()
+    assert there not in core.mirror.regions

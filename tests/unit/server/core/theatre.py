@@ -68,13 +68,10 @@ class Set:
 
 def shown(records: Records) -> Any:
     """The same for any records."""
-    live = np.flatnonzero(records.live)
+    numbers = np.flatnonzero(records.live).tolist()
     ids, places = records.shown(records.tick)
-    named = {
-        int(i): (place.tolist(), dict(records.components[n]))
-        for i, place, n in zip(ids, places, live.tolist(), strict=True)
-    }
-    return dict(sorted(named.items()))
+    parts = zip(ids.tolist(), places.tolist(), numbers, strict=True)
+    return {entity: (place, dict(records.components[number])) for entity, place, number in sorted(parts)}
 
 
 class Theatre:
