@@ -23,12 +23,12 @@ class WatchedCore(ClientCore):
 
     def __init__(self, config: ClientConfig, watch: FrameWatch) -> None:
         super().__init__(config, random.Random(watch.client).random)
-        self.watch = watch
+        self.frame_watch = watch
         self.losses = 0
 
     def receive(self, link: int, data: bytes, now_ms: float) -> None:
         super().receive(link, data, now_ms)
-        self.watch.received(self, self.losses)
+        self.frame_watch.received(self, self.losses)
 
     def closed(self, link: int, code: int, text: str, now_ms: float) -> None:
         before = self.connected
@@ -40,9 +40,9 @@ class Person:
     """A client that notes what happened to it."""
 
     def __init__(self, config: ClientConfig, number: int) -> None:
-        self.watch = FrameWatch(number)
+        self.frame_watch = FrameWatch(number)
         self.client = Client(config)
-        self.client.core = WatchedCore(config, self.watch)
+        self.client.core = WatchedCore(config, self.frame_watch)
         self.bodies: list[int | None] = []
         self.sessions: list[int] = []
         self.losses: list[str] = []
