@@ -40,9 +40,9 @@ class Person:
     """A client that notes what happened to it."""
 
     def __init__(self, config: ClientConfig, number: int) -> None:
-        self.frame_watch = FrameWatch(number)
+        self.watch = FrameWatch(number)
         self.client = Client(config)
-        self.client.core = WatchedCore(config, self.frame_watch)
+        self.client.core = WatchedCore(config, self.watch)
         self.bodies: list[int | None] = []
         self.sessions: list[int] = []
         self.losses: list[str] = []
