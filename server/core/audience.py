@@ -27,6 +27,8 @@ IN_FLIGHT_S = 3.0
 """Televisions acknowledge once a second: three of these and a slow network."""
 BURST_LEAST = 1024
 """So many are served at once whatever comes: a send takes some 6 µs, this a small part of a tick."""
+COHORTS_MAX = 32
+"""Keyframes that are on their way to viewers of one channel: each is memory as long as one of them does not read."""
 NOBODY = -1
 NONE, WAITING, STARTING, PLAYING = 0, 1, 2, 3
 
@@ -130,9 +132,12 @@ class Audience:
 
     def start(self, channel: int, conns: Conns, keyframe: StoredKeyframe, newest: int) -> None:
         """These get this keyframe, made or stored behind one of the recording's entries up to ``newest``."""
+        cohorts = self._cohorts[channel]
+        if len(cohorts) >= COHORTS_MAX:
+            self.status[cohorts.pop(0).conn] = WAITING  # slower than all who came after them: they begin anew
         self.status[conns] = STARTING
         self.delay[conns] = newest - keyframe.after
-        self._cohorts[channel].append(_Cohort(keyframe, conns.copy(), np.zeros(len(conns), np.int64)))
+        cohorts.append(_Cohort(keyframe, conns.copy(), np.zeros(len(conns), np.int64)))
 
     def keyframes(self, channel: int, blocked: U8) -> Iterator[Batch]:
         """The next piece of each keyframe that is on its way, one for each viewer that takes it."""

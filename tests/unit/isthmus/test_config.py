@@ -283,6 +283,12 @@ def test_mistakes_in_channels(lines: str, place: str, what: str) -> None:
     assert what in problem.what
 
 
+def test_a_channel_sees_no_farther_than_records_reach() -> None:
+    found = load('[view]\nhysteresis_ratio = 1.5\n[[channel]]\nname = "a"\nradius_m = 200\n', "w.toml", {}, {})
+    assert isinstance(found, ConfigProblems)
+    assert [problem.place for problem in found.problems] == ["w.toml channel[0].radius_m"]
+
+
 def test_channels_are_a_list_of_finite_length() -> None:
     for text, what in (("channel = 3", "list of tables"), ("[[channel]]\n" * 65, "65 channels")):
         found = load(text, "w.toml", {}, {})

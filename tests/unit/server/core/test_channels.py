@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol.channels import ChannelCode, Watch
+from protocol.channels import Camera, ChannelCode, Keyframe, Watch
+from protocol.frames import Records, Structure
 from protocol.layouts import GRID_PER_M
-from protocol.messages import pack
-from server.core.audience import BURST_LEAST, IN_FLIGHT_S
+from protocol.messages import decode_server, pack
+from protocol.wsframe import frame
+from server.core.audience import BURST_LEAST, COHORTS_MAX, IN_FLIGHT_S
 from server.core.cameras import ChannelSpec
-from server.core.channels import KEYFRAME_S, REST_S, WATCH_S
+from server.core.channels import KEYFRAME_S, REST_S, WATCH_S, apply
+from server.core.keyframes import keyframe
 from server.core.recording import Recording, StoredKeyframe
 from tests.unit.kernels.gateway_world import World
 from tests.unit.server.core.theatre import LIVE, RATE_HZ, SQUARE, Theatre, shown
@@ -322,6 +325,51 @@ def test_who_breaks_off_in_the_middle_of_a_keyframe_leaves_nothing_behind(monkey
     third = theatre.come(1)
     theatre.run(4 * EVERY)
     assert third.shown == first.shown
+
+
+def test_keyframes_for_those_who_do_not_read_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "blob", lambda world, row: pack({1: "n" * 240, 2: row}))
+    theatre = Theatre((replace(SQUARE, radius_m=120.0, cap=120, bytes_per_s=60_000),), capacity=64, people=200)
+    live = theatre.come(0)
+    theatre.run(60)
+    mute = []
+    for conn in range(1, 60):
+        mute.append(theatre.come(conn))
+        theatre.run(1)
+        theatre.blocked[conn] = mute[-1].tv.applied == 0  # it has the first piece of its keyframe, and reads no more
+        theatre.run(EVERY - 1)
+    assert theatre.blocked.sum() > COHORTS_MAX
+    assert len(theatre.channels.audience._cohorts[0]) == COHORTS_MAX
+    theatre.blocked[:] = 0
+    theatre.run(8 * EVERY)
+    assert all(one.shown == live.shown for one in mute)
+
+
+def test_a_keyframe_of_entities_that_are_far_from_each_other() -> None:
+    records, again = Records(), Records()
+    numbers = np.array([0, 3, 9], "<u2")
+    for k, number in enumerate(numbers.tolist()):
+        records.sseq = k
+        records.apply_structure(
+            Structure(
+                k + 1, 40, 5, (k * 50_000, 0, -k * 40_000),
+                enter_id=np.array([100 + k], "<u8"), enter_number=np.array([number], "<u2"),
+                enter_kind=np.ones(1, "<u2"),
+                enter_p=np.array([[k, 2, 3]], "<i2"), enter_v=np.array([[4, 0, -k]], "<i2"),
+                enter_age=np.array([7], "u1"), enter_yaw=np.array([k], "u1"), enter_blobs=[pack({1: "x" * k})],
+            )
+        )  # fmt: skip
+    records.sseq, records.frame = 1, 5
+    made = keyframe(records, 2, 40, [Camera(2, 40, 0, None, (1, 2, 3), (4, 5, 6), "on")])
+    begun = decode_server(made.messages[0])
+    assert isinstance(begun, Keyframe)
+    assert (begun.parts, begun.sseq) == (len(made.messages) - 1, (1 - begun.parts) % 2**32), "numbers wrap"
+    assert begun.parts > 2, "one origin does not reach all"
+    again.sseq = begun.sseq
+    apply(again, b"".join(frame(message) for message in made.messages[1:]))
+    again.tick = records.tick = 40
+    assert shown(again) == shown(records)
+    assert again.sseq == records.sseq
 
 
 def test_the_guide_says_what_is_on() -> None:
