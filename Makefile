@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-cluster bench-durable bench-failover capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-channels bench-cluster bench-durable bench-failover capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -75,6 +75,9 @@ soak: .venv/.dev etcd postgres warmup ## A real cluster in trouble for MINUTES=3
 
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
+
+bench-channels: .venv/.dev ## How many televisions one core serves (docs/TV.md)
+	$(BIN)/python -m bench.channels
 
 bench-cluster: .venv/.dev etcd ## The same for a world over several processes, splits and merges, and a million crossings on virtual time
 	$(BIN)/python -m bench.reshaping

@@ -23,12 +23,12 @@ from rich.table import Table
 from protocol.datagrams import KIND_MESSAGE, KIND_OPENING, binding, plaintext, seal
 from protocol.layouts import COMMAND
 from protocol.messages import Input, encode_client
+from protocol.wsframe import frame
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.transport import Datagrams
 from server.transport.link import Link
-from server.transport.outbox import frame
 
 SINKS = 16
 BUFFER_BYTES = 64 << 20

@@ -37,7 +37,7 @@ def prepare(with_peers: bool) -> Tools:
     if with_peers:
         _install_peers(peers)
         node20, node24 = (peers / "node_modules" / name / "bin" / "node" for name in ("node20", "node24"))
-    return Tools(_compile("swarm"), _compile("physical"), node20, node24, peers)
+    return Tools(compile_c("swarm"), compile_c("physical"), node20, node24, peers)
 
 
 def _fingerprint(*paths: Path) -> str:
@@ -48,7 +48,9 @@ def _fresh(mark: Path, fingerprint: str) -> bool:
     return mark.exists() and mark.read_text() == fingerprint
 
 
-def _compile(name: str) -> Path:
+def compile_c(name: str) -> Path:
+    """Build one of the C programs beside this file unless it is built already. Raises PreparationError."""
+    CACHE.mkdir(exist_ok=True)
     source, program, mark = BENCH / f"{name}.c", CACHE / name, CACHE / f"{name}.built"
     fingerprint = _fingerprint(source)
     if program.exists() and _fresh(mark, fingerprint):

@@ -31,7 +31,7 @@ from protocol.layouts import GRID_PER_M, VELOCITY_PER_GRID
 from protocol.link import RegionDelta
 from protocol.values import ValueRecords
 from server.core.mirror import Mirror
-from server.core.profiles import PROFILES, sight
+from server.core.profiles import PROFILES, Profile, portion_of
 from server.core.views import ViewRules, Views
 
 RATE_HZ = 20
@@ -47,6 +47,8 @@ RULES = ViewRules(
 )
 DATAGRAM_OVERHEAD_BYTES = 13 + 16 + 4 + 3
 P999 = 99.9
+TELEVISION = Profile(rate_hz=5, near_radius_m=0.0, outer_radius_m=20.0, entities_max=200, bytes_per_s=8_000)
+"""As a channel's view is (docs/TV.md)."""
 
 
 @dataclass
@@ -127,7 +129,7 @@ def measure(profile: str, by_datagrams: bool, trajectory: Trajectory, motion: st
     feed = Feed(trajectory)
     mirror = Mirror(round(RULES.radius_m * GRID_PER_M / 4), round(RULES.outer_tolerance_m * GRID_PER_M))
     views = Views(VIEWERS, RULES, TICK_MS, datagrams_from=0 if by_datagrams else None)
-    seen = sight(PROFILES[profile], RULES, RATE_HZ)
+    seen = portion_of(PROFILES.get(profile, TELEVISION), RULES, RATE_HZ)
     probes = [Probe(by_datagrams) for _ in range(VIEWERS)]
     conns, blocked = np.arange(VIEWERS, dtype=np.uint32), np.zeros(VIEWERS, np.uint8)
     written = entity_ticks = 0

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from client.acting import Acts
+from client.channels import Television
 from client.clock import ServerClock
 from client.config import ClientConfig, ClientStats
 from client.events import (
@@ -54,6 +55,7 @@ from client.smoothing import Smoothing
 from client.upgrading import Upgrading
 from client.walk import Ground
 from protocol.acting import Answer
+from protocol.channels import BEHIND_S_MAX, TV, Camera, Channel, Keyframe, Watch
 from protocol.codes import Advice, Close, ProtocolViolation, advice_of
 from protocol.frames import Frame, Records, Structure, decode
 from protocol.layouts import (
@@ -127,6 +129,8 @@ class ClientCore:
         self.online = 0
         self.done = False
         """The session ended and is not tried again."""
+        self.television = Television() if config.profile == TV else None
+        """What a client of profile tv holds of its channel."""
         self._ground: Ground | None = None
         self._predictor: Predictor | None = None
         self._smoothing = Smoothing()
@@ -233,6 +237,22 @@ class ClientCore:
         self._send(self._active, Say(scope, text, to))
         return True
 
+    def watch(self, name: str | None = None, behind_s: int = 0) -> None:
+        """Join a channel (None: the world's first; "": none), ``behind_s`` seconds in the past, now or as soon as there
+        is a connection, and again on each later one. Raises ValueError unless this client is a television."""
+        if self.television is None:
+            raise ValueError('only a client with ClientConfig(profile="tv") watches channels')
+        if not 0 <= behind_s <= BEHIND_S_MAX:
+            raise ValueError(f"behind_s must be from 0 to {BEHIND_S_MAX}, got {behind_s}")
+        self.television.wanted = Watch(name, behind_s)
+        if self._active is not None:
+            self._send(self._active, self.television.wanted)
+
+    @property
+    def entities(self) -> Records:
+        """Records of all that is seen: a television's are its channel's."""
+        return self.records if self.television is None else self.television.records
+
     def act(self, name: str, payload: Any = None) -> int:
         """Ask for the action ``name``, now or as soon as there is a connection: it is said until it is answered, and
         done once. Returns the number that ActAnswered or ActLost will name. Raises TooManyActsError and ValueError."""
@@ -254,11 +274,11 @@ class ClientCore:
     def others(self, now_ms: float) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """(ids uint64[n], positions float64[n, 3] in metres) of all others, as they should be drawn now."""
         tick = 0.0 if self.clock is None else self.clock.shown_tick(now_ms)
-        return self._smoothing.positions(self.records, tick, now_ms)
+        return self._smoothing.positions(self.entities, tick, now_ms)
 
     def components(self, number: int) -> dict[str, Any]:
-        """Plain values of the components of the entity with ``number`` in ``records``."""
-        return self._schema.plain(self.records.components.get(number, {}))
+        """Plain values of the components of the entity with ``number`` in ``entities``."""
+        return self._schema.plain(self.entities.components.get(number, {}))
 
     # ------------------------------------------------------------------------------------------- what a shell tells us
 
@@ -383,6 +403,8 @@ class ClientCore:
         """How long to be silent at most."""
         w = self.welcome
         asked = self.config.ack_ms if w is None else min(self.config.ack_ms, w.idle_ack_ms)
+        if w is not None and self.television is not None:
+            return max(20.0, w.idle_ack_ms)  # STANDARD.md §10: a television says less
         if w is not None and self.on_datagrams and (self._unnamed or self._unapplied()):
             # What is acknowledged late is sent again, and what was not applied may have been lost.
             asked = min(asked, 1000.0 / w.rate_hz)
@@ -405,6 +427,8 @@ class ClientCore:
             since_ms = link.heard_ms if link is self._active else link.began_ms
             return now_ms - since_ms > self.config.datagram_silence_ms
         if link is self._active:
+            if self.television is not None and self.television.channel is None:
+                return False  # who watches nothing is told nothing for as long as nobody says anything
             return now_ms - link.heard_ms > self.config.silence_ms
         return now_ms - link.began_ms > self.config.connect_ms
 
@@ -484,6 +508,9 @@ class ClientCore:
             return
         if link is not self._active:
             raise ProtocolViolation("not_welcomed", f"{type(message).__name__} before WELCOME")
+        if isinstance(message, Channel | Keyframe | Camera):
+            self._shown(message)
+            return
         self.records.count_structure(message.sseq)
         match message:
             case Chat():
@@ -512,6 +539,20 @@ class ClientCore:
             self._upgrading.failed(token.text, now_ms)
         elif self._coming is None:
             self._connect(now_ms, link.url, self._ticket, token)
+
+    def _shown(self, message: Channel | Keyframe | Camera) -> None:
+        tv, welcome = self.television, self.welcome
+        if tv is None or welcome is None:
+            raise ProtocolViolation("stream", f"{type(message).__name__} to a client that is no television")
+        match message:
+            case Channel():
+                self._events.append(tv.answered(message))
+            case Keyframe():
+                self._events.append(tv.begin(message))
+                # Its ticks may lie in the past.
+                self.clock, self._smoothing = ServerClock(welcome.rate_hz), Smoothing()
+            case Camera():
+                self._events.append(tv.turn(message, welcome.rate_hz))
 
     def _welcomed(self, link: _Link, welcome: Welcome, now_ms: float) -> None:
         old, self._active, self._coming = self._active, link, None
@@ -545,6 +586,10 @@ class ClientCore:
         self._said_ms = self._steps_from_ms = self._command_at_ms = now_ms
         self._resting = False
         self._events.append(Welcomed(welcome, resumed))
+        if self.television is not None:
+            self.television.forget()
+            if self.television.wanted is not None:
+                self._send(link, self.television.wanted)
         again, lost = self._acts.welcomed(welcome)
         self._events.extend(lost)
         for act in again:
@@ -560,7 +605,7 @@ class ClientCore:
     def _apply(self, block: Structure | Frame, now_ms: float) -> None:
         clock = self.clock
         assert clock is not None  # an active link was welcomed
-        records = self.records
+        records = self.entities
         clock.heard(block.tick, now_ms)
         if isinstance(block, Structure):
             self.stats.structures += 1
@@ -568,7 +613,10 @@ class ClientCore:
                 self._events.extend(
                     Left(int(records.id[n])) for n in block.leave_number.tolist() if n < len(records.id)
                 )
-            records.apply_structure(block)
+            if self.television is None:
+                records.apply_structure(block)
+            else:
+                self.television.apply(block)
             if self.config.events:
                 self._report(block)
             self._release(now_ms)
@@ -578,7 +626,10 @@ class ClientCore:
         tick = clock.shown_tick(now_ms)
         if self.config.events:
             self._smoothing.before(records, tick, now_ms)
-        records.apply_frame(block)
+        if self.television is None:
+            records.apply_frame(block)
+        else:
+            self.television.apply(block)
         if self.config.events:
             self._smoothing.after(records, tick)
         self.stats.frames += 1
@@ -621,13 +672,13 @@ class ClientCore:
             self._smoothing.after(records, tick)
 
     def _report(self, s: Structure) -> None:
-        held = self.records.components
+        held = self.entities.components
         for number, entity, kind in zip(
             s.enter_number.tolist(), s.enter_id.tolist(), s.enter_kind.tolist(), strict=True
         ):
             self._events.append(Entered(entity, kind, self._schema.plain(held[number])))
         for number, blob in zip(s.state_number.tolist(), s.state_blobs, strict=True):
-            self._events.append(Changed(int(self.records.id[number]), self._schema.plain(unpack(blob))))
+            self._events.append(Changed(int(self.entities.id[number]), self._schema.plain(unpack(blob))))
 
     # --------------------------------------------------------------------------------------------------------- own body
 
@@ -681,6 +732,8 @@ class ClientCore:
         """What INPUT and ACK say of the frames that came."""
         self._unnamed = False
         r = self.records
+        if self.television is not None:
+            return self.television.applied, None
         return (r.arrivals.newest, r.arrivals.earlier) if isinstance(r, ValueRecords) else (r.frame, None)
 
     def _acknowledge(self, link: _Link, now_ms: float) -> None:

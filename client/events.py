@@ -100,6 +100,41 @@ class ActLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """A television is on this channel from now on, ``behind_ms`` behind the present at first."""
+
+    name: str
+    title: str
+    rate_hz: float
+    behind_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotWatching:
+    """A television may not have that channel (``code``: ``protocol.channels.ChannelCode``), or watches nothing any
+    more."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelBegan:
+    """A keyframe: forget all entities, they enter again. ``tick`` is the stream's, and may lie in the past."""
+
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class CameraMoved:
+    """The picture is another one: cut to (``move_ms`` 0) or moved to. ``text``: what is on."""
+
+    entity: int | None
+    move_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaChanged:
     """The world's components changed: forget all entities, they enter again."""
 
@@ -148,6 +183,10 @@ ClientEvent = (
     | Told
     | ActAnswered
     | ActLost
+    | Watching
+    | NotWatching
+    | ChannelBegan
+    | CameraMoved
     | SchemaChanged
     | Corrected
     | Lost

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from client import (
         ActLostError,
         ActRefusedError,
+        CameraMoved,
+        ChannelBegan,
         ChatHeard,
         Client,
         ClientConfig,
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
         Entered,
         Left,
         Lost,
+        NotWatching,
         Told,
+        Watching,
         Welcomed,
         guest_token,
     )
@@ -34,6 +38,8 @@ __all__ = [
     "ActLostError",
     "ActRefusedError",
     "Body",
+    "CameraMoved",
+    "ChannelBegan",
     "ChatHeard",
     "Client",
     "ClientConfig",
@@ -48,10 +54,12 @@ __all__ = [
     "Kind",
     "Left",
     "Lost",
+    "NotWatching",
     "Refused",
     "Rows",
     "Script",
     "Told",
+    "Watching",
     "Welcomed",
     "World",
     "guest_token",
@@ -59,8 +67,8 @@ __all__ = [
 ]
 
 _BY_HOME = {
-    "client": "ActLostError ActRefusedError ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left "
-    "Lost Told Welcomed guest_token",
+    "client": "ActLostError ActRefusedError CameraMoved ChannelBegan ChatHeard Client ClientConfig ClientCore "
+    "ClientEvent Closed Entered Left Lost NotWatching Told Watching Welcomed guest_token",
     "isthmus.config": "Config ConfigProblems load",
     "shard.behaviours.api": "Body Component DeclarationError Kind Refused Script",
     "shard.behaviours.world": "Rows World",

@@ -241,6 +241,8 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
         for key, option in OPTIONS.items():
             value = getattr(getattr(loaded, option.area), option.name)
             table.add_row(key, show(value), loaded.sources[key])
+        for channel in loaded.channels:
+            table.add_row("channel", f"{channel.name}: {channel.camera}", world_file)
     # Into a pipe nothing is folded: a line per option, for grep.
     console = Console() if sys.stdout.isatty() else Console(width=400)
     console.print(table, markup=False)

@@ -166,6 +166,8 @@ class Clients:
         metrics.enters.inc(totals.enters)
         metrics.leaves.inc(totals.leaves)
         self.updates += totals.deltas + totals.fulls
+        for news in self.gateway.channels.take_news():
+            _log.info(news.event, **news.facts)
 
     def _arrived(self, inbound: Inbound) -> None:
         self.gateway.take_inbound(inbound, time.monotonic())

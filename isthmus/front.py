@@ -100,6 +100,7 @@ class Front:
             issue_guest=None if self._guests is None else self._guests.issue,
             static=_static(),
             refresh_metrics=lambda: refresh(running, acceptor),
+            channels=self.clients.gateway.channels.guide,
         )
         self._runner = web.AppRunner(make_app(services, guard, acceptor), access_log=None)
         await self._runner.setup()

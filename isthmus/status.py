@@ -132,6 +132,15 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     for quantile in LAG_QUANTILES:
         lag_s = float(np.quantile(waits_s, quantile)) if len(waits_s) else 0.0
         m.acknowledged_lag_seconds.labels(str(quantile)).set(lag_s)
+    channels = gateway.channels
+    for index, (spec, figures) in enumerate(zip(channels.specs, channels.figures, strict=True)):
+        m.channel_viewers.labels(spec.name).set(len(channels.audience.members(index)))
+        m.channel_awake.labels(spec.name).set(channels.is_awake(spec.name))
+        _totals.add(m.channel_entries.labels(spec.name), figures.entries)
+        _totals.add(m.channel_keyframes.labels(spec.name), figures.keyframes)
+        _totals.add(m.channel_sends.labels(spec.name), figures.sends)
+        _totals.add(m.channel_bytes.labels(spec.name), figures.bytes)
+    _totals.add(m.channel_lagged, channels.audience.lagged)
     # Added up first: two of them may use the same word.
     for reason, count in (_rejected(node) + acceptor.refused).items():
         _totals.add(m.rejected.labels(reason), count)

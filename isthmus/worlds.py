@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bridges.places import load_place
 from cluster.regions import Layout
+from isthmus.channels import channel_specs
 from isthmus.config import Config
 from isthmus.durable import leaves_of
 from isthmus.fleet.setup import layout_of
@@ -199,5 +200,14 @@ def make_gateway(
         name: profile.but(Profile(**asdict(getattr(config, f"profile_{name}")))) for name, profile in PROFILES.items()
     }
     return GatewayCore(
-        facts, capacity, rules, limits, authenticate, random_bytes, tickets, datagrams_from, profiles=profiles
+        facts,
+        capacity,
+        rules,
+        limits,
+        authenticate,
+        random_bytes,
+        tickets,
+        channel_specs(config),
+        datagrams_from=datagrams_from,
+        profiles=profiles,
     )

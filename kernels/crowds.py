@@ -57,11 +57,11 @@ def write_crowd(
             cz = (np.int64(grid.z[k]) >> CELL_SHIFT) - first_z
             if cx >= CROWD_ACROSS or cz >= CROWD_ACROSS:
                 continue
-            cell = cz * CROWD_ACROSS + cx
-            used += cells[cell] == 0
-            cells[cell] += 1
-            cells[CELLS + cell] += cold[row].far_vx
-            cells[2 * CELLS + cell] += cold[row].far_vz
+            at_cell = cz * CROWD_ACROSS + cx
+            used += cells[at_cell] == 0
+            cells[at_cell] += 1
+            cells[CELLS + at_cell] += cold[row].far_vx
+            cells[2 * CELLS + at_cell] += cold[row].far_vz
     out[at] = 0x94
     out[at + 1] = CROWD
     p = put_uint(out, at + 2, np.int64(view.stream))
@@ -69,7 +69,7 @@ def write_crowd(
     p = put_bin(out, p, at, 4 + 10 * used, 2)
     put_u16(out, p, used)
     put_u16(out, p + 2, CELL_M)
-    p = p + 4
+    p += 4
     k = 0
     for cell in range(CELLS):
         count = cells[cell]

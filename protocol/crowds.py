@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from protocol.blocks import I16, TICK_MAX, U16, Columns, closing_bin, no_rows, whole
+from protocol.blocks import I16, U16, Columns, closing_bin, no_rows, whole
 from protocol.codes import ProtocolViolation
-from protocol.messages import pack, unpack
+from protocol.messages import TICK_MAX, pack, unpack
 
 T_CROWD: Final = 33
 _ALIGN: Final = 2

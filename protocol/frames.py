@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from protocol.blocks import I8, I16, TICK_MAX, U8, U16, U64, Columns, closing_bin, no_rows, place, whole
+from protocol.blocks import I8, I16, U8, U16, U64, Columns, closing_bin, no_rows, place, whole
 from protocol.codes import ProtocolViolation
 from protocol.layouts import AGE_MAX, OWN, SHOWN_PER_M, VELOCITY_PER_GRID, VELOCITY_SHIFT
-from protocol.messages import T_FRAME, T_STRUCTURE, U32_MAX, pack, unpack
+from protocol.messages import T_FRAME, T_STRUCTURE, TICK_MAX, U32_MAX, pack, unpack
 
 STRUCTURE_ALIGN: Final = 8
 FRAME_ALIGN: Final = 2

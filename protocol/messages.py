@@ -13,6 +13,7 @@ import msgpack
 
 from protocol import limits
 from protocol.acting import Act, Answer, check_name, check_value
+from protocol.channels import BEHIND_S_MAX, CHANNEL_NAME_CHARS_MAX, Camera, Channel, Keyframe, Point, Watch
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
 
@@ -23,6 +24,7 @@ T_CHAT_SAY: Final = 4
 T_ACT: Final = 5
 T_BYE: Final = 6
 T_DATAGRAMS: Final = 7
+T_WATCH: Final = 9
 T_WELCOME: Final = 16
 T_STRUCTURE: Final = 17
 T_FRAME: Final = 18
@@ -36,6 +38,9 @@ T_EVENT: Final = 25
 T_ANSWER: Final = 26
 T_TOKEN: Final = 27
 T_VALUES: Final = 28
+T_CHANNEL: Final = 29
+T_KEYFRAME: Final = 30
+T_CAMERA: Final = 31
 
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
@@ -44,6 +49,8 @@ PROFILES: Final = ("vr", "desktop", "tv", "observer", "device")
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
 DATAGRAM_KEY_BYTES: Final = 32
+TICK_MAX: Final = 2**53
+"""Ticks are numbers that JavaScript holds exactly; a client may calculate with them in 64 bits without a thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class AskDatagrams:
     version: int
 
 
-ClientMessage = Hello | Input | Ack | Say | Act | Bye | AskDatagrams
+ClientMessage = Hello | Input | Ack | Say | Act | Bye | AskDatagrams | Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +221,9 @@ class Token:
     text: str = ""
 
 
-ServerMessage = Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer | Token
+ServerMessage = (
+    Welcome | Chat | Presence | Notice | Move | Schema | Closing | Event | Answer | Token | Channel | Keyframe | Camera
+)
 STRUCTURE_TYPES: Final = frozenset({T_STRUCTURE, T_CHAT, T_PRESENCE, T_NOTICE, T_MOVE, T_SCHEMA, T_EVENT, T_ANSWER})
 
 
@@ -257,6 +266,8 @@ def encode_client(message: ClientMessage) -> bytes:
             return pack([T_BYE])
         case AskDatagrams():
             return pack([T_DATAGRAMS, message.version])
+        case Watch():
+            return pack([T_WATCH, message.name, message.behind_s])
 
 
 class _Items:
@@ -307,6 +318,12 @@ class _Items:
     def last(self, most: int) -> int | None:
         """An integer that older messages of this type do not have."""
         return self.uint(most) if self._next < len(self._items) else None
+
+    def point(self) -> Point:
+        value = self._take()
+        if type(value) is not list or len(value) != 3 or any(type(c) is not int or abs(c) >= 2**31 for c in value):
+            raise self._wrong("three 32-bit integers")
+        return value[0], value[1], value[2]
 
     def optional(self, reader: Callable[[int], Any], bound: int) -> Any:
         if self._next < len(self._items) and self._items[self._next] is None:
@@ -363,6 +380,9 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
         return Bye()
     if kind == T_DATAGRAMS:
         return AskDatagrams(_Items(items, "DATAGRAMS").uint(U32_MAX))
+    if kind == T_WATCH:
+        r = _Items(items, "WATCH")
+        return Watch(r.optional(r.text, CHANNEL_NAME_CHARS_MAX), r.uint(BEHIND_S_MAX))
     if 8 <= kind <= 15:
         return None
     raise ProtocolViolation("unknown_type", f"message type {kind} is not one a client sends")
@@ -408,6 +428,15 @@ def encode_server(message: ServerMessage) -> bytes:
         case Token():
             m = message
             return pack([T_TOKEN, m.address, m.number, m.key_up, m.key_down, m.within_ms, m.text])
+        case Channel():
+            c = message
+            return pack([T_CHANNEL, c.code, c.name, c.stream, c.title, c.rate_hz, c.behind_ms, c.text])
+        case Keyframe():
+            return _structure(T_KEYFRAME, message.sseq, message.stream, message.frame, message.tick, message.parts)
+        case Camera():
+            shot = message
+            pose = (shot.entity, list(shot.eye), list(shot.look))
+            return _structure(T_CAMERA, shot.sseq, shot.stream, shot.tick, shot.move_ms, *pose, shot.text)
 
 
 SSEQ_OFFSET: Final = 3
@@ -477,6 +506,19 @@ def decode_server(data: bytes | bytearray | memoryview) -> ServerMessage | None:
         return Answer(r.uint(U32_MAX), r.uint(255), r.any(), sseq)
     if kind == T_TOKEN:
         return _token(_Items(items, "TOKEN"))
+    if kind == T_CHANNEL:
+        r = _Items(items, "CHANNEL")
+        code, name, stream, title = r.uint(255), r.text(chars), r.uint(U32_MAX), r.text(chars)
+        return Channel(code, name, stream, title, r.number(), r.uint(U32_MAX), r.text(chars))
+    if kind == T_KEYFRAME:
+        r = _Items(items, "KEYFRAME")
+        sseq, stream = r.uint(U32_MAX), r.uint(U32_MAX)
+        return Keyframe(stream, r.uint(U32_MAX), r.uint(TICK_MAX), r.uint(U32_MAX), sseq)
+    if kind == T_CAMERA:
+        r = _Items(items, "CAMERA")
+        sseq, stream, tick, move_ms = r.uint(U32_MAX), r.uint(U32_MAX), r.uint(TICK_MAX), r.uint(U32_MAX)
+        entity, eye, look = r.optional(r.uint, U64_MAX), r.point(), r.point()
+        return Camera(stream, tick, move_ms, entity, eye, look, r.text(chars), sseq)
     return None
 
 

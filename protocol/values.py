@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from protocol.blocks import I16, TICK_MAX, U8, U16, Columns, closing_bin, no_rows, place, whole
+from protocol.blocks import I16, U8, U16, Columns, closing_bin, no_rows, place, whole
 from protocol.codes import ProtocolViolation
 from protocol.frames import FRAME_ALIGN, Frame, Records, Structure
 from protocol.layouts import OWN, VELOCITY_PER_GRID, VELOCITY_SHIFT
-from protocol.messages import T_VALUES, U32_MAX, U64_MAX, pack, unpack
+from protocol.messages import T_VALUES, TICK_MAX, U32_MAX, U64_MAX, pack, unpack
 
 BASE_MAX: Final = 255
 EARLIER_BITS: Final = 64

@@ -108,6 +108,24 @@ class Metrics:
             ["quantile"],
             registry=r,
         )
+        self.channel_viewers = Gauge("isthmus_channel_viewers", "Televisions on a channel.", ["channel"], registry=r)
+        self.channel_awake = Gauge("isthmus_channel_awake", "1: the channel is encoded.", ["channel"], registry=r)
+        self.channel_entries = Counter(
+            "isthmus_channel_entries", "Ticks of a channel that were encoded, once for all viewers.", ["channel"],
+            registry=r,
+        )  # fmt: skip
+        self.channel_keyframes = Counter(
+            "isthmus_channel_keyframes", "Keyframes of a channel that were encoded.", ["channel"], registry=r
+        )
+        self.channel_sends = Counter(
+            "isthmus_channel_sends", "Slices of a channel given to viewers, each to one.", ["channel"], registry=r
+        )
+        self.channel_bytes = Counter(
+            "isthmus_channel_bytes", "Bytes of a channel given to viewers.", ["channel"], registry=r
+        )
+        self.channel_lagged = Counter(
+            "isthmus_channel_lagged", "How often a viewer fell behind and had to wait for a keyframe.", registry=r
+        )
         self.build_info = Gauge("isthmus_build_info", "1; what runs here.", ["version", "protocol"], registry=r)
 
     def exposition(self) -> bytes:

@@ -50,6 +50,7 @@ class Sender:
         """Send some for affinity. Returns what the record is to tell: of each region, how many sessions see it."""
         switching = self.core.sessions.switching
         conns = switching.staying(now_s)
+        conns = conns[~self.core.channels.audience.present[conns]]  # a television sees what its channel does
         sights = self.core.sights(conns)
         counts = sights.counts()
         if self.rules.affinity and not switching.draining:

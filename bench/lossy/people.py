@@ -21,8 +21,9 @@ SETTLE_S = 4.0
 async def listen(client: Client, ended: list[str]) -> None:
     """Note why connections ended."""
     async for event in client.events():
-        if isinstance(event, Lost | Closed):
-            ended.append(f"{event.code} {event.text}")
+        match event:
+            case Lost() | Closed():
+                ended.append(f"{event.code} {event.text}")
 
 
 async def live(url: str, way: str, token: str, seconds: float) -> dict[str, Any]:

@@ -198,6 +198,11 @@ class Client:
         self._wake.set()
         return said
 
+    def watch(self, name: str | None = None, behind_s: int = 0) -> None:
+        """As :meth:`ClientCore.watch`, at once."""
+        self.core.watch(name, behind_s)
+        self._wake.set()
+
     async def act(self, name: str, payload: Any = None) -> Any:
         """Ask for an action of the world and wait for what it answers; it is done once, whatever happens to the
         connection. Raises ActRefusedError with the reason, ActLostError if nobody can know what came of it, ValueError

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from isthmus.config.channels import Channel, read_channels
 from isthmus.config.lines import lines_of
 from isthmus.config.model import (
     AREAS,
@@ -51,8 +52,9 @@ def load(
     """
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
+    channels: list[Channel] = []
     problems = [
-        *_read_toml(toml_text, path, values, sources),
+        *_read_toml(toml_text, path, values, sources, channels),
         *_read_environment(environ, values, sources),
         *_read_flags(flags, values, sources),
     ]
@@ -67,6 +69,7 @@ def load(
         logging=_area(Logging, "logging", values),
         cluster=_area(Cluster, "cluster", values),
         durable=_area(Durable, "durable", values),
+        channels=tuple(channels),
         folder=os.path.dirname(path) or ".",
         sources={key: sources.get(key, "default") for key in OPTIONS},
     )
@@ -75,7 +78,9 @@ def load(
     return ConfigProblems(tuple(problems)) if problems else config
 
 
-def _read_toml(text: str, path: str, values: dict[str, object], sources: dict[str, str]) -> Iterable[Problem]:
+def _read_toml(
+    text: str, path: str, values: dict[str, object], sources: dict[str, str], channels: list[Channel]
+) -> Iterable[Problem]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
@@ -88,7 +93,9 @@ def _read_toml(text: str, path: str, values: dict[str, object], sources: dict[st
         return f"{path}:{line} {key}" if line else f"{path} {key}"
 
     for area, table in document.items():
-        if area not in AREAS:
+        if area == "channel":
+            yield from read_channels(table, path, lines, channels)
+        elif area not in AREAS:
             yield Problem(place(area), f"there is no [{area}]", _nearest(area, AREAS, "[{}]"))
         elif not isinstance(table, dict):
             yield Problem(place(area), f"{area} is a table, not a value", f"write [{area}] and its options below it")

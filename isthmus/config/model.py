@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from isthmus.config.channels import Channel
 from protocol.limits import MESSAGE_BYTES_MAX, NAME_CHARS_MAX
 
 Mode = Literal["development", "production"]
@@ -488,7 +489,8 @@ class Config:
     """Everything a server is told before it starts.
 
     ``folder`` is the world's folder: relative paths start there. ``sources`` says for each ``area.name`` where its
-    value comes from: a place in the file, an environment variable, a flag, or ``default``.
+    value comes from: a place in the file, an environment variable, a flag, or ``default``. ``channels`` are the world's
+    (``config.channels``), from its file alone.
     """
 
     world: World = World()
@@ -496,7 +498,6 @@ class Config:
     view: View = View()
     profile_vr: Profile = Profile()
     profile_desktop: Profile = Profile()
-    profile_tv: Profile = Profile()
     profile_observer: Profile = Profile()
     profile_device: Profile = Profile()
     gateway: Gateway = Gateway()
@@ -505,6 +506,7 @@ class Config:
     logging: Logging = Logging()
     cluster: Cluster = Cluster()
     durable: Durable = Durable()
+    channels: tuple[Channel, ...] = ()
     folder: str = "."
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -515,7 +517,6 @@ AREAS: dict[str, type] = {
     "view": View,
     "profile_vr": Profile,
     "profile_desktop": Profile,
-    "profile_tv": Profile,
     "profile_observer": Profile,
     "profile_device": Profile,
     "gateway": Gateway,

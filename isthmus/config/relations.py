@@ -29,6 +29,7 @@ def broken_relations(config: Config, path: str, is_file: Callable[[str], bool]) 
 
     yield from _time(config, problem)
     yield from _view(config, problem)
+    yield from _channels(config, path)
     yield from _limits(config, problem)
     yield from _exposure(config, problem)
     yield from _cluster(config, problem)
@@ -94,6 +95,18 @@ def _durable(config: Config, problem: Report) -> Iterator[Problem]:
             f"{url!r} names no durable store",
             "write sqlite:PATH, postgresql://user@host/database or memory:",
         )
+
+
+def _channels(config: Config, path: str) -> Iterator[Problem]:
+    for index, channel in enumerate(config.channels):
+        reach_m = channel.radius_m * config.view.hysteresis_ratio
+        if reach_m > ENTER_REACH_M - 2:
+            yield Problem(
+                f"{path} channel[{index}].radius_m",
+                f"{channel.radius_m:g} m times the hysteresis {config.view.hysteresis_ratio:g} is {reach_m:.1f} m, "
+                f"more than a record reaches ({ENTER_REACH_M:.0f} m)",
+                "make radius_m or view.hysteresis_ratio smaller",
+            )
 
 
 def _limits(config: Config, problem: Report) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ once; a body's commands go to the region where the mirror has it. Not responsibl
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -20,18 +21,22 @@ from cluster.partition import Partition, Sights
 from cluster.regions import MARGIN_M, Layout
 from kernels.pace import take_owns
 from protocol.acting import Act, Answer
+from protocol.channels import TV, TV_ACK_MS, Watch
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
 from protocol.link import RegionDelta
 from protocol.mesh import Word
-from protocol.messages import STRUCTURE_TYPES, Schema, decode_client, encode_server
+from protocol.messages import STRUCTURE_TYPES, Chat, Schema, decode_client, encode_server
 from server.core.acting import Acts
+from server.core.cameras import ChannelSpec
+from server.core.channels import Channels
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
-from server.core.profiles import Profile, sight
+from server.core.profiles import Profile, portion_of
 from server.core.regions import Regions, touched
 from server.core.schema import schema_hash
-from server.core.views import Batch, Sight, ViewRules, Views
+from server.core.sight import Sight
+from server.core.views import Batch, Portion, ViewRules, Views
 from server.session.actions import (
     Action,
     AttachBody,
@@ -45,6 +50,7 @@ from server.session.actions import (
     RefreshKeys,
     ReleaseBody,
     TakeAct,
+    TakeWatch,
 )
 from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
@@ -66,6 +72,8 @@ SHOW_S = 0.5
 FIND_S = 1.5
 """A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile. Nobody is
 called gone while a region has no owner that can be reached."""
+SAID_WEIGHT, DONE_WEIGHT = 1.0, 0.5
+"""For a channel's director: of a line in the chat, of an act or of something that a behaviour says of an entity."""
 NOBODY = 0
 """No gateway's number: of a body that no gateway has asked for since its region was loaded."""
 Conns = npt.NDArray[np.int32]
@@ -181,17 +189,20 @@ class GatewayCore:
         authenticate: Authenticate,
         random_bytes: Callable[[int], bytes],
         tickets: Tickets | None = None,
+        channels: Sequence[ChannelSpec] = (),
+        *,
         datagrams_from: int | None = None,
         profiles: Mapping[str, Profile] = MappingProxyType({}),
     ) -> None:
         self.facts_fixed = facts
         self.rules = rules
-        self._sights = {name: sight(profile, rules, facts.rate_hz) for name, profile in profiles.items()}
+        self._portions = {name: portion_of(profile, rules, facts.rate_hz) for name, profile in profiles.items()}
         self.mirror = Mirror(
             round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS),
             round(rules.outer_tolerance_m * GRID_PER_M) if rules.outer_radius_m < rules.radius_m else 0,
         )
         self.views = Views(capacity, rules, 1000 / facts.rate_hz, datagrams_from)
+        self.channels = Channels(channels, capacity, facts.rate_hz, rules.hysteresis)
         self.sessions = Sessions(
             capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway
         )
@@ -257,19 +268,19 @@ class GatewayCore:
             rate_hz=f.rate_hz,
             steps_per_tick=f.steps_per_tick,
             stream=1,
-            radius_m=self._sight(profile).radius_m,
-            near_radius_m=self._sight(profile).near_radius_m,
+            radius_m=self._portion(profile).radius_m,
+            near_radius_m=self._portion(profile).near_radius_m,
             schema=self._schema,
             schema_hash=self._schema_hash,
             anchor=f.anchor,
             map=f.map,
             attribution=f.attribution,
-            idle_ack_ms=f.idle_ack_ms,
+            idle_ack_ms=TV_ACK_MS if profile == TV else f.idle_ack_ms,
             server=f.server,
         )
 
-    def _sight(self, profile: str) -> Sight:
-        return self._sights.get(profile) or Sight.of(self.rules)
+    def _portion(self, profile: str) -> Portion:
+        return self._portions.get(profile) or Portion.of(self.rules)
 
     def body_kind(self, profile: str) -> int:
         """The kind of people's bodies, by its name in the schema."""
@@ -414,6 +425,11 @@ class GatewayCore:
         self.commands.take(conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept], commands)
 
     def _acks(self, conn: U32, frame: U32, stamp: U32, earlier: U64, now_s: float) -> None:
+        on_tv = self.channels.audience.present[conn]
+        if on_tv.any():
+            self.channels.acknowledged(conn[on_tv], frame[on_tv])
+            conn, frame, stamp = conn[~on_tv], frame[~on_tv], stamp[~on_tv]
+            earlier = earlier[~on_tv] if len(earlier) else earlier
         forged = self.views.take_acks(conn, frame, stamp, earlier, int(now_s * 1000))
         if not self.views.state.views["active"][conn].all():
             for index in conn[self.views.state.views["active"][conn] == 0].tolist():
@@ -496,10 +512,24 @@ class GatewayCore:
                 self.views.state,
             )
         for session, entity, name, payload in delta.events:
+            self._happened(entity, DONE_WEIGHT)
             self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
         for session, number, code, value, gateway in delta.answers:
             if gateway == self.facts_fixed.gateway and session in self._conn_of:
                 self._answer(self._conn_of[session], Answer(number, code, value))
+                self._happened(self._body_of.get(self._conn_of[session]), DONE_WEIGHT)
+
+    def _happened(self, entity: int | None, weight: float) -> None:
+        """Something for the directors of channels."""
+        row = -1 if entity is None or not self.channels.directed else self.mirror.row_of(entity)
+        if row >= 0:
+            hot = self.mirror.hot[row]
+            self.channels.happened(self.tick_now, int(hot["x"]) / GRID_PER_M, int(hot["z"]) / GRID_PER_M, weight)
+
+    def _take_watch(self, conn: int, watch: Watch) -> None:
+        answer = self.channels.ask(conn, watch)
+        if answer is not None:
+            self._post(np.array([conn], np.int32), encode_server(answer))
 
     def _answer(self, conn: int, answer: Answer) -> None:
         """A body's owner has carried out an act: its client is told, in order."""
@@ -637,6 +667,7 @@ class GatewayCore:
         if len(live):
             self._post(live, encode_server(Schema(schema, learned)))
             self.views.forget(live)
+        self.channels.begin_anew()
 
     # -------------------------------------------------------------------------------------------------------- output
     def tick(self, tick: int, now_s: float, headroom: bool = True) -> None:
@@ -644,6 +675,8 @@ class GatewayCore:
         self.tick_now, self._now_s = tick, now_s
         self.sessions.headroom, self.sessions.ready = headroom, self.ready
         self._do(self.sessions.tick(now_s, self._heard_s), now_s)
+        for conn, answer in self.channels.tick(tick, now_s):
+            self._post(np.array([conn], np.int32), encode_server(answer))
         if tick % LOOK_TICKS == 0:
             self._look_for_bodies(now_s)
             self._look_around(now_s)
@@ -661,8 +694,12 @@ class GatewayCore:
         homes = np.unique(self._body_region[self.sessions.live_conns])
         for region in homes[homes != NOWHERE].tolist():
             self.regions.want(region, now_s)
-        views = self.views.state.views[self.sessions.live_conns]
-        for region in self.regions.look(views["x"], views["z"], self.rules.radius_m * self.rules.hysteresis, now_s):
+        live = self.sessions.live_conns
+        views = self.views.state.views[live[~self.channels.audience.present[live]]]
+        x, z = self.channels.places()
+        x, z = np.append(views["x"], x), np.append(views["z"], z)
+        reach_m = max(self.rules.radius_m * self.rules.hysteresis, self.channels.reach_m)
+        for region in self.regions.look(x, z, reach_m, now_s):
             self.mirror.forget(region)
 
     def take(self) -> list[Output]:
@@ -675,13 +712,20 @@ class GatewayCore:
         gateway that is late, or whose clock is, can not show what is gone."""
         tick = max(tick, self.mirror.newest_tick)
         self.mirror.advance(tick)
-        return self.views.frames(tick, int(now_s * 1000), self.mirror, blocked)
+        now_ms = int(now_s * 1000)
+        sight = Sight(self.mirror, self._schema, self.body_kind(TV), self.facts_fixed.rate_hz)
+        return chain(
+            self.views.frames(tick, now_ms, self.mirror, blocked),
+            self.channels.frames(tick, now_ms, sight, blocked),
+        )
 
     def _do(self, actions: list[Action], now_s: float) -> None:
         for action in actions:
             match action:
                 case Post():
                     self._post(action.conns, encode_server(action.message))
+                    if isinstance(action.message, Chat):
+                        self._happened(action.message.sender, SAID_WEIGHT)
                 case CloseConn():
                     self._out.append(action)
                     self._do(self.sessions.lost(action.conn, now_s), now_s)
@@ -699,6 +743,8 @@ class GatewayCore:
                     self._session_generation[action.conn] = action.generation
                 case TakeAct():
                     self._take_act(action.conn, action.act, now_s)
+                case TakeWatch():
+                    self._take_watch(action.conn, action.watch)
                 case ReleaseBody():
                     self._steers[action.conn] = False
                     self._body_region[action.conn] = NOWHERE
@@ -713,6 +759,7 @@ class GatewayCore:
                     self._homing.pop(conn, None)
                     self._missing_s.pop(conn, None)
                     self.acts.end(conn)
+                    self.channels.leave(conn)
                     self.views.close(conn, self.mirror)
 
     def _attach(self, ask: AttachBody, now_s: float) -> None:
@@ -766,9 +813,12 @@ class GatewayCore:
     def _open(self, action: OpenView) -> None:
         conn = action.conn
         centre = self._place_of(action.body)
-        self.views.open(
-            conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes, self._sight(action.profile)
-        )
+        if action.profile == TV:
+            self.views.blank(conn, centre)
+            self.channels.enter(conn)
+        else:
+            portion = self._portion(action.profile)
+            self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes, portion)
         self.commands.begin(conn)
         self._session_of[conn], self._conn_of[action.session] = action.session, conn
         self._session_at[conn] = action.session
@@ -800,7 +850,7 @@ class GatewayCore:
             self._out.append(Deliver(conns, data, None))
             return
         views = self.views.state.views
-        conns = conns[views["active"][conns] == 1]
+        conns = conns[(views["active"][conns] == 1) | self.channels.audience.present[conns]]
         if len(conns):
             views["sseq"][conns] += np.uint32(1)
             self._out.append(Deliver(conns, data, views["sseq"][conns].copy()))

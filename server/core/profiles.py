@@ -1,4 +1,4 @@
-"""What each class of device is told: data, not code.
+"""What each class of device is told: data, not code. Televisions are told what their channel is (``channels``).
 
 Decides how often, how far, how exactly and how many bytes. Invariants: no profile sees farther or more than the world's
 view allows (``ViewRules``), because mirrors and numbers are sized by that; a profile that says nothing gets the
@@ -9,7 +9,7 @@ world's. Not responsible for: what of it fits a frame (``kernels.interest``), wh
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from server.core.views import Sight, ViewRules
+from server.core.views import Portion, ViewRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,6 @@ PROFILES: Mapping[str, Profile] = {
     "vr": Profile(bytes_per_s=32_000),
     # 1 Mbit/s: any line that carries video.
     "desktop": Profile(bytes_per_s=125_000),
-    # A set-top box draws a picture on a wall: 5 Hz and pixels' worth of error; 64 kbit/s beside its video.
-    "tv": Profile(rate_hz=5, near_radius_m=0.0, outer_radius_m=20.0, entities_max=200, bytes_per_s=8_000),
     # Somebody who watches and does not act.
     "observer": Profile(rate_hz=10, bytes_per_s=125_000),
     # A machine wants to know what is close to it.
@@ -50,11 +48,11 @@ PROFILES: Mapping[str, Profile] = {
 """What a world gets that says nothing of profiles."""
 
 
-def sight(profile: Profile, rules: ViewRules, rate_hz: int) -> Sight:
+def portion_of(profile: Profile, rules: ViewRules, rate_hz: int) -> Portion:
     """A profile within the world's rules; ``rate_hz``: the world's."""
     radius_m = min(profile.radius_m or rules.radius_m, rules.radius_m)
     near_m = rules.near_radius_m if profile.near_radius_m is None else profile.near_radius_m
-    return Sight(
+    return Portion(
         radius_m=radius_m,
         near_radius_m=min(near_m, radius_m),
         outer_radius_m=rules.outer_radius_m if profile.outer_radius_m is None else profile.outer_radius_m,

@@ -52,7 +52,7 @@ class ViewRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Portion:
     """Of one view: ``cap`` entities at most, a frame every ``every_ticks``, of ``bytes_per_s`` (0: no limit)."""
 
     radius_m: float
@@ -63,7 +63,7 @@ class Sight:
     bytes_per_s: int = 0
 
     @classmethod
-    def of(cls, rules: ViewRules) -> "Sight":
+    def of(cls, rules: ViewRules) -> "Portion":
         """All that the rules allow."""
         return cls(rules.radius_m, rules.near_radius_m, rules.outer_radius_m, rules.cap)
 
@@ -146,12 +146,12 @@ class Views:
         centre: tuple[int, int, int],
         now_ms: int,
         window_bytes: int = WINDOW_FIRST_BYTES,
-        sight: Sight | None = None,
+        portion: Portion | None = None,
     ) -> None:
         """A fresh view for ``conn`` at ``centre`` (grid units), without a body yet. ``window_bytes``: what the way to
-        the client is known to hold. ``sight`` None: all that the rules allow."""
+        the client is known to hold. ``portion`` None: all that the rules allow."""
         hysteresis = self.rules.hysteresis
-        sight = Sight.of(self.rules) if sight is None else sight
+        portion = Portion.of(self.rules) if portion is None else portion
         self.state.slot[conn] = np.zeros(1, SLOT)
         self.state.views[conn] = np.zeros(1, VIEW)[0]
         view = self.state.views[conn]
@@ -160,22 +160,29 @@ class Views:
         view["stream"] = stream
         view["body"] = -1
         view["x"], view["y"], view["z"] = centre
-        view["radius"] = round(sight.radius_m * GRID_PER_M)
-        view["leave_radius"] = round(sight.radius_m * hysteresis * GRID_PER_M)
-        view["near_radius"] = round(sight.near_radius_m * GRID_PER_M)
-        view["near_leave_radius"] = round(sight.near_radius_m * hysteresis * GRID_PER_M)
-        view["outer_radius"] = round(sight.outer_radius_m * GRID_PER_M)
-        view["outer_leave_radius"] = round(sight.outer_radius_m * hysteresis * GRID_PER_M)
-        view["cap"] = sight.cap
+        view["radius"] = round(portion.radius_m * GRID_PER_M)
+        view["leave_radius"] = round(portion.radius_m * hysteresis * GRID_PER_M)
+        view["near_radius"] = round(portion.near_radius_m * GRID_PER_M)
+        view["near_leave_radius"] = round(portion.near_radius_m * hysteresis * GRID_PER_M)
+        view["outer_radius"] = round(portion.outer_radius_m * GRID_PER_M)
+        view["outer_leave_radius"] = round(portion.outer_radius_m * hysteresis * GRID_PER_M)
+        view["cap"] = portion.cap
         view["crowd_every"] = max(1, round(CROWD_MS / self._tick_ms))
-        view["every"] = sight.every_ticks
-        view["bytes_per_s"] = view["allowance"] = sight.bytes_per_s
+        view["every"] = portion.every_ticks
+        view["bytes_per_s"] = view["allowance"] = portion.bytes_per_s
         view["refilled_ms"] = now_ms
         view["rtt_ms"] = RTT_FIRST_MS
         view["window_bytes"] = min(max(window_bytes, WINDOW_FIRST_BYTES), WINDOW_MOST_BYTES)
         view["heard_ms"] = now_ms
         view["sent_ms"] = now_ms
         self.high = max(self.high, conn + 1)
+
+    def blank(self, conn: int, centre: tuple[int, int, int]) -> None:
+        """A connection without a view: its record counts structure messages, and nothing is ever encoded for it."""
+        view = np.zeros(1, VIEW)[0]
+        view["body"] = -1
+        view["x"], view["y"], view["z"] = centre
+        self.state.views[conn] = view
 
     def set_body(self, conn: int, row: int, mirror: Mirror) -> None:
         """From now on the view follows mirror row ``row``."""

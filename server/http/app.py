@@ -39,6 +39,7 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), payment=(), usb=()",
 }
+_GUIDE_CACHING = "public, max-age=2"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -98,6 +99,8 @@ class Services:
     warnings: Callable[[], list[str]] = list
     refresh_metrics: Callable[[], None] | None = None
     """Called before /metrics answers, to bring gauges up to date."""
+    channels: Callable[[], list[dict[str, Any]]] = list
+    """The guide for televisions."""
 
 
 def error(status: int, word: str, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -121,6 +124,7 @@ def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None)
     router.add_get("/readyz", routes.readyz)
     router.add_get("/metrics", routes.metrics)
     router.add_get("/api/status", routes.status)
+    router.add_get("/channels.json", routes.channels)
     router.add_post("/api/guest", routes.guest)
     router.add_get("/map/{path:.+}", routes.map)
     router.add_get("/{path:.*}", routes.page)
@@ -185,6 +189,10 @@ class _Routes:
 
     async def status(self, _request: web.Request) -> web.Response:
         return _json(self._services.status())
+
+    async def channels(self, _request: web.Request) -> web.Response:
+        # What is on changes by the second, and any number of televisions may ask.
+        return _json({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
 
     async def guest(self, request: web.Request) -> web.Response:
         issue = self._services.issue_guest

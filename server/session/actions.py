@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.acting import Act
+from protocol.channels import Watch
 from protocol.messages import ServerMessage
 
 Conns = npt.NDArray[np.int32]
@@ -66,7 +67,7 @@ class ForgetBody:
 
 @dataclass(frozen=True, slots=True)
 class OpenView:
-    """Start the stream of ``conn``. ``body`` is None and ``row`` −1 for an observer; ``window_bytes``: what the way to
+    """Start the stream of ``conn``. ``body`` is None and ``row`` −1 for who has none; ``window_bytes``: what the way to
     the client holds, 0 if nobody knows."""
 
     conn: int
@@ -110,6 +111,14 @@ class GiveToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeWatch:
+    """A live session wants to watch a channel."""
+
+    conn: int
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshKeys:
     """A token named an unknown key: fetch the key set anew, then call ``keys_refreshed`` whatever came of it."""
 
@@ -125,5 +134,6 @@ Action = (
     | ReleaseBody
     | TakeAct
     | GiveToken
+    | TakeWatch
     | RefreshKeys
 )

@@ -6,25 +6,28 @@ it (``sessions``).
 
 from dataclasses import dataclass
 
+from protocol.channels import TV
 from server.session.chat import Voice
 from server.session.identity import Identity
 from server.session.states import State
 
 OBSERVER = "observer"
-"""The profile without a body."""
+"""The profile that looks on: a view without a body."""
+BODILESS = frozenset({OBSERVER, TV})
+"""A television shows channels (``server.core.channels``): it has neither a body nor a view."""
 DEVICE = "device"
 """The profile of machines: no person, so presence does not count it."""
 
 
 def key_of(identity: Identity, profile: str) -> tuple[str, str, bool]:
-    """What a session is found by: an identity has at most one with a body, and one observer."""
-    return identity.issuer, identity.subject, profile == OBSERVER
+    """What a session is found by: an identity has at most one with a body, and one without."""
+    return identity.issuer, identity.subject, profile in BODILESS
 
 
 @dataclass(slots=True, eq=False)
 class Session:
     """One session as its gateway remembers it. ``conn`` is None when detached or ended; ``body`` None until given, and
-    for observers."""
+    for observers and televisions."""
 
     id: int
     identity: Identity

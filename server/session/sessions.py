@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.acting import Act
+from protocol.channels import Watch
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
 from protocol.mesh import Line, Word
@@ -53,6 +54,7 @@ from server.session.actions import (
     Post,
     RefreshKeys,
     TakeAct,
+    TakeWatch,
 )
 from server.session.addresses import Addresses, is_loopback
 from server.session.chat import ChatRefused, Floor, Voice
@@ -60,7 +62,7 @@ from server.session.company import Company, Elsewhere
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
 from server.session.names import NameRefused
-from server.session.record import OBSERVER, Session, key_of
+from server.session.record import BODILESS, Session, key_of
 from server.session.register import Register
 from server.session.states import State, Stimulus, after
 from server.session.switching import Hands, Switching
@@ -214,8 +216,8 @@ class Sessions:
         return self._take()
 
     def said(self, conn: int, message: ClientMessage, now_s: float) -> list[Action]:
-        """A client's HELLO, CHAT, ACT, DATAGRAMS or BYE arrived. INPUT and ACK are not for here; before WELCOME they
-        are violations."""
+        """A client's HELLO, CHAT, ACT, DATAGRAMS, WATCH or BYE arrived. INPUT and ACK are not for here; before WELCOME
+        they are violations."""
         session = self._register.by_conn.get(conn)
         if conn in self._greeting:
             if isinstance(message, Hello) and conn not in self._waiting:
@@ -236,6 +238,8 @@ class Sessions:
                 self._out.append(TakeAct(conn, message))
             elif isinstance(message, AskDatagrams) and session.state is State.LIVE:
                 self._ask_datagrams(session, conn, message)
+            elif isinstance(message, Watch) and session.state is State.LIVE:
+                self._out.append(TakeWatch(conn, message))
             else:
                 text = "only BYE may be said before WELCOME, and HELLO once"
                 self._violated(conn, "order", Close.PROTOCOL, text, now_s)
@@ -426,11 +430,11 @@ class Sessions:
             text = "a connection over datagrams goes on with the session that its token was given to, and no other"
             self._close(conn, Close.GOING_AWAY, "token_session", text)
             return
-        if held is not None and (held.profile == OBSERVER) == (hello.profile == OBSERVER):
+        if held is not None and (held.profile in BODILESS) == (hello.profile in BODILESS):
             self._take_over(held, conn, hello, now_s)
             return
         ticket = self._tickets.open(hello.resume) if hello.resume else None
-        if ticket is not None and (ticket.profile == OBSERVER) == (hello.profile == OBSERVER):
+        if ticket is not None and (ticket.profile in BODILESS) == (hello.profile in BODILESS):
             self._adopt(ticket, conn, hello, now_s)
             return
         try:
@@ -554,7 +558,7 @@ class Sessions:
         session.generation += 1
         self._attaching.pop(session.id, None)
         self._attaching[session.id] = now_s + self.limits.attach_timeout_s
-        if session.profile == OBSERVER:
+        if session.profile in BODILESS:
             self._welcome(session, None, -1, 0, now_s)
         else:
             kind = self._world.body_kind(session.profile)
@@ -620,7 +624,7 @@ class Sessions:
         self._attaching.pop(session.id, None)
         session.state = after(session.state, Stimulus.DROPPED)
         self._grace[session.id] = now_s + self.limits.resume_grace_s
-        if session.profile != OBSERVER:
+        if session.profile not in BODILESS:
             self._out.append(DetachBody(session.id, session.generation, remove=False))
 
     def _end(self, session: Session, stimulus: Stimulus) -> None:
@@ -632,7 +636,7 @@ class Sessions:
         elsewhere = self.switching.ended(session)
         self._register.remove(session)
         self._company.ended(session, elsewhere)
-        has_had_a_body = session.generation > 0 and session.profile != OBSERVER
+        has_had_a_body = session.generation > 0 and session.profile not in BODILESS
         if has_had_a_body:
             # Also of one that goes on elsewhere: it may come back with an older ticket, and what was said under this
             # generation may still be on its way to a region that was away.
@@ -668,7 +672,7 @@ class Sessions:
     # ------------------------------------------------------------------------------------------------------- talking
     def _heard(self, session: Session, conn: int, say: Say, now_s: float) -> None:
         if session.body is None:
-            self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "an observer has no voice")
+            self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "who has no body has no voice")
             return
         try:
             text = self._floor.admit(session.voice, say, now_s)

@@ -29,11 +29,12 @@ from kernels.wsparse import (
 )
 from protocol.codes import Close, ProtocolViolation
 from protocol.messages import SSEQ_OFFSET
+from protocol.wsframe import frame
 from server.transport import syscalls, tls
 from server.transport.config import CarrierConfig
 from server.transport.inbound import Inbound, Lost, Opened, Outputs
 from server.transport.link import Link
-from server.transport.outbox import as_array, closing_frames, enqueue, frame
+from server.transport.outbox import as_array, closing_frames, enqueue
 
 _CODES = {End.OVERSIZED: Close.TOO_LARGE, End.TOO_MANY_MESSAGES: Close.TOO_MANY_MESSAGES}
 _SWEEP_S = 0.05

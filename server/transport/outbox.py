@@ -13,16 +13,7 @@ from kernels.hotmessages import I32, U8, U32
 from kernels.jit import jit
 from kernels.wsparse import STATE_OPEN
 from protocol.messages import Closing, encode_server
-
-
-def frame(payload: bytes, opcode: int = 2) -> bytes:
-    """One whole unmasked WebSocket frame (RFC 6455 §5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes([0x80 | opcode, size]) + payload
-    if size < 65536:
-        return bytes([0x80 | opcode, 126]) + size.to_bytes(2, "big") + payload
-    return bytes([0x80 | opcode, 127]) + size.to_bytes(8, "big") + payload
+from protocol.wsframe import frame
 
 
 def closing_frames(code: int, retry_after_ms: int | None, text: str) -> bytes:

@@ -14,12 +14,13 @@ from kernels.hotmessages import COUNTS
 from kernels.wsparse import STATE_OPEN, parse
 from protocol.datagrams import KIND_MESSAGE, binding, open_sealed, plaintext, seal, stream_part
 from protocol.messages import Ack, Bye, encode_client
+from protocol.wsframe import frame
 from server.transport import syscalls
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.transport import Datagrams
-from server.transport.outbox import as_array, enqueue, frame
+from server.transport.outbox import as_array, enqueue
 
 
 def warm_up() -> None:

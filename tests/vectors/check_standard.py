@@ -197,6 +197,24 @@ def acting(items: list[Any]) -> None:
         raise ValueError("a number or value out of bounds")
 
 
+def watching(items: list[Any]) -> None:
+    """WATCH, CHANNEL, KEYFRAME and CAMERA as STANDARD.md §10 bounds them."""
+    if items[0] == 9:
+        _, name, behind_s = items
+        good = (name is None or len(name) <= 64) and 0 <= behind_s <= 60
+    elif items[0] == 29:
+        _, code, _name, stream, _title, _rate_hz, _behind_ms, text = items
+        good = code in range(4) and (stream > 1 if code == 0 else isinstance(text, str))
+    elif items[0] == 30:
+        _, _sseq, stream, _frame, _tick, _parts = items
+        good = stream > 1
+    else:
+        _, _sseq, stream, _tick, _move_ms, entity, eye, look, text = items
+        good = stream > 1 and len(eye) == len(look) == 3 and isinstance(text, str) and entity != 0
+    if not good:
+        raise ValueError("a message of a channel is out of bounds")
+
+
 def depth(value: Any) -> int:
     """How many arrays and maps are within each other; keys of maps must be texts."""
     if isinstance(value, dict):
@@ -412,6 +430,7 @@ def check() -> int:
             compare(client.shown(step["items"]["tick"] + float(ahead)), expected)
         count += 1
     types = {"Hello": 1, "Input": 2, "Ack": 3, "Say": 4, "Act": 5, "Bye": 6, "Welcome": 16, "Chat": 19, "Presence": 20}
+    types |= {"Watch": 9, "Channel": 29, "Keyframe": 30, "Camera": 31}
     types |= {"Notice": 21, "Move": 22, "Schema": 23, "Closing": 24, "Event": 25, "Answer": 26}
     for vector in vectors["messages"]:
         items = message(bytes.fromhex(vector["hex"]))
@@ -419,6 +438,8 @@ def check() -> int:
             raise ValueError(f"{vector['kind']} has type {items[0]}")
         if items[0] in (5, 26):
             acting(items)
+        if items[0] in (9, 29, 30, 31):
+            watching(items)
         count += 1
     return count
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from protocol import frames, messages
 from protocol.acting import Act, Answer
+from protocol.channels import Camera, Channel, Keyframe, Watch
 from protocol.layouts import OWN
 from protocol.messages import pack
 
@@ -147,6 +148,8 @@ def message_vectors() -> list[dict[str, Any]]:
         Act(1, "ring", None),
         Act(2**32 - 1, "kåpa", {"what": ["apple", 3, -1.5, True, None], "seal": b"\x00\xff"}),
         m.Bye(),
+        Watch(None),
+        Watch("square", 60),
     ]
     heard: list[m.ServerMessage] = [
         welcome,
@@ -159,6 +162,11 @@ def message_vectors() -> list[dict[str, Any]]:
         m.Event(None, "bell", {"times": 3}, 8),
         Answer(1, 0, {"rung": 3}, 9),
         Answer(2**32 - 1, 1, "not enough money", 10),
+        Channel(0, "square", 2, "The square", 5.0, 20_400, ""),
+        Channel(1, "nothing", text="there is no such channel"),
+        Keyframe(2, 70_000, 2**33, 3, 2**32 - 3),
+        Camera(2, 2**33, 0, None, (-1280, 1024, 70_000), (0, 154, -5), "12 people", 2**32 - 2),
+        Camera(3, 12, 2000, 2**63 + 1, (0, 640, 1280), (0, 154, 0), "Åsa", 11),
     ]
     out = [{"from": "client", "kind": type(x).__name__, "hex": m.encode_client(x).hex()} for x in said]
     return out + [{"from": "server", "kind": type(x).__name__, "hex": m.encode_server(x).hex()} for x in heard]

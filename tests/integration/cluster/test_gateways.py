@@ -23,12 +23,12 @@ class WatchedCore(ClientCore):
 
     def __init__(self, config: ClientConfig, watch: FrameWatch) -> None:
         super().__init__(config, random.Random(watch.client).random)
-        self.watch = watch
+        self.frame_watch = watch
         self.losses = 0
 
     def receive(self, link: int, data: bytes, now_ms: float) -> None:
         super().receive(link, data, now_ms)
-        self.watch.received(self, self.losses)
+        self.frame_watch.received(self, self.losses)
 
     def closed(self, link: int, code: int, text: str, now_ms: float) -> None:
         before = self.connected

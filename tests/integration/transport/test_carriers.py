@@ -13,11 +13,11 @@ import pytest
 
 from protocol.codes import Close
 from protocol.messages import Ack, Closing, Hello, Input, Notice, Say, decode_server, encode_client, encode_server, pack
+from protocol.wsframe import frame
 from server.http.guard import Guard
 from server.transport.config import CarrierConfig
 from server.transport.inbound import Lost, Opened
 from server.transport.link import Link
-from server.transport.outbox import frame
 from tests.integration.transport.harness import UPGRADE, raw_client, read_frame, serving, until
 from tests.unit.kernels.test_wsparse import masked
 
@@ -304,3 +304,34 @@ async def test_a_thousand_connections_leave_nothing_behind() -> None:
         await until(lambda: census() == before)
         assert len(s.log.opened) >= 750
         assert s.carriers.columns["generation"].sum() == len(s.log.opened)
+
+
+async def test_one_slice_goes_to_many_and_one_who_does_not_read_costs_itself_alone() -> None:
+    """What channels rely on: the same bytes of one buffer for many connections, in one call."""
+    config = CarrierConfig(capacity=8)
+    async with (
+        serving(config) as s,
+        raw_client(s.port, limit=1024),  # it never reads: its sockets and its area fill, and then it is left out
+        raw_client(s.port) as (r1, _),
+        raw_client(s.port) as (r2, _),
+        raw_client(s.port) as (r3, _),
+    ):
+        await until(lambda: len(s.log.opened) == 4)
+        rng = np.random.default_rng(1)
+        skipped = turns = 0
+        while skipped < 20:
+            turns += 1
+            assert turns < 2000, "it was never blocked"
+            payload = rng.bytes(16_000)
+            entry = frame(payload)
+            ring = np.frombuffer(bytearray(b"other bytes" + entry), np.uint8)
+            conns = np.flatnonzero(s.carriers.blocked[:4] == 0).astype(np.int32)
+            assert set(conns.tolist()) >= {1, 2, 3}
+            told = s.carriers.send(ring, conns, np.full(len(conns), 11), np.full(len(conns), len(entry)))
+            assert told.lost == 0
+            skipped += 4 - len(conns)
+            for reader in (r1, r2, r3):
+                assert await read_frame(reader) == (2, payload), "the others get every byte"
+            await until(lambda: not s.carriers.blocked[1:4].any())
+        assert s.carriers.columns["tx_fill"][0] <= config.tx_bytes
+        assert s.log.lost == []

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protocol.messages import Ack, encode_client
+from protocol.wsframe import frame
 from server.transport.config import CarrierConfig
-from server.transport.outbox import frame
 from tests.integration.transport.harness import raw_client, serving, until
 from tests.unit.kernels.test_wsparse import masked
 

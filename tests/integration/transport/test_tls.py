@@ -9,9 +9,9 @@ import trustme
 
 from protocol.codes import Close
 from protocol.messages import Ack, Hello, Input, Notice, encode_client, encode_server
+from protocol.wsframe import frame
 from server.transport.config import CarrierConfig
 from server.transport.inbound import Lost
-from server.transport.outbox import frame
 from tests.integration.transport.harness import raw_client, read_frame, serving, until
 from tests.integration.transport.test_carriers import closing
 from tests.unit.kernels.test_wsparse import masked

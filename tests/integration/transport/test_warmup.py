@@ -11,9 +11,9 @@ import uvloop
 
 from kernels import arriving, departing, peers, wsparse
 from protocol.messages import Ack, Bye, Notice, encode_client, encode_server
+from protocol.wsframe import frame
 from server.transport import mmsg, outbox, syscalls
 from server.transport.config import CarrierConfig
-from server.transport.outbox import frame
 from tests.integration.transport.harness import raw_client, serving, until
 from tests.integration.transport.test_datagrams import BASE, Gate
 from tests.unit.kernels.test_wsparse import masked

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.places import BUILT_IN
+from isthmus.channels import channel_specs
 from isthmus.config import OPTIONS, Config, ConfigProblems, Problem, load
 from isthmus.config.lines import lines_of
 from isthmus.config.model import BUILT_IN_PLACES
@@ -244,3 +245,72 @@ def test_an_address_for_datagrams_is_host_and_port(address: str) -> None:
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_a_udp_port_is_one(port: int) -> None:
     assert "gateway.datagrams_port" in only(f"[gateway]\ndatagrams_port = {port}\n").place
+
+
+def test_channels_are_tables_of_their_own() -> None:
+    text = """
+[world]
+name = "x"
+
+[[channel]]
+name = "square"
+camera = "fixed"
+place_m = [1, 2, 3.5]
+rate_hz = 4
+
+[[channel]]
+name = "flight"
+camera = "path"
+path = [[0, 0, 20, 60, 0, 0, 0], [20.5, 60, 20, 0, 0, 0, 0]]
+"""
+    loaded = load(text, "w.toml", {}, {})
+    assert isinstance(loaded, Config)
+    square, flight = loaded.channels
+    assert (square.name, square.place_m, square.rate_hz) == ("square", (1.0, 2.0, 3.5), 4.0)
+    specs = channel_specs(loaded)
+    assert [point.at_s for point in specs[1].path] == [0.0, 20.5]
+    assert specs[1].path[1].eye_m == flight.path[1][1:4]
+    bare = load("", "w.toml", {}, {})
+    assert isinstance(bare, Config)
+    assert [(spec.name, spec.camera) for spec in channel_specs(bare)] == [("live", "director")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "what"),
+    [
+        ('name = "a"\ncolour = 3', "w.toml:3 channel[0].colour", "a channel has no colour"),
+        ('name = "a"\nrate_hz = 0', "w.toml:3 channel[0].rate_hz", ">= 1"),
+        ("radius_m = 20", "w.toml:1 channel[0]", "without a name"),
+        ('name = "a"\n[[channel]]\nname = "a"', "w.toml:4 channel[1].name", "two channels are called a"),
+        ('name = "a"\ncamera = "follow"', "w.toml:3 channel[0].camera", "follows nobody"),
+        ('name = "a"\ncamera = "path"', "w.toml channel[0].path", "a path of 0 points"),
+        (
+            'name = "a"\ncamera = "path"\npath = [[0,0,0,0,0,0,0],[0,1,1,1,0,0,0]]',
+            "w.toml:4 channel[0].path",
+            "do not ascend",
+        ),
+        ('name = "a"\nplace_m = [0, nan, 0]', "w.toml:3 channel[0].place_m", "finite"),
+        ('name = "a"\nplace_m = [0, 1]', "w.toml:3 channel[0].place_m", "length 3"),
+        ('name = "a"\nnear_radius_m = 200', "w.toml:3 channel[0].near_radius_m", "beyond the view"),
+        ('name = "a"\nshot_least_s = 60', "w.toml:3 channel[0].shot_least_s", "above the greatest"),
+    ],
+)
+def test_mistakes_in_channels(lines: str, place: str, what: str) -> None:
+    found = load(f"[[channel]]\n{lines}\n", "w.toml", {}, {})
+    assert isinstance(found, ConfigProblems)
+    [problem] = found.problems
+    assert problem.place == place
+    assert what in problem.what
+
+
+def test_a_channel_sees_no_farther_than_records_reach() -> None:
+    found = load('[view]\nhysteresis_ratio = 1.5\n[[channel]]\nname = "a"\nradius_m = 200\n', "w.toml", {}, {})
+    assert isinstance(found, ConfigProblems)
+    assert [problem.place for problem in found.problems] == ["w.toml channel[0].radius_m"]
+
+
+def test_channels_are_a_list_of_finite_length() -> None:
+    for text, what in (("channel = 3", "list of tables"), ("[[channel]]\n" * 65, "65 channels")):
+        found = load(text, "w.toml", {}, {})
+        assert isinstance(found, ConfigProblems)
+        assert what in found.problems[0].what

@@ -15,8 +15,8 @@ from protocol import frames, values
 from protocol.layouts import GRID_PER_M, OWN, OWN_MOVED, VELOCITY_PER_GRID
 from protocol.values import ValueRecords
 from server.core.mirror import Mirror
-from server.core.profiles import PROFILES, Profile, sight
-from server.core.views import Sight, ViewRules, Views
+from server.core.profiles import PROFILES, Profile, portion_of
+from server.core.views import Portion, ViewRules, Views
 from tests.unit.kernels.gateway_world import World
 
 TICK_MS = 50
@@ -226,7 +226,7 @@ def test_over_its_budget_the_near_come_more_often_and_nobody_waits_for_ever() ->
     mirror = Mirror(cell_units=20 * GRID_PER_M)
     views = Views(1, ViewRules(radius_m=100.0, near_radius_m=100.0), TICK_MS)
     centre = (30 * GRID_PER_M, 0, 30 * GRID_PER_M)
-    views.open(0, 1, centre, 0, 1 << 18, Sight(100.0, 100.0, 1000.0, 200, bytes_per_s=12_000))
+    views.open(0, 1, centre, 0, 1 << 18, Portion(100.0, 100.0, 1000.0, 200, bytes_per_s=12_000))
     told: dict[int, list[int]] = defaultdict(list)
     records = frames.Records()
     written = 0
@@ -270,13 +270,14 @@ def payload(data: bytes) -> list[bytes]:
 def test_profiles_stay_within_what_the_world_allows() -> None:
     rules = ViewRules(radius_m=40.0, near_radius_m=15.0, cap=100)
     for profile in PROFILES.values():
-        seen = sight(profile, rules, 20)
+        seen = portion_of(profile, rules, 20)
         assert seen.radius_m <= 40.0
         assert seen.near_radius_m <= 15.0
         assert seen.cap <= 100
-    assert sight(PROFILES["tv"], rules, 20).every_ticks == 4
-    wider = PROFILES["tv"].but(Profile(radius_m=500.0, bytes_per_s=0))
-    assert sight(wider, rules, 20) == Sight(40.0, 0.0, 20.0, 100, 4, 0)
+    assert portion_of(PROFILES["device"], rules, 20).every_ticks == 4
+    slow = Profile(rate_hz=5, near_radius_m=0.0, outer_radius_m=20.0, bytes_per_s=8_000)
+    wider = slow.but(Profile(radius_m=500.0, bytes_per_s=0))
+    assert portion_of(wider, rules, 20) == Portion(40.0, 0.0, 20.0, 100, 4, 0)
 
 
 def test_a_slow_profile_gets_a_frame_every_few_ticks_and_not_all_in_the_same() -> None:
@@ -285,7 +286,7 @@ def test_a_slow_profile_gets_a_frame_every_few_ticks_and_not_all_in_the_same() -
     views = Views(8, RULES, TICK_MS)
     for conn in range(8):
         views.open(
-            conn, 1, (20 * GRID_PER_M, 0, 20 * GRID_PER_M), 0, 1 << 18, Sight(60.0, 0.0, 1000.0, 120, every_ticks=4)
+            conn, 1, (20 * GRID_PER_M, 0, 20 * GRID_PER_M), 0, 1 << 18, Portion(60.0, 0.0, 1000.0, 120, every_ticks=4)
         )
     counts: dict[int, list[int]] = defaultdict(list)
     for tick in range(1, 42):
