@@ -86,6 +86,7 @@ class Clients:
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
             if batch.kind is None:
+                assert (batch.conn < self._datagrams_from).all(), "WebSocket frames for a datagram connection"
                 carriers.send(batch.buffer, batch.conn, batch.at, batch.length)
                 sent = True
             elif self.datagrams is not None:

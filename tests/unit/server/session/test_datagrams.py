@@ -96,3 +96,14 @@ def test_a_token_is_good_for_its_own_session_alone(which: str) -> None:
     rig.sessions.lost(9, rig.now_s)
     rig.connect(9)
     assert not closed(rig.hello(9, "guest:9"))
+
+
+def test_a_television_stays_on_websocket_however_it_asks() -> None:
+    rig = rig_with_datagrams()
+    rig.join(0, profile="tv")
+    [token] = messages(rig.sessions.said(0, ASK, rig.now_s), Token)
+    assert token.address is None
+    welcome = joined(rig, 1, "127.0.0.1", False)
+    rig.sessions.connected(9, "127.0.0.1", rig.now_s, session=welcome.session)
+    assert closed(rig.hello(9, None, resume=welcome.resume, profile="tv")) == {9: Close.GOING_AWAY}
+    assert rig.sessions.rejected["tv_datagrams"] == 1
