@@ -57,6 +57,8 @@ from client.walk import Ground
 from protocol.acting import Answer
 from protocol.channels import BEHIND_S_MAX, TV, Camera, Channel, Keyframe, Watch
 from protocol.codes import Advice, Close, ProtocolViolation, advice_of
+from protocol.crowds import Crowd
+from protocol.crowds import decode as decode_crowd
 from protocol.frames import Frame, Records, Structure, decode
 from protocol.layouts import (
     COMMAND,
@@ -127,6 +129,8 @@ class ClientCore:
         self.clock: ServerClock | None = None
         self.stats = ClientStats()
         self.online = 0
+        self.crowd: Crowd | None = None
+        """Those in sight who are not told of one by one, as the server counted them last (STANDARD.md §12)."""
         self.done = False
         """The session ended and is not tried again."""
         self.television = Television() if config.profile == TV else None
@@ -323,6 +327,10 @@ class ClientCore:
                 message = decode_server(data)
                 if message is not None:
                     self._told(found, message, now_ms)
+                elif found is self._active:
+                    crowd = decode_crowd(data)
+                    if crowd is not None and (self.crowd is None or crowd.tick > self.crowd.tick):
+                        self.crowd = crowd
             elif found is self._active:
                 self._apply(block, now_ms)
         except ProtocolViolation as violation:
@@ -569,6 +577,7 @@ class ClientCore:
             self._upgrading.on_datagrams(now_ms)
             self.stats.datagram_welcomes += 1
             self.records = ValueRecords()
+        self.crowd = None
         self._unnamed = False
         self._url = self._moved_url = self._welcomed_url = link.url
         self._retry.succeeded()

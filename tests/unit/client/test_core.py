@@ -23,6 +23,7 @@ from client import (
 )
 from client.core import ClientCore
 from client.walk import Ground
+from protocol import crowds
 from protocol.codes import Advice, Close
 from protocol.frames import Structure, encode_structure
 from protocol.messages import (
@@ -312,3 +313,17 @@ def test_bad_configuration_is_refused() -> None:
         ClientConfig(url="", input_hz=0.0)
     with pytest.raises(ValueError, match="ack_ms must be from 20 to 250"):
         ClientConfig(url="", ack_ms=1000.0)
+
+
+def test_the_newest_crowd_is_kept_and_a_broken_one_breaks_the_link() -> None:
+    w = wire()
+    link = w.core._active
+    assert link is not None
+    two = np.ones(2, "<i2")
+    for tick, count in ((200, 7), (180, 9)):
+        told = crowds.encode(crowds.Crowd(1, tick, 32, two, two, np.array([count, 1], "<u2"), two, two))
+        w.core.receive(link.number, told, 500.0)
+    assert w.core.crowd is not None
+    assert (w.core.crowd.tick, w.core.crowd.total) == (200, 8)
+    w.core.receive(link.number, bytes([0x94, 33, 1, 1, 0xC4, 2, 0, 9]), 500.0)
+    assert w.core.stats.violations == 1
