@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from client.channels import Television
+from protocol import crowds
 from protocol.channels import Camera, Channel, ChannelCode, Keyframe, Watch
 from protocol.frames import Frame, Records, decode
 from protocol.messages import decode_server, encode_server
@@ -46,6 +47,8 @@ class Set:
         if block is not None:
             self.tv.apply(block)
             self.frames += isinstance(block, Frame)
+            return
+        if crowds.decode(data) is not None:
             return
         message = decode_server(data)
         if isinstance(message, Channel):
