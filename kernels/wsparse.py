@@ -97,6 +97,8 @@ MESSAGE_ODD: Final = 1
 """An INPUT or ACK in an unusual encoding, or something that only a full decoder can tell from one."""
 _MESSAGE_INPUT: Final = 2
 _MESSAGE_ACK: Final = 3
+MESSAGE_POSE: Final = 4
+"""A POSE, whole: written among the cold ones, and taken out of there as columns."""
 
 # Cells of ``counts``: how far each output is filled.
 N_INPUT: Final = 0
@@ -144,6 +146,8 @@ def _classify(area: U8, at: int, end: int, fields: I64) -> int:
     kind = area[at + 1] + 0
     if lead == 0xDC or lead == 0xDD or kind >= 0x80:
         return MESSAGE_ODD
+    if 0x90 <= lead <= 0x9F and kind == 8:
+        return MESSAGE_POSE
     if lead < 0x90 or lead > 0x9F or (kind != 2 and kind != 3):
         return MESSAGE_COLD
     if (kind == 2 and lead != 0x95) or (kind == 3 and lead != 0x93):
@@ -184,7 +188,7 @@ def _deliver(
 ) -> None:
     """Append the whole message ``area[start:stop]`` to the output it belongs to; the caller has seen to the room."""
     kind = _classify(area, start, stop, fields)
-    if link.odd == 1 and kind != MESSAGE_COLD:
+    if link.odd == 1 and kind != MESSAGE_COLD and kind != MESSAGE_POSE:
         kind = MESSAGE_ODD
     elif kind == MESSAGE_ODD:
         link.odd = 1
@@ -290,11 +294,9 @@ def parse(
     conn, seq, frame,
     stamp, index of the first command; ``command_counts``: uint8[n]; ``commands``: uint8[8·m]; ``acks``: uint32[3, n]:
     conn, frame,
-    stamp; ``cold``: int32[4, n]: conn, MESSAGE_COLD or MESSAGE_ODD, offset and length in ``cold_bytes``; ``ends``:
-    int32[3, n]:
-    conn, End, close code. Pings are answered into ``tx`` while fewer than ``post_bytes_max`` bytes wait there (RFC
-    6455 §5.5.3
-    allows to answer only the newest). Outputs are appended at ``counts``.
+    stamp; ``cold``: int32[4, n]: conn, MESSAGE_COLD, MESSAGE_ODD or MESSAGE_POSE, offset and length in ``cold_bytes``;
+    ``ends``: int32[3, n]: conn, End, close code. Pings are answered into ``tx`` while fewer than ``post_bytes_max``
+    bytes wait there (RFC 6455 §5.5.3 allows to answer only the newest). Outputs are appended at ``counts``.
 
     Returns ``counts[N_READY]`` when done, else the index to go on from once there is more room in an output.
     """

@@ -14,6 +14,7 @@ from protocol import limits
 from protocol.acting import Act, Answer, check_name, check_value
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
+from protocol.pose_layout import SAMPLE, SAMPLES_MAX
 
 T_HELLO: Final = 1
 T_INPUT: Final = 2
@@ -21,6 +22,7 @@ T_ACK: Final = 3
 T_CHAT_SAY: Final = 4
 T_ACT: Final = 5
 T_BYE: Final = 6
+T_POSE: Final = 8
 T_WELCOME: Final = 16
 T_STRUCTURE: Final = 17
 T_FRAME: Final = 18
@@ -32,6 +34,7 @@ T_SCHEMA: Final = 23
 T_CLOSE: Final = 24
 T_EVENT: Final = 25
 T_ANSWER: Final = 26
+T_POSES: Final = 29
 
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
@@ -87,7 +90,16 @@ class Bye:
     """The client leaves for good: its body is removed at once."""
 
 
-ClientMessage = Hello | Input | Ack | Say | Act | Bye
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where head and hands of a body are; ``samples``: 1 to 3 of pose_layout.SAMPLE, oldest first. Of several the one
+    with the newest stamp counts."""
+
+    stamp_ms: int
+    samples: bytes
+
+
+ClientMessage = Hello | Input | Ack | Say | Act | Bye | Pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +237,8 @@ def encode_client(message: ClientMessage) -> bytes:
             return pack([T_ACT, message.number, message.name, message.payload])
         case Bye():
             return pack([T_BYE])
+        case Pose():
+            return pack([T_POSE, message.stamp_ms, message.samples])
 
 
 class _Items:
@@ -287,7 +301,7 @@ def _array(data: bytes | bytearray | memoryview, bytes_max: int) -> list[Any]:
 
 
 def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
-    """One message of a client, or None for a type of 8–15, which this version ignores.
+    """One message of a client, or None for a type of 9–15, which this version ignores.
 
     Raises ProtocolViolation for anything that STANDARD.md §2 does not allow.
     """
@@ -325,7 +339,14 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
         return _act(_Items(items, "ACT"))
     if kind == T_BYE:
         return Bye()
-    if 8 <= kind <= 15:
+    if kind == T_POSE:
+        r = _Items(items, "POSE")
+        pose = Pose(r.uint(U32_MAX), r.data(SAMPLES_MAX * SAMPLE.itemsize))
+        if not pose.samples or len(pose.samples) % SAMPLE.itemsize:
+            text = f"POSE: samples are {SAMPLE.itemsize} bytes each, 1 to {SAMPLES_MAX} of them"
+            raise ProtocolViolation("malformed", text)
+        return pose
+    if T_POSE < kind <= 15:
         return None
     raise ProtocolViolation("unknown_type", f"message type {kind} is not one a client sends")
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from kernels.commands import QUEUE, Queues
 from kernels.nearby import Cells
+from kernels.posing import COLUMNS as POSE_COLUMNS
+from kernels.posing import Said
 from kernels.publish import Published
 from protocol.layouts import GRID_PER_M
 from protocol.messages import pack, unpack
@@ -121,7 +123,7 @@ class ShardState:
             [extra for script in scripts for extra in script.extra],
         )
         self.table = Table(self.registry, config.rows, config.rows_max)
-        for name, dtype, width in _COLUMNS:
+        for name, dtype, width in (*_COLUMNS, *POSE_COLUMNS):
             self.table.add_column(name, dtype, width)
         for component in self.registry.components.values():
             if component.replicate:  # what was last published, to find what changed
@@ -173,6 +175,8 @@ class ShardState:
     def clear_step(self) -> None:
         """What one step collects."""
         self.touched: set[str] = set()
+        self.said: Said | None = None
+        """Head and hands that came in this step."""
         self.attached: list[list[Any]] = []
         self.kept = np.zeros(0, np.int64)
         """Rows of bodies whose gateways are told in this step that they are still here."""

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from kernels.wsparse import (
     CARRIER,
     MESSAGE_ODD,
+    MESSAGE_POSE,
     N_COLD,
     N_END,
     N_FRAMES,
@@ -37,7 +38,7 @@ from protocol.codes import Close, ProtocolViolation
 from protocol.messages import SSEQ_OFFSET, Ack, Input, decode_client
 from server.transport import syscalls, tls
 from server.transport.config import CarrierConfig
-from server.transport.inbound import Inbound, Lost, Opened, Outputs
+from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.link import Link
 from server.transport.outbox import as_array, closing_frames, enqueue, frame
 
@@ -232,6 +233,7 @@ class Carriers:
         counts = out.counts
         counts[:] = 0
         inbound.cold = []
+        inbound.pose_conn = NO_CONNS
         rate = config.messages_per_s / 1000.0
         limits = (now_ms, rate, float(config.message_burst), config.message_bytes_max, config.post_bytes_max)
         for conn in self._early:
@@ -296,7 +298,14 @@ class Carriers:
 
     def _take_cold(self) -> None:
         out = self._outputs
-        for conn, kind, start, size in out.cold[:, : out.counts[N_COLD]].T.tolist():
+        cold = out.cold[:, : out.counts[N_COLD]]
+        poses = cold[1] == MESSAGE_POSE
+        if poses.any():
+            inbound = self._inbound
+            inbound.pose_conn, inbound.pose_at, inbound.pose_bytes = (cold[k][poses] for k in (0, 2, 3))
+            inbound.pose_data = out.cold_bytes
+            cold = cold[:, ~poses]
+        for conn, kind, start, size in cold.T.tolist():
             message = out.cold_bytes[start : start + size].tobytes()
             if kind == MESSAGE_ODD:
                 self.columns["odd"][conn] = 0

@@ -46,7 +46,8 @@ class Inbound:
     """What arrived since the last poll. Take them in this order: opened, cold, inputs, acks, lost.
 
     ``input_*``: uint32[n] each, ``command_first`` uint32[n] and ``command_count`` uint8[n] index ``commands``
-    (COMMAND[m]); ``ack_*``: uint32[k] each. ``cold``: other messages, whole but not decoded, in order for each
+    (COMMAND[m]); ``pose_*``: int32[p] each, message k is ``pose_data[pose_at[k] : pose_at[k] + pose_bytes[k]]``, not
+    decoded; ``ack_*``: uint32[k] each. ``cold``: other messages, whole but not decoded, in order for each
     connection.
     """
 
@@ -60,13 +61,21 @@ class Inbound:
     command_first: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     command_count: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     commands: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, COMMAND))
+    pose_conn: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pose_at: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pose_bytes: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pose_data: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     ack_conn: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     ack_frame: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     ack_stamp: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
     def __bool__(self) -> bool:
         """Whether anything arrived."""
-        return bool(self.opened or self.cold or self.lost or len(self.input_conn) or len(self.ack_conn))
+        hot = len(self.input_conn) or len(self.ack_conn) or len(self.pose_conn)
+        return bool(self.opened or self.cold or self.lost or hot)
+
+
+NO_CONNS = np.zeros(0, np.int32)
 
 
 class Outputs:
