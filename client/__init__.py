@@ -34,9 +34,11 @@ from client.events import (
     Told,
     Welcomed,
 )
+from client.hands import OwnHands
 from client.shell.acting import ActLostError, ActRefusedError
 from client.shell.connection import Client, guest_token
 from client.walk import Ground, Walker, walk_step
+from protocol.poses import HeldPose, Part, Sample
 
 __all__ = [
     "ActAnswered",
@@ -56,10 +58,14 @@ __all__ = [
     "Disconnect",
     "Entered",
     "Ground",
+    "HeldPose",
     "Left",
     "Lost",
     "Noticed",
+    "OwnHands",
+    "Part",
     "PresenceChanged",
+    "Sample",
     "SchemaChanged",
     "Send",
     "ShellAction",

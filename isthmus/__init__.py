@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client import (
+        ActAnswered,
         ActLostError,
         ActRefusedError,
         ChatHeard,
@@ -20,17 +21,24 @@ if TYPE_CHECKING:
         ClientEvent,
         Closed,
         Entered,
+        HeldPose,
         Left,
         Lost,
+        OwnHands,
+        Part,
+        Sample,
         Told,
         Welcomed,
         guest_token,
     )
     from isthmus.config import Config, ConfigProblems, load
     from shard.behaviours.api import Body, Component, DeclarationError, Kind, Refused, Script
+    from shard.behaviours.hands import Hands
+    from shard.behaviours.teleport import Teleport
     from shard.behaviours.world import Rows, World
 
 __all__ = [
+    "ActAnswered",
     "ActLostError",
     "ActRefusedError",
     "Body",
@@ -45,12 +53,18 @@ __all__ = [
     "ConfigProblems",
     "DeclarationError",
     "Entered",
+    "Hands",
+    "HeldPose",
     "Kind",
     "Left",
     "Lost",
+    "OwnHands",
+    "Part",
     "Refused",
     "Rows",
+    "Sample",
     "Script",
+    "Teleport",
     "Told",
     "Welcomed",
     "World",
@@ -59,10 +73,12 @@ __all__ = [
 ]
 
 _BY_HOME = {
-    "client": "ActLostError ActRefusedError ChatHeard Client ClientConfig ClientCore ClientEvent Closed Entered Left "
-    "Lost Told Welcomed guest_token",
+    "client": "ActAnswered ActLostError ActRefusedError ChatHeard Client ClientConfig ClientCore ClientEvent Closed "
+    "Entered HeldPose Left Lost OwnHands Part Sample Told Welcomed guest_token",
     "isthmus.config": "Config ConfigProblems load",
     "shard.behaviours.api": "Body Component DeclarationError Kind Refused Script",
+    "shard.behaviours.hands": "Hands",
+    "shard.behaviours.teleport": "Teleport",
     "shard.behaviours.world": "Rows World",
 }
 _HOMES = {name: home for home, names in _BY_HOME.items() for name in names.split()}

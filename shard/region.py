@@ -155,6 +155,7 @@ class RegionCore:
         else:
             self._begin("physics")
             replay.run(state, state.replay)
+        state.past.note(state.tick)
         answered = actions.close(state)
         self._begin("border")
         told = borders.hand_out(state)

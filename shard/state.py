@@ -31,6 +31,8 @@ from shard.physics.exchange import Exchange
 from shard.physics.pool import Pool
 from shard.world.attachments import Attachments
 from shard.world.components import Registry
+from shard.world.hands import kinds_to_hold
+from shard.world.past import Past
 from shard.world.table import IdBlocks, Table
 
 if TYPE_CHECKING:
@@ -135,6 +137,8 @@ class ShardState:
         self.world = World(
             self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz, config.region
         )
+        look_back_s = max((script.look_back_s for script in scripts), default=0.0)
+        self.past = self.world.past = Past(self.table, round(look_back_s * config.rate_hz))
         self.runner = Runner(scripts, self.registry, self.table, self.world)
         self.runner.pending.started = not config.start
         self.links = Links(config.epoch, config.neighbours)
@@ -162,6 +166,7 @@ class ShardState:
         """Regions whose place this one took at tick ``reshaped``."""
         self.reshaped = -1
         self._kinds_walking = [number for number, kind in enumerate(self.registry.kinds, 1) if kind.walker]
+        self.kinds_to_hold = kinds_to_hold(self.registry)
         kinds = self.registry.kinds
         self.kind_walks = np.array([False, *(kind.walker for kind in kinds)])
         """By number of a kind."""
