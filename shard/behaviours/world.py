@@ -108,7 +108,11 @@ class Rows:
                 raise ValueError(f"{name} was set to values that are not finite")
         for name, column in self._open.items():
             if name in MOTION or self._span is None:
-                self._table.columns[self._column(name)][self._rows] = column
+                target = self._table.columns[self._column(name)]
+                if self._before is not None:
+                    # What was only looked at must not be written over what other rows of this call wrote meanwhile.
+                    column = np.where(column != self._before[name], column, target[self._rows])
+                target[self._rows] = column
         return {name for name in self._open if name not in MOTION}
 
     def undo_(self) -> None:
@@ -192,8 +196,8 @@ class World:
 
     def read(self, kind: str, *names: str) -> tuple[Array, ...]:
         """Ids of all entities of a kind that this region simulates, and copies of these columns: for looking alone.
-        What is looked at by :meth:`all` is written back, over what was written to the same entities by other rows
-        meanwhile."""
+        What is looked at by :meth:`all` is written back; outside of actions also over what other rows of the same call
+        wrote to these entities."""
         number = self._registry.kind_number[kind]
         rows = self._table.rows(number)
         seen = Rows(self._table, rows, (component.name for component in self._registry.kind(number).components))
