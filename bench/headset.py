@@ -7,6 +7,7 @@ a viewer knows; and the gateway's time in the pose kernels. The bound is 256 kbi
 """
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +48,12 @@ def scene(name: str, radius_m: float, walkers: int) -> None:
         client.decodes = False
     rng = np.random.default_rng(1)
     kernel_s = 0.0
-    frames = room.core.poses.frames
+    poses: Any = room.core.poses
+    frames = poses.frames
 
     def timed(*arguments: object) -> object:
         nonlocal kernel_s
-        batches = frames(*arguments)  # type: ignore[arg-type]
+        batches = frames(*arguments)
         while True:
             begin = time.perf_counter()
             batch = next(batches, None)
@@ -60,7 +62,7 @@ def scene(name: str, radius_m: float, walkers: int) -> None:
                 return
             yield batch
 
-    room.core.poses.frames = timed  # type: ignore[method-assign, assignment]
+    poses.frames = timed
     for run in range(2):
         if run:
             for client in room.clients:
@@ -72,15 +74,15 @@ def scene(name: str, radius_m: float, walkers: int) -> None:
                 walk(room, walkers, rng)
             room.step()
     kbit = 8 / 1000 / SECONDS
-    poses = np.array([client.pose_bytes for client in room.clients]) * kbit
+    hands = np.array([client.pose_bytes for client in room.clients]) * kbit
     motion = np.array([client.frame_bytes for client in room.clients]) * kbit
-    both = poses + motion
+    both = hands + motion
     known = len(room.clients[0].poses.held)
     most = int(np.argmax(both))
     verdict = "holds" if both.max() <= BOUND_KBIT else "DOES NOT HOLD"
     print(
-        f"{name}: most {both[most]:.0f} kbit/s (motion {motion[most]:.0f}, poses {poses[most]:.0f}), "
-        f"mean {both.mean():.0f} ({motion.mean():.0f} + {poses.mean():.0f}), poses known of {known}, "
+        f"{name}: most {both[most]:.0f} kbit/s (motion {motion[most]:.0f}, poses {hands[most]:.0f}), "
+        f"mean {both.mean():.0f} ({motion.mean():.0f} + {hands.mean():.0f}), poses known of {known}, "
         f"{kernel_s / SECONDS / RATE_HZ * 1e6 / PEOPLE:.1f} us a view and tick: {verdict}"
     )
 

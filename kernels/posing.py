@@ -1,10 +1,9 @@
-"""Head and hands in a shard: what a body may do with them, and what of it is published (STANDARD.md §10).
+"""Head and hands in a shard: their columns, and what of them is published (STANDARD.md §10).
 
-Decides by figures alone. A head is near the body that it belongs to, hands are within reach of the head, and nothing is
-faster than a person; what is not so is brought to the nearest place that is, and counted. A level is published when it
-is off by more than its tolerance; once more AGAIN_TICKS after the last change, because a message may get lost; and not
-at all while nothing moves. Invariants: what is published was judged; positions are in pose units (1/1024 m) from the
-body's feet, in the world's axes. Not responsible for: who sees what (``poses``), messages.
+A level is published when it is off by more than its tolerance; once more AGAIN_TICKS after the last change, because a
+message may get lost; and not at all while nothing moves. Invariants: what is published was judged (``judging``);
+positions are in pose units (1/1024 m) from the body's feet, in the world's axes. Not responsible for: what a body may
+do, who sees what (``poses``), messages.
 """
 
 from typing import Final, NamedTuple
@@ -26,7 +25,6 @@ from protocol.pose_layout import (
     PARTS,
     ROTATION_BITS,
     ROTATION_HALF,
-    TRACKED_ALL,
 )
 
 I16 = npt.NDArray[np.int16]
@@ -39,19 +37,6 @@ LEVELS: Final = 3
 NEAR_BIT: Final = 1
 MID_BIT: Final = 2
 
-HEAD_ASIDE_MAX: Final = 1024
-"""A head is at most 1 m beside its body's axis: who steps farther in the room walks, and the body follows."""
-HEAD_LOW: Final = 205
-HEAD_HIGH: Final = 2662
-"""0.2 m (who lies down) to 2.6 m over the feet."""
-REACH_MAX: Final = 1280
-"""A hand is at most 1.25 m from the head: the arm of somebody of two metres, stretched downwards."""
-HEAD_SPEED_MAX: Final = 10240.0
-HAND_SPEED_MAX: Final = 20480.0
-"""10 and 20 m/s: above what people do, with room for a message that was late and made the next one look fast."""
-STEP_LEAST_S: Final = 0.011
-"""Two samples are never closer in time: a headset's frame at 90 Hz."""
-
 NEAR_PLACE: Final = 4
 NEAR_ROTATION: Final = 6
 """Tolerances of the near level: 4 mm on each axis, about 1° (in units of a fine component)."""
@@ -61,11 +46,8 @@ MID_ROTATION: Final = 50
 GRIP: Final = 1
 AGAIN_TICKS: Final = 10
 
-TAKEN, STRANGE, REACHED, HURRIED = 0, 1, 2, 3
-"""Cells of ``counted``: messages taken, messages for a row that is another's, places and speeds out of bounds."""
-
-_PLACE: Final = 3 * PARTS
-_FINE_MASK: Final = (1 << ROTATION_BITS) - 1
+PLACE: Final = 3 * PARTS
+FINE_MASK: Final = (1 << ROTATION_BITS) - 1
 _CHEST_FINE: Final = CHEST // FINE_UNITS
 _CHEST_COARSE: Final = CHEST // COARSE_UNITS
 
@@ -87,7 +69,7 @@ class Posed(NamedTuple):
 
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
-    ("v.p", "<i2", LEVELS * _PLACE),
+    ("v.p", "<i2", LEVELS * PLACE),
     ("v.q", "<u4", LEVELS * PARTS),
     ("v.grip", "u1", LEVELS * 2),
     ("v.tracked", "u1", LEVELS),
@@ -145,110 +127,6 @@ def told(rows: int, samples: int) -> Told:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- judge
-@jit
-def _draw_near(p: I16, s: Int, at: Int, x: float, y: float, z: float, most: float) -> bool:
-    """Bring a part (three columns from ``at``) within ``most`` of a place; whether it was farther."""
-    dx, dy, dz = p[s, at] - x, p[s, at + 1] - y, p[s, at + 2] - z
-    square = dx * dx + dy * dy + dz * dz
-    if square <= most * most:
-        return False
-    scale = most / np.sqrt(square)
-    p[s, at] = np.int16(x + dx * scale)
-    p[s, at + 1] = np.int16(y + dy * scale)
-    p[s, at + 2] = np.int16(z + dz * scale)
-    return True
-
-
-@jit
-def _hold_head(p: I16, s: Int) -> bool:
-    """Keep a head over its body; whether it was elsewhere."""
-    x, z = np.float64(p[s, 0]), np.float64(p[s, 2])
-    square = x * x + z * z
-    held = False
-    if square > HEAD_ASIDE_MAX * HEAD_ASIDE_MAX:
-        scale = HEAD_ASIDE_MAX / np.sqrt(square)
-        p[s, 0] = np.int16(x * scale)
-        p[s, 2] = np.int16(z * scale)
-        held = True
-    if p[s, 1] < HEAD_LOW:
-        p[s, 1] = HEAD_LOW
-        held = True
-    elif p[s, 1] > HEAD_HIGH:
-        p[s, 1] = HEAD_HIGH
-        held = True
-    return held
-
-
-@jit
-def judge(said: Said, generation: U32, attached: U8, posed: Posed, tick: Int, rate_hz: Int, counted: I64) -> None:
-    """Bring what was said within bounds, and note the newest sample of each body.
-
-    ``generation`` uint32[rows], ``attached`` uint8[rows]: the table's; ``counted`` int64[4] is added to (TAKEN …).
-    Writes to: ``said.p``, ``said.q``, ``said.tracked``, ``said.known``, ``posed``, ``counted``. Deterministic: yes.
-    """
-    first = np.int64(0)
-    for k in range(len(said.row)):
-        row = said.row[k]
-        begin = first
-        first += said.samples[k]
-        is_known = row < len(generation) and generation[row] == said.generation[k] and attached[row] != 0
-        said.known[k] = is_known
-        if not is_known:
-            counted[STRANGE] += 1
-            continue
-        counted[TAKEN] += 1
-        age = tick - posed.tick[row, NEWEST]
-        before: Int = np.int64(posed.tracked[row, NEWEST]) if 2 * age <= rate_hz else np.int64(0)
-        elapsed_s = max(age / rate_hz, STEP_LEAST_S)
-        for s in range(begin, first):
-            tracked: Int = np.int64(said.tracked[s]) & TRACKED_ALL
-            if tracked & 1 == 0:
-                tracked = np.int64(0)  # without a head there is no pose
-            said.tracked[s] = tracked
-            if s > begin:
-                elapsed_s = max((np.int64(said.back[s - 1]) - np.int64(said.back[s])) / 1000.0, STEP_LEAST_S)
-            for part in range(PARTS):
-                if tracked >> part & 1 == 0:
-                    for c in range(3):
-                        said.p[s, 3 * part + c] = 0
-                    said.q[s, part] = 0
-                    continue
-                fastest = HEAD_SPEED_MAX if part == 0 else HAND_SPEED_MAX
-                at = 3 * part
-                if before >> part & 1:
-                    was = posed.p[row]
-                    x, y, z = np.float64(was[at]), np.float64(was[at + 1]), np.float64(was[at + 2])
-                    counted[HURRIED] += _draw_near(said.p, s, at, x, y, z, fastest * elapsed_s)
-                if part == 0:
-                    counted[REACHED] += _hold_head(said.p, s)
-                else:
-                    x, y, z = np.float64(said.p[s, 0]), np.float64(said.p[s, 1]), np.float64(said.p[s, 2])
-                    counted[REACHED] += _draw_near(said.p, s, at, x, y, z, np.float64(REACH_MAX))
-                said.q[s, part] = _tidy(said.q[s, part])
-            for c in range(_PLACE):
-                posed.p[row, c] = said.p[s, c]
-            for part in range(PARTS):
-                posed.q[row, part] = said.q[s, part]
-            posed.grip[row, 0] = said.grip[s, 0]
-            posed.grip[row, 1] = said.grip[s, 1]
-            posed.tracked[row, NEWEST] = tracked
-            before = tracked
-        posed.tick[row, NEWEST] = tick
-
-
-@jit
-def _tidy(q: Int) -> Int:
-    """Components are at most 1022."""
-    out = np.int64(q) >> (3 * ROTATION_BITS) << (3 * ROTATION_BITS)
-    for k in range(3):
-        component: Int = np.int64(q) >> (ROTATION_BITS * k) & _FINE_MASK
-        if component > 2 * ROTATION_HALF:
-            component = np.int64(2 * ROTATION_HALF)
-        out |= component << (ROTATION_BITS * k)
-    return np.uint32(out)
-
-
 # -------------------------------------------------------------------------------------------------------------- publish
 @jit
 def _differs(posed: Posed, row: Int, level: Int, said: Said, s: Int, place: Int, turn: Int) -> bool:
@@ -259,15 +137,15 @@ def _differs(posed: Posed, row: Int, level: Int, said: Said, s: Int, place: Int,
         was, now = np.int64(posed.grip[row, 2 * level + hand]), np.int64(said.grip[s, hand])
         if abs((was >> 4) - (now >> 4)) > GRIP or abs((was & 15) - (now & 15)) > GRIP:
             return True
-    for c in range(_PLACE):
-        if abs(np.int64(posed.p[row, _PLACE * level + c]) - said.p[s, c]) > place:
+    for c in range(PLACE):
+        if abs(np.int64(posed.p[row, PLACE * level + c]) - said.p[s, c]) > place:
             return True
     for part in range(PARTS):
         was, now = np.int64(posed.q[row, PARTS * level + part]), np.int64(said.q[s, part])
         if was >> (3 * ROTATION_BITS) != now >> (3 * ROTATION_BITS):
             return True
         for k in range(3):
-            if abs((was >> (ROTATION_BITS * k) & _FINE_MASK) - (now >> (ROTATION_BITS * k) & _FINE_MASK)) > turn:
+            if abs((was >> (ROTATION_BITS * k) & FINE_MASK) - (now >> (ROTATION_BITS * k) & FINE_MASK)) > turn:
                 return True
     return False
 
@@ -275,8 +153,8 @@ def _differs(posed: Posed, row: Int, level: Int, said: Said, s: Int, place: Int,
 @jit
 def _note(posed: Posed, row: Int, level: Int, tick: Int, again: bool) -> None:
     """The newest sample is what a level has published; ``again``: to be told once more."""
-    for c in range(_PLACE):
-        posed.p[row, _PLACE * level + c] = posed.p[row, c]
+    for c in range(PLACE):
+        posed.p[row, PLACE * level + c] = posed.p[row, c]
     for part in range(PARTS):
         posed.q[row, PARTS * level + part] = posed.q[row, part]
     posed.grip[row, 2 * level] = posed.grip[row, 0]
@@ -322,7 +200,7 @@ def _mid_head(p: I16, q: U32, row: Int) -> Int:
     turn = np.int64(q[row, 0])
     packed = turn >> (3 * ROTATION_BITS) << (3 * COARSE_ROTATION_BITS)
     for k in range(3):
-        turned = (turn >> (ROTATION_BITS * k) & _FINE_MASK) - ROTATION_HALF
+        turned = (turn >> (ROTATION_BITS * k) & FINE_MASK) - ROTATION_HALF
         rounded = (2 * turned * COARSE_ROTATION_HALF + ROTATION_HALF) // (2 * ROTATION_HALF)
         packed |= (rounded + COARSE_ROTATION_HALF) << (COARSE_ROTATION_BITS * k)
     for c in range(3):

@@ -14,13 +14,12 @@ from kernels.interest import scratch
 from kernels.layout import COLD, FRAME_RING, HOT, SLOT, VIEW, ViewState
 from kernels.mirror import empty_grid, extrapolate, sort_into_cells, take_far, take_renewals
 from kernels.pace import choose, take_acks, take_owns
+from kernels.pose_intake import take_pose, take_said
 from kernels.poses import (
     POSE_ROW,
     POSE_SLOT,
     PoseRanges,
     PoseStore,
-    take_pose,
-    take_said,
     take_told,
     write_poses,
 )

@@ -2,8 +2,8 @@
 
 Decides who may have a pose (profile vr) and who is told of poses, and the ranges and the budget. Invariants: a pose is
 latest wins on each leg: of a client the newest stamp, of a region the newest delta; nothing is said twice and nothing
-is kept for a body that is on its way. Everything done for all connections or views is in ``kernels.poses``. Not
-responsible for: where bodies are (``gateway``), what people may do with their hands (the shard).
+is kept for a body that is on its way. Everything done for all connections or views is in ``kernels.pose_intake`` and
+``kernels.poses``. Not responsible for: where bodies are (``gateway``), what people may do with their hands (the shard).
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.layout import ViewState
+from kernels.pose_intake import take_pose, take_said
 from kernels.poses import (
     OVERHEAD_BYTES,
     POSE_ROW,
@@ -20,8 +21,6 @@ from kernels.poses import (
     PoseRanges,
     PoseStore,
     scratch,
-    take_pose,
-    take_said,
     take_told,
     write_poses,
 )

@@ -2,15 +2,16 @@
 
 Decides which messages count (of gateways that have seen this life of the region) and when a silent one's pose ends.
 Invariants: a pose goes through the tick like every other change, and a hand-over takes it along as columns; nothing
-about it is durable: a body that is restored has none until its client says the next. Not responsible for: bounds and
-tolerances (``kernels.posing``), who is told (gateways).
+about it is durable: a body that is restored has none until its client says the next. Not responsible for: bounds
+(``kernels.judging``) and tolerances (``kernels.posing``), who is told (gateways).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from kernels.posing import Posed, Said, Told, all_poses, judge, renew_poses, told
+from kernels.judging import judge
+from kernels.posing import Posed, Said, Told, all_poses, renew_poses, told
 from protocol.link import RegionDelta, Upward
 from protocol.pose_layout import PARTS, SAMPLE, SAMPLES_MAX
 from shard.state import ShardState

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import posing
-from kernels.posing import COLUMNS, MID_BIT, NEAR_BIT, Posed, Said, Told, all_poses, judge, renew_poses, told
+from kernels import judging, posing
+from kernels.judging import judge
+from kernels.posing import COLUMNS, MID_BIT, NEAR_BIT, Posed, Said, Told, all_poses, renew_poses, told
 from protocol.poses import mid_sample, near_sample, pack_rotation, unpack_rotation
 from tests.unit.protocol.test_poses import TURNS, apart
 
@@ -73,16 +74,16 @@ def test_what_nobody_can_do_is_brought_to_what_one_can(places: list[int]) -> Non
     body = Body()
     body.hear(said([places]))
     head, left, right = body.place
-    assert np.hypot(head[0], head[2]) <= posing.HEAD_ASIDE_MAX + 1
-    assert posing.HEAD_LOW <= head[1] <= posing.HEAD_HIGH
+    assert np.hypot(head[0], head[2]) <= judging.HEAD_ASIDE_MAX + 1
+    assert judging.HEAD_LOW <= head[1] <= judging.HEAD_HIGH
     for hand in (left, right):
-        assert np.linalg.norm(hand - head) <= posing.REACH_MAX + 2
+        assert np.linalg.norm(hand - head) <= judging.REACH_MAX + 2
     given_places = np.array(places, np.float64).reshape(3, 3)
-    if (head == given_places[0]).all() and all(np.linalg.norm(h - head) < posing.REACH_MAX for h in given_places[1:]):
+    if (head == given_places[0]).all() and all(np.linalg.norm(h - head) < judging.REACH_MAX for h in given_places[1:]):
         np.testing.assert_array_equal(body.place, given_places)
         assert body.counted.tolist() == [1, 0, 0, 0]
     else:
-        assert body.counted[posing.REACHED] >= 1
+        assert body.counted[judging.REACHED] >= 1
 
 
 @settings(max_examples=50, deadline=None)
@@ -94,9 +95,9 @@ def test_nothing_is_faster_than_a_person(moves: list[list[int]], ticks: int) -> 
         before = body.place
         body.hear(said([places]), ticks)
         head, *hands = np.linalg.norm(body.place - before, axis=1)
-        assert head <= posing.HEAD_SPEED_MAX * ticks / RATE_HZ + 2
+        assert head <= judging.HEAD_SPEED_MAX * ticks / RATE_HZ + 2
         # A hand may be drawn along by the head that it must stay near.
-        assert max(hands) <= (posing.HAND_SPEED_MAX + posing.HEAD_SPEED_MAX) * ticks / RATE_HZ + 4
+        assert max(hands) <= (judging.HAND_SPEED_MAX + judging.HEAD_SPEED_MAX) * ticks / RATE_HZ + 4
 
 
 def test_samples_within_a_message_are_judged_by_their_own_times() -> None:
@@ -104,7 +105,7 @@ def test_samples_within_a_message_are_judged_by_their_own_times() -> None:
     body.hear(said([HEAD_UP + [0, 1000, 0] * 2]))
     jump = [0, 1700, 0, 900, 1200, 0, 0, 1000, 0]
     body.hear(said([HEAD_UP + [0, 1000, 0] * 2, jump], back=[20, 0]))
-    assert body.counted[posing.HURRIED] == 1
+    assert body.counted[judging.HURRIED] == 1
     assert np.linalg.norm(body.place[1] - [0, 1000, 0]) == pytest.approx(20480 * 0.02, abs=3)
 
 

@@ -1,5 +1,7 @@
 """Who is told of whose head and hands: by distance, by profile, within a budget, and what a bad POSE costs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -171,9 +173,9 @@ def test_blocked_and_stalled_views_get_nothing() -> None:
 
 
 @pytest.mark.parametrize("rules", [{"near_radius_m": 30.0}, {"mid_hz": 0.0}, {"hysteresis": 0.5}])
-def test_rules_that_contradict_themselves_are_refused(rules: dict[str, float]) -> None:
+def test_rules_that_contradict_themselves_are_refused(rules: Any) -> None:
     with pytest.raises(ValueError, match="poses"):
-        PoseRules(**rules)  # type: ignore[arg-type]
+        PoseRules(**rules)
 
 
 def test_a_budget_in_which_no_pose_fits_is_refused() -> None:
