@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-channels bench-cluster bench-durable bench-failover capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -89,6 +89,9 @@ bench-durable: .venv/.dev postgres ## What keeping a world costs, in SQLite and 
 
 capacity: .venv/.dev etcd postgres warmup ## Unit costs, and what 1,000 shards with a million clients would need. Writes docs/capacity.md
 	$(BIN)/python -m bench.capacity --write
+
+bench-headset: .venv/.dev warmup ## What a headset's connection carries among 200 people with head and hands in motion
+	$(BIN)/python -m bench.headset
 
 bench-failover: .venv/.dev etcd postgres iproute warmup ## What people notice of kills, cuts and restarts; 50 minutes, needs root
 	$(BIN)/python -m bench.failover

@@ -38,9 +38,11 @@ from client.events import (
     Watching,
     Welcomed,
 )
+from client.hands import OwnHands
 from client.shell.acting import ActLostError, ActRefusedError
 from client.shell.connection import Client, guest_token
 from client.walk import Ground, Walker, walk_step
+from protocol.poses import HeldPose, Part, Sample
 
 __all__ = [
     "ActAnswered",
@@ -62,11 +64,15 @@ __all__ = [
     "Disconnect",
     "Entered",
     "Ground",
+    "HeldPose",
     "Left",
     "Lost",
     "NotWatching",
     "Noticed",
+    "OwnHands",
+    "Part",
     "PresenceChanged",
+    "Sample",
     "SchemaChanged",
     "Send",
     "ShellAction",

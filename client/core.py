@@ -48,6 +48,7 @@ from client.events import (
     Told,
     Welcomed,
 )
+from client.poses import ClientPoses
 from client.prediction import Predictor, Sent
 from client.retry import Retry
 from client.schema import KnownSchema
@@ -91,6 +92,7 @@ from protocol.messages import (
     encode_client,
     unpack,
 )
+from protocol.poses import HeldPose, Sample, decode_poses
 from protocol.values import ValueRecords, Values, newer
 from protocol.values import decode as decode_values
 
@@ -138,6 +140,7 @@ class ClientCore:
         self._ground: Ground | None = None
         self._predictor: Predictor | None = None
         self._smoothing = Smoothing()
+        self._poses = ClientPoses()
         self._retry = Retry(jitter)
         self._upgrading = Upgrading(config.datagrams, jitter)
         self._links = 0
@@ -234,6 +237,25 @@ class ClientCore:
         there."""
         self.steer(-sin(heading) * speed, -cos(heading) * speed, heading, 0.0, buttons)
 
+    @property
+    def yaw(self) -> float:
+        """Where the body looks, in radians from −Z, counter-clockwise."""
+        return self._wish[2] * tau / COMMAND_YAW_STEPS
+
+    def snap_turn(self, radians: float) -> None:
+        """Turn the body by an angle, at once: yaw is in a client's own commands, so nothing is waited for."""
+        yaw = round((self.yaw + radians) / tau * COMMAND_YAW_STEPS) % COMMAND_YAW_STEPS
+        self._wish, self._resting = (*self._wish[:2], yaw, *self._wish[3:]), False
+
+    def set_pose(self, sample: Sample, now_ms: float) -> None:
+        """Where the own head and hands are now, for a client of profile ``vr``; call it as often as they are tracked.
+        What is newest goes out 20 times a second."""
+        self._poses.track(sample, now_ms)
+
+    def poses(self) -> dict[int, HeldPose]:
+        """Head and hands of others by entity id, in metres from where they are shown (STANDARD.md §11)."""
+        return self._poses.of(self.records)
+
     def say(self, text: str, scope: int = SCOPE_WORLD, to: int | None = None) -> bool:
         """A chat line; returns False if there is no connection to say it on."""
         if self._active is None:
@@ -327,6 +349,8 @@ class ClientCore:
                 message = decode_server(data)
                 if message is not None:
                     self._told(found, message, now_ms)
+                elif found is self._active and (poses := decode_poses(data)) is not None:
+                    self._poses.told(poses)
                 elif found is self._active:
                     crowd = decode_crowd(data)
                     if crowd is not None and (self.crowd is None or crowd.tick > self.crowd.tick):
@@ -377,6 +401,8 @@ class ClientCore:
                 self._lost(link, ABNORMAL, "the server fell silent", Advice.RECONNECT_NOW, now_ms)
         if self._active is not None:
             self._command(now_ms)
+            if self.config.profile == "vr" and (pose := self._poses.say(now_ms)) is not None:
+                self._send(self._active, pose)
             if now_ms - self._said_ms >= self._ack_ms:
                 self._acknowledge(self._active, now_ms)
             if now_ms >= self._ask_ms:
@@ -388,7 +414,9 @@ class ClientCore:
         if self._active is not None:
             p, ack_at_ms = self._predictor, min(self._said_ms + self._ack_ms, self._ask_ms)
             moves = p is not None and p.placed and not self._resting and not self._repeat
-            return min(self._command_at_ms, ack_at_ms) if moves else ack_at_ms
+            pose_at_ms = self._poses.due_ms() if self.config.profile == "vr" else None
+            at_ms = min(self._command_at_ms, ack_at_ms) if moves else ack_at_ms
+            return at_ms if pose_at_ms is None else min(at_ms, pose_at_ms)
         if self._connect_at_ms is not None:
             return self._connect_at_ms
         return 0.0 if self._coming is None else self._coming.began_ms + self.config.connect_ms
@@ -534,6 +562,7 @@ class ClientCore:
                 self._events.append(self._acts.answered(message))
             case Schema():
                 self.records.clear()
+                self._poses.begin()
                 self._schema.learn(message.schema, message.schema_hash)
                 self._events.append(SchemaChanged(message.schema))
             case Move():
@@ -581,6 +610,7 @@ class ClientCore:
         self._unnamed = False
         self._url = self._moved_url = self._welcomed_url = link.url
         self._retry.succeeded()
+        self._poses.begin()
         self._smoothing = Smoothing()
         if before is None or old is None or before.rate_hz != welcome.rate_hz:
             self.clock = ServerClock(welcome.rate_hz)
@@ -626,6 +656,7 @@ class ClientCore:
                 records.apply_structure(block)
             else:
                 self.television.apply(block)
+            self._poses.follow(block)
             if self.config.events:
                 self._report(block)
             self._release(now_ms)

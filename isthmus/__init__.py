@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client import (
+        ActAnswered,
         ActLostError,
         ActRefusedError,
         CameraMoved,
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
         ClientEvent,
         Closed,
         Entered,
+        HeldPose,
         Left,
         Lost,
         NotWatching,
+        OwnHands,
+        Part,
+        Sample,
         Told,
         Watching,
         Welcomed,
@@ -32,9 +37,12 @@ if TYPE_CHECKING:
     )
     from isthmus.config import Config, ConfigProblems, load
     from shard.behaviours.api import Body, Component, DeclarationError, Kind, Refused, Script
+    from shard.behaviours.hands import Hands
+    from shard.behaviours.teleport import Teleport
     from shard.behaviours.world import Rows, World
 
 __all__ = [
+    "ActAnswered",
     "ActLostError",
     "ActRefusedError",
     "Body",
@@ -51,13 +59,19 @@ __all__ = [
     "ConfigProblems",
     "DeclarationError",
     "Entered",
+    "Hands",
+    "HeldPose",
     "Kind",
     "Left",
     "Lost",
     "NotWatching",
+    "OwnHands",
+    "Part",
     "Refused",
     "Rows",
+    "Sample",
     "Script",
+    "Teleport",
     "Told",
     "Watching",
     "Welcomed",
@@ -67,10 +81,13 @@ __all__ = [
 ]
 
 _BY_HOME = {
-    "client": "ActLostError ActRefusedError CameraMoved ChannelBegan ChatHeard Client ClientConfig ClientCore "
-    "ClientEvent Closed Entered Left Lost NotWatching Told Watching Welcomed guest_token",
+    "client": "ActAnswered ActLostError ActRefusedError CameraMoved ChannelBegan ChatHeard Client ClientConfig "
+    "ClientCore ClientEvent Closed Entered HeldPose Left Lost NotWatching OwnHands Part Sample Told Watching Welcomed "
+    "guest_token",
     "isthmus.config": "Config ConfigProblems load",
     "shard.behaviours.api": "Body Component DeclarationError Kind Refused Script",
+    "shard.behaviours.hands": "Hands",
+    "shard.behaviours.teleport": "Teleport",
     "shard.behaviours.world": "Rows World",
 }
 _HOMES = {name: home for home, names in _BY_HOME.items() for name in names.split()}

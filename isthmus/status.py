@@ -122,6 +122,11 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     _totals.add(m.received_messages, carriers.received_frames)
     _totals.add(m.wakeups, carriers.wakeups)
     _totals.add(m.inputs, gateway.inputs)
+    poses = gateway.poses.totals
+    _totals.add(m.poses, poses.said)
+    _totals.add(m.poses_told.labels("near"), poses.near)
+    _totals.add(m.poses_told.labels("mid"), poses.mid)
+    _totals.add(m.poses_sent_bytes, poses.told_bytes)
     for name, seconds in node.clients.phases.seconds.items():
         _totals.add(m.phase_seconds.labels(name), seconds)
     for how, count in gateway.sessions.joins.items():

@@ -26,6 +26,8 @@ MESSAGE_ODD: Final = 1
 """An INPUT or ACK in an unusual encoding, or something that only a full decoder can tell from one."""
 _MESSAGE_INPUT: Final = 2
 _MESSAGE_ACK: Final = 3
+MESSAGE_POSE: Final = 4
+"""A POSE, whole: written among the cold ones, and taken out of there as columns."""
 
 # Cells of ``counts``: how far each output is filled.
 N_INPUT: Final = 0
@@ -95,6 +97,8 @@ def classify(area: U8, at: int, end: int, fields: I64) -> int:
     kind = area[at + 1] + 0
     if lead == 0xDC or lead == 0xDD or kind >= 0x80:
         return MESSAGE_ODD
+    if 0x90 <= lead <= 0x9F and kind == 8:
+        return MESSAGE_POSE
     if lead < 0x90 or lead > 0x9F or (kind != 2 and kind != 3):
         return MESSAGE_COLD
     least = 0x95 if kind == 2 else 0x93
@@ -144,7 +148,7 @@ def deliver(
     way until it is cleared, so that they stay in order.
     """
     kind = classify(area, start, stop, fields)
-    if link.odd == 1 and kind != MESSAGE_COLD:
+    if link.odd == 1 and kind != MESSAGE_COLD and kind != MESSAGE_POSE:
         kind = MESSAGE_ODD
     elif kind == MESSAGE_ODD:
         link.odd = 1

@@ -25,7 +25,8 @@ def cache_folder() -> Path:
     """Where compiled kernels of this version of the sources are kept: below NUMBA_CACHE_DIR if that is set, else
     below the user's cache folder (XDG Base Directory Specification)."""
     digest = hashlib.sha256(numba.__version__.encode())
-    shared = [_HERE.parent / "protocol" / name for name in ("layouts.py", "walking.py", "limits.py")]
+    names = ("layouts.py", "walking.py", "limits.py", "pose_layout.py")
+    shared = [_HERE.parent / "protocol" / name for name in names]
     for file in [*sorted(_HERE.glob("*.py")), *shared]:
         digest.update(file.name.encode() + file.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

@@ -14,6 +14,16 @@ from kernels.interest import scratch
 from kernels.layout import COLD, FRAME_RING, HELD, HOT, OUTER, SLOT, VIEW, Sent, ViewState
 from kernels.mirror import empty_grid, extrapolate, renew_outer, sort_into_cells, take_far, take_renewals
 from kernels.pace import choose, take_acks, take_owns
+from kernels.pose_intake import take_pose, take_said
+from kernels.poses import (
+    POSE_ROW,
+    POSE_SLOT,
+    PoseRanges,
+    PoseStore,
+    take_told,
+    write_poses,
+)
+from kernels.poses import scratch as pose_scratch
 from kernels.publish import published, renew
 from kernels.values import encode_values, take_value_acks
 
@@ -78,6 +88,44 @@ def _views() -> None:
     encode_values(chosen, budgets, 0, 1, 1, 1000, 150, views, sent, *seen, buffer, *room, counts)
 
 
+def _poses() -> None:
+    byte, index, one, long = np.zeros(1, np.uint8), np.zeros(1, np.int32), np.zeros(1, np.uint32), np.zeros(1, np.int64)
+    data, samples = np.zeros(128, np.uint8), np.zeros((1, 102), np.uint8)
+    kept = byte, one, byte.copy(), byte.copy(), samples
+    take_said(index, index.copy(), np.full(1, 100, np.int32), data, *kept, index.copy())
+    take_pose(0, 1, data, 0, 34, *kept)
+    store = PoseStore(
+        np.zeros(4, POSE_ROW),
+        np.zeros((4, 3, 3), np.uint32),
+        np.zeros((4, 3, 3), np.uint32),
+        np.zeros((4, 3, 4), np.uint8),
+        np.zeros(4, np.uint32),
+        np.zeros((4, 2), np.uint16),
+    )
+    part, meta, hand = np.zeros((1, 3), np.uint32), np.zeros((1, 4), np.uint8), np.zeros((1, 2), np.uint16)
+    hot = np.zeros(4, HOT)
+    take_told(long, byte, byte.copy(), part, part.copy(), meta, one, hand, 1, hot, store)
+    views = ViewState(
+        np.zeros(1, VIEW),
+        np.zeros((1, 8), SLOT),
+        np.zeros((1, FRAME_RING), np.int64),
+        np.zeros((1, FRAME_RING), np.int64),
+    )
+    room = pose_scratch(8)
+    told = np.zeros((1, 8), POSE_SLOT)
+    write_poses(
+        0, 1, 1, byte, byte.copy(), np.zeros((1, 2), np.int32), np.zeros((1, 2), np.int64),
+        told, PoseRanges(1, 1, 1, 1, 1, 500, 900, 100), views, hot, store,
+        room,
+        np.zeros(4096, np.uint8), index.copy(), long, long.copy(), np.zeros(5, np.int64),
+    )  # fmt: skip
+
+
 def steps() -> list[Step]:
     """(name, call) of each step, in the order in which a tick needs them."""
-    return [("published states", _publish), ("mirror", _mirror), ("views and frames", _views)]
+    return [
+        ("published states", _publish),
+        ("mirror", _mirror),
+        ("views and frames", _views),
+        ("head and hands", _poses),
+    ]

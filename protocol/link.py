@@ -18,6 +18,7 @@ import numpy.typing as npt
 from protocol.codes import ProtocolViolation
 from protocol.layouts import COMMAND
 from protocol.messages import pack, unpack
+from protocol.pose_layout import PARTS, SAMPLE
 
 LINK_BYTES_MAX = 64 << 20
 FAR_RENEWED = 1
@@ -157,6 +158,16 @@ class RegionDelta(_Columns):
     """[gateway, newest Upward had, bits: k set if the one ``newest - k`` was had] for each subscriber."""
     schema: Any = None
     """{"kinds": …, "components": …} in the first delta, in snapshots, and when it changed."""
+    pose_row: Array = _column("<u4")
+    """``pose_*``: renewed head and hands (``kernels.posing.Told``): of each row, levels renewed (``flags``) and how
+    many of the near samples are its; mid samples are those of the rows whose mid level was renewed, in order."""
+    pose_flags: Array = _column("u1")
+    pose_count: Array = _column("u1")
+    pose_near_p: Array = _column("<u4", PARTS)
+    pose_near_q: Array = _column("<u4", PARTS)
+    pose_near_meta: Array = _column("u1", 4)
+    pose_mid_head: Array = _column("<u4")
+    pose_mid_hand: Array = _column("<u2", 2)
 
 
 @dataclass(slots=True)
@@ -191,3 +202,9 @@ class Upward(_Columns):
     input_generation: Array = _column("<u4")
     input_seq: Array = _column("<u4")
     input_command: Array = field(default_factory=lambda: np.zeros(0, COMMAND), metadata={"dtype": COMMAND, "width": 0})
+    pose_row: Array = _column("<u4")
+    """``pose_*``: newest head and hands of bodies; ``pose_sample`` (pose_layout.SAMPLE) are those of the first row,
+    then of the next, as many of each as ``pose_count`` says. Never said again."""
+    pose_generation: Array = _column("<u4")
+    pose_count: Array = _column("u1")
+    pose_sample: Array = _column("u1", SAMPLE.itemsize)

@@ -16,6 +16,7 @@ from protocol.acting import Act, Answer, check_name, check_value
 from protocol.channels import BEHIND_S_MAX, CHANNEL_NAME_CHARS_MAX, Camera, Channel, Keyframe, Point, Watch
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, COMMANDS_PER_INPUT_MAX
+from protocol.pose_layout import SAMPLE, SAMPLES_MAX
 
 T_HELLO: Final = 1
 T_INPUT: Final = 2
@@ -24,6 +25,7 @@ T_CHAT_SAY: Final = 4
 T_ACT: Final = 5
 T_BYE: Final = 6
 T_DATAGRAMS: Final = 7
+T_POSE: Final = 8
 T_WATCH: Final = 9
 T_WELCOME: Final = 16
 T_STRUCTURE: Final = 17
@@ -41,6 +43,7 @@ T_VALUES: Final = 28
 T_CHANNEL: Final = 29
 T_KEYFRAME: Final = 30
 T_CAMERA: Final = 31
+T_POSES: Final = 32
 
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
@@ -109,7 +112,16 @@ class AskDatagrams:
     version: int
 
 
-ClientMessage = Hello | Input | Ack | Say | Act | Bye | AskDatagrams | Watch
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where head and hands of a body are; ``samples``: 1 to 3 of pose_layout.SAMPLE, oldest first. Of several the one
+    with the newest stamp counts."""
+
+    stamp_ms: int
+    samples: bytes
+
+
+ClientMessage = Hello | Input | Ack | Say | Act | Bye | AskDatagrams | Watch | Pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +280,8 @@ def encode_client(message: ClientMessage) -> bytes:
             return pack([T_DATAGRAMS, message.version])
         case Watch():
             return pack([T_WATCH, message.name, message.behind_s])
+        case Pose():
+            return pack([T_POSE, message.stamp_ms, message.samples])
 
 
 class _Items:
@@ -340,7 +354,7 @@ def _array(data: bytes | bytearray | memoryview, bytes_max: int) -> list[Any]:
 
 
 def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
-    """One message of a client, or None for a type of 8–15, which this version ignores.
+    """One message of a client, or None for a type of 9–15, which this version ignores.
 
     Raises ProtocolViolation for anything that STANDARD.md §2 does not allow.
     """
@@ -383,6 +397,13 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
     if kind == T_WATCH:
         r = _Items(items, "WATCH")
         return Watch(r.optional(r.text, CHANNEL_NAME_CHARS_MAX), r.uint(BEHIND_S_MAX))
+    if kind == T_POSE:
+        r = _Items(items, "POSE")
+        pose = Pose(r.uint(U32_MAX), r.data(SAMPLES_MAX * SAMPLE.itemsize))
+        if not pose.samples or len(pose.samples) % SAMPLE.itemsize:
+            text = f"POSE: samples are {SAMPLE.itemsize} bytes each, 1 to {SAMPLES_MAX} of them"
+            raise ProtocolViolation("malformed", text)
+        return pose
     if 8 <= kind <= 15:
         return None
     raise ProtocolViolation("unknown_type", f"message type {kind} is not one a client sends")

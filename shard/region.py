@@ -25,7 +25,7 @@ from shard.config import ShardConfig
 from shard.durable.contract import Loaded
 from shard.journal.journal import Draft, Journal
 from shard.journal.restore import Restored, restore
-from shard.phases import actions, behaviours, borders, index, ingest, physics, publish, replay
+from shard.phases import actions, behaviours, borders, index, ingest, physics, poses, publish, replay
 from shard.phases.replay import ReplayMotion
 from shard.physics.pool import Pool
 from shard.state import ShardState
@@ -143,6 +143,7 @@ class RegionCore:
             index.run(state)
         fresh = self._fresh(upward)
         ingest.run(state, fresh)
+        poses.hear(state, fresh)
         if state.replay is None:
             self._begin("behaviours")
             behaviours.run(state)
@@ -154,6 +155,7 @@ class RegionCore:
         else:
             self._begin("physics")
             replay.run(state, state.replay)
+        state.past.note(state.tick)
         answered = actions.close(state)
         self._begin("border")
         told = borders.hand_out(state)

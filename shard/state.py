@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from kernels.commands import QUEUE, Queues
 from kernels.nearby import Cells
+from kernels.posing import COLUMNS as POSE_COLUMNS
+from kernels.posing import Said
 from kernels.publish import Published
 from protocol.layouts import GRID_PER_M
 from protocol.messages import pack, unpack
@@ -29,6 +31,8 @@ from shard.physics.exchange import Exchange
 from shard.physics.pool import Pool
 from shard.world.attachments import Attachments
 from shard.world.components import Registry
+from shard.world.hands import kinds_to_hold
+from shard.world.past import Past
 from shard.world.table import IdBlocks, Table
 
 if TYPE_CHECKING:
@@ -121,7 +125,7 @@ class ShardState:
             [extra for script in scripts for extra in script.extra],
         )
         self.table = Table(self.registry, config.rows, config.rows_max)
-        for name, dtype, width in _COLUMNS:
+        for name, dtype, width in (*_COLUMNS, *POSE_COLUMNS):
             self.table.add_column(name, dtype, width)
         for component in self.registry.components.values():
             if component.replicate:  # what was last published, to find what changed
@@ -133,6 +137,8 @@ class ShardState:
         self.world = World(
             self.table, self.registry, self.ids, self.ground, place, options, config.seed, config.rate_hz, config.region
         )
+        look_back_s = max((script.look_back_s for script in scripts), default=0.0)
+        self.past = self.world.past = Past(self.table, round(look_back_s * config.rate_hz))
         self.runner = Runner(scripts, self.registry, self.table, self.world)
         self.runner.pending.started = not config.start
         self.links = Links(config.epoch, config.neighbours)
@@ -160,6 +166,7 @@ class ShardState:
         """Regions whose place this one took at tick ``reshaped``."""
         self.reshaped = -1
         self._kinds_walking = [number for number, kind in enumerate(self.registry.kinds, 1) if kind.walker]
+        self.kinds_to_hold = kinds_to_hold(self.registry)
         kinds = self.registry.kinds
         self.kind_walks = np.array([False, *(kind.walker for kind in kinds)])
         """By number of a kind."""
@@ -173,6 +180,8 @@ class ShardState:
     def clear_step(self) -> None:
         """What one step collects."""
         self.touched: set[str] = set()
+        self.said: Said | None = None
+        """Head and hands that came in this step."""
         self.attached: list[list[Any]] = []
         self.kept = np.zeros(0, np.int64)
         """Rows of bodies whose gateways are told in this step that they are still here."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from protocol.layouts import COMMAND
 from protocol.link import Upward
+from protocol.pose_layout import SAMPLE
 from shard.behaviours.api import Body, Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
@@ -45,6 +46,8 @@ def _small_world() -> None:
         command["move_x"], command["steps"] = 127, 3
         columns = Upward(0, tick, tick, input_row=row, input_generation=generation)
         columns.input_seq, columns.input_command = np.array([tick], np.uint32), command
+        columns.pose_row, columns.pose_generation = row, generation
+        columns.pose_count, columns.pose_sample = np.ones(1, np.uint8), np.ones((1, SAMPLE.itemsize), np.uint8)
         core.step(tick, [columns])
     for tick in range(6, 20):  # nobody steers: the quiet walker comes to rest
         core.step(tick)

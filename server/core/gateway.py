@@ -24,14 +24,15 @@ from protocol.acting import Act, Answer
 from protocol.channels import TV, TV_ACK_MS, Watch
 from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
-from protocol.link import RegionDelta
+from protocol.link import RegionDelta, Upward
 from protocol.mesh import Word
-from protocol.messages import STRUCTURE_TYPES, Chat, Schema, decode_client, encode_server
+from protocol.messages import STRUCTURE_TYPES, Chat, Pose, Schema, decode_client, encode_server
 from server.core.acting import Acts
 from server.core.cameras import ChannelSpec
 from server.core.channels import Channels
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
+from server.core.poses import PoseRules, Poses
 from server.core.profiles import Profile, portion_of
 from server.core.regions import Regions, touched
 from server.core.schema import schema_hash
@@ -107,7 +108,8 @@ class Inbound(Protocol):
     """What arrived: connections opened, whole messages that are not hot, hot ones in columns, connections lost.
 
     INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] +
-    command_count[k]]``) and ACKs (``ack_*``); ``*_earlier`` as in STANDARD.md §9.4, empty if all came over WebSocket.
+    command_count[k]]``), POSEs (message k is ``pose_data[pose_at[k] : pose_at[k] + pose_bytes[k]]``) and ACKs
+    (``ack_*``); ``*_earlier`` as in STANDARD.md §9.4, empty if all came over WebSocket.
     """
 
     @property
@@ -132,6 +134,14 @@ class Inbound(Protocol):
     def commands(self) -> npt.NDArray[Any]: ...
     @property
     def input_earlier(self) -> U64: ...
+    @property
+    def pose_conn(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def pose_at(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def pose_bytes(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def pose_data(self) -> npt.NDArray[np.uint8]: ...
     @property
     def ack_conn(self) -> U32: ...
     @property
@@ -193,6 +203,7 @@ class GatewayCore:
         *,
         datagrams_from: int | None = None,
         profiles: Mapping[str, Profile] = MappingProxyType({}),
+        pose_rules: PoseRules | None = None,
     ) -> None:
         self.facts_fixed = facts
         self.rules = rules
@@ -215,6 +226,8 @@ class GatewayCore:
         self._spawns = self._spawn_regions()
         self.regions = Regions(facts.gateway, self.partition, self._is_awaited)
         self.commands = Inputs(capacity)
+        numbers = self.views.state.slot.shape[1]
+        self.poses = Poses(capacity, numbers, pose_rules or PoseRules(), facts.rate_hz, datagrams_from)
         self.acts = Acts(limits)
         self._now_s = 0.0
         self._body_region = np.full(capacity, NOWHERE, np.int64)
@@ -324,7 +337,9 @@ class GatewayCore:
         except ProtocolViolation as violation:
             self.violated(conn, violation.reason, violation.code, now_s, violation.text)
             return
-        if message is not None:
+        if isinstance(message, Pose):
+            self._take_pose(conn, message, now_s)
+        elif message is not None:
             self._do(self.sessions.said(conn, message, now_s), now_s)
 
     def violated(self, conn: int, reason: str, code: Close, now_s: float, text: str = "") -> None:
@@ -408,6 +423,8 @@ class GatewayCore:
         if len(inbound.ack_conn):
             self._heard_s[inbound.ack_conn] = now_s
             self._acks(inbound.ack_conn, inbound.ack_frame, inbound.ack_stamp, inbound.ack_earlier, now_s)
+        if len(inbound.pose_conn):
+            self._take_poses(inbound, now_s)
         for lost in inbound.lost:
             self.lost(lost.conn, now_s)
 
@@ -423,6 +440,21 @@ class GatewayCore:
         back = (count[of_message] - 1 - nth).astype(np.uint32)
         commands = inbound.commands[(inbound.command_first[of_message] + nth)[kept]].astype(COMMAND, copy=False)
         self.commands.take(conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept], commands)
+
+    def _take_poses(self, inbound: Inbound, now_s: float) -> None:
+        conn = inbound.pose_conn
+        self._heard_s[conn] = now_s
+        bad = self.poses.take(conn, inbound.pose_at, inbound.pose_bytes, inbound.pose_data)
+        for index in conn[self.views.state.views["active"][conn] == 0].tolist():
+            self.violated(index, "order", Close.PROTOCOL, now_s, "the first message must be HELLO")
+        for index in bad:
+            self.violated(index, "malformed", Close.PROTOCOL, now_s, "POSE: a stamp and 1 to 3 samples were expected")
+
+    def _take_pose(self, conn: int, pose: Pose, now_s: float) -> None:
+        if self.views.state.views["active"][conn]:
+            self.poses.said(conn, pose)
+        else:
+            self.violated(conn, "order", Close.PROTOCOL, now_s, "the first message must be HELLO")
 
     def _acks(self, conn: U32, frame: U32, stamp: U32, earlier: U64, now_s: float) -> None:
         on_tv = self.channels.audience.present[conn]
@@ -451,7 +483,20 @@ class GatewayCore:
                 if region != NOWHERE:
                     said[region] = self._body_row[who], self._body_generation[who], seq[at], commands[at], who
         messages = self.regions.upward(tick, self.mirror.heard, said, self._acts_by_region())
+        self._say_poses(messages)
         return [(message.region, message.encode()) for message in messages]
+
+    def _say_poses(self, messages: Sequence[Upward]) -> None:
+        """New poses go with the messages to the regions of their bodies; those whose body is nowhere are left out."""
+        conns = self.poses.drain()
+        if not len(conns):
+            return
+        conns = conns[self._steers[conns]]
+        home = self._body_region[conns]
+        for message in messages:
+            who = conns[home == message.region]
+            if len(who):
+                self.poses.put(message, who, self._body_row[who], self._body_generation[who])
 
     def _acts_by_region(self) -> dict[int, list[tuple[int, list[list[Any]]]]]:
         """What connections' bodies are asked to do now; those whose body is nowhere wait."""
@@ -511,6 +556,8 @@ class GatewayCore:
                 self.mirror.view_of,
                 self.views.state,
             )
+        if len(delta.pose_row) and self.mirror.heard(delta.region) == (delta.epoch, delta.seq):
+            self.poses.receive(delta, self.mirror)
         for session, entity, name, payload in delta.events:
             self._happened(entity, DONE_WEIGHT)
             self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
@@ -667,6 +714,7 @@ class GatewayCore:
         if len(live):
             self._post(live, encode_server(Schema(schema, learned)))
             self.views.forget(live)
+            self.poses.forget(live)
         self.channels.begin_anew()
 
     # -------------------------------------------------------------------------------------------------------- output
@@ -716,6 +764,7 @@ class GatewayCore:
         sight = Sight(self.mirror, self._schema, self.body_kind(TV), self.facts_fixed.rate_hz)
         return chain(
             self.views.frames(tick, now_ms, self.mirror, blocked),
+            self.poses.frames(tick, self.mirror, self.views.state, self.views.high, blocked),
             self.channels.frames(tick, now_ms, sight, blocked),
         )
 
@@ -761,6 +810,7 @@ class GatewayCore:
                     self.acts.end(conn)
                     self.channels.leave(conn)
                     self.views.close(conn, self.mirror)
+                    self.poses.close(conn)
 
     def _attach(self, ask: AttachBody, now_s: float) -> None:
         """To the region where the body is; if nobody knows, all are asked. A new one begins where newcomers do."""
@@ -819,6 +869,7 @@ class GatewayCore:
         else:
             portion = self._portion(action.profile)
             self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes, portion)
+            self.poses.open(conn, action.profile)
         self.commands.begin(conn)
         self._session_of[conn], self._conn_of[action.session] = action.session, conn
         self._session_at[conn] = action.session

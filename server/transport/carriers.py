@@ -32,7 +32,7 @@ from protocol.messages import SSEQ_OFFSET
 from protocol.wsframe import frame
 from server.transport import syscalls, tls
 from server.transport.config import CarrierConfig
-from server.transport.inbound import Inbound, Lost, Opened, Outputs
+from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.link import Link
 from server.transport.outbox import as_array, closing_frames, enqueue
 
@@ -227,6 +227,7 @@ class Carriers:
         counts = out.counts
         counts[:] = 0
         inbound.cold = []
+        inbound.pose_conn = NO_CONNS
         rate = config.messages_per_s / 1000.0
         limits = (now_ms, rate, float(config.message_burst), config.message_bytes_max, config.post_bytes_max)
         for conn in self._early:

@@ -15,6 +15,7 @@ from kernels.hotmessages import (
     COMMANDS_BYTES_MAX,
     COUNTS,
     MESSAGE_ODD,
+    MESSAGE_POSE,
     N_ACK,
     N_COLD,
     N_COLD_BYTES,
@@ -54,7 +55,8 @@ class Inbound:
     """What arrived since the last poll. Take them in this order: opened, cold, inputs, acks, lost.
 
     ``input_*``: uint32[n] each, ``command_first`` uint32[n] and ``command_count`` uint8[n] index ``commands``
-    (COMMAND[m]); ``ack_*``: uint32[k] each. ``*_earlier`` (uint64): frames before the one named that have come, by bits
+    (COMMAND[m]); ``pose_*``: int32[p] each, message k is ``pose_data[pose_at[k] : pose_at[k] + pose_bytes[k]]``, not
+    decoded; ``ack_*``: uint32[k] each. ``*_earlier`` (uint64): frames before the one named that have come, by bits
     (STANDARD.md §9.4). ``cold``: other messages, whole but not decoded, in order for each
     connection.
     """
@@ -70,6 +72,10 @@ class Inbound:
     command_count: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     commands: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, COMMAND))
     input_earlier: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    pose_conn: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pose_at: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pose_bytes: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pose_data: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     ack_conn: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     ack_frame: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     ack_stamp: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
@@ -77,7 +83,11 @@ class Inbound:
 
     def __bool__(self) -> bool:
         """Whether anything arrived."""
-        return bool(self.opened or self.cold or self.lost or len(self.input_conn) or len(self.ack_conn))
+        hot = len(self.input_conn) or len(self.ack_conn) or len(self.pose_conn)
+        return bool(self.opened or self.cold or self.lost or hot)
+
+
+NO_CONNS = np.zeros(0, np.int32)
 
 
 class Outputs:
@@ -139,7 +149,13 @@ class Outputs:
     ) -> None:
         """Move cold messages to ``inbound``, and add INPUT and ACK in unusual forms to the columns. ``odd[conn -
         base]`` is cleared; what nobody may say goes to ``refuse``."""
-        for conn, kind, start, size in self.cold[:, : self.counts[N_COLD]].T.tolist():
+        cold = self.cold[:, : self.counts[N_COLD]]
+        poses = cold[1] == MESSAGE_POSE
+        if poses.any():
+            inbound.pose_conn, inbound.pose_at, inbound.pose_bytes = (cold[k][poses] for k in (0, 2, 3))
+            inbound.pose_data = self.cold_bytes
+            cold = cold[:, ~poses]
+        for conn, kind, start, size in cold.T.tolist():
             message = self.cold_bytes[start : start + size].tobytes()
             if kind == MESSAGE_ODD:
                 odd[conn - base] = 0

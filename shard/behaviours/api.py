@@ -43,6 +43,10 @@ TIMER = "timer"
 ACTION = "action"
 
 
+LOOK_BACK_MAX_S = 1.0
+"""Who sees the world later than that is not playing with others any more."""
+
+
 class Refused(Exception):
     """Raised by an action: the person is told ``why``, and nothing of this call has happened."""
 
@@ -81,6 +85,13 @@ class Script:
         self.kinds: list[Kind] = []
         self.extra: list[tuple[str, Component]] = []
         self.behaviours: list[Behaviour] = []
+        self.look_back_s = 0.0
+
+    def look_back(self, seconds: float = 1.0) -> None:
+        """Keep where everybody was for so long (at most 1 s), for ``World.seen_by`` and ``World.pointed_at``."""
+        if not 0 < seconds <= LOOK_BACK_MAX_S:
+            raise DeclarationError(f"look_back: above 0 and at most {LOOK_BACK_MAX_S:g} s, got {seconds}")
+        self.look_back_s = seconds
 
     def component(
         self,

@@ -17,6 +17,8 @@ from kernels.nearby import Cells, first_hit, near
 from kernels.walk import fit_at
 from protocol.place import Place, StaticMap
 from shard.world.components import Registry
+from shard.world.hands import places
+from shard.world.past import Past
 from shard.world.table import IdBlocks, Table
 
 Array = npt.NDArray[Any]
@@ -106,7 +108,11 @@ class Rows:
                 raise ValueError(f"{name} was set to values that are not finite")
         for name, column in self._open.items():
             if name in MOTION or self._span is None:
-                self._table.columns[self._column(name)][self._rows] = column
+                target = self._table.columns[self._column(name)]
+                if self._before is not None:
+                    # What was only looked at must not be written over what other rows of this call wrote meanwhile.
+                    column = np.where(column != self._before[name], column, target[self._rows])
+                target[self._rows] = column
         return {name for name in self._open if name not in MOTION}
 
     def undo_(self) -> None:
@@ -125,6 +131,8 @@ class Asked:
         self.messages: list[tuple[str, list[int], Any]] = []
         self.tell: list[tuple[int | None, str, Any]] = []
         self.push: list[tuple[U64, npt.NDArray[np.float64]]] = []
+        self.move: list[tuple[U64, npt.NDArray[np.float64]]] = []
+        self.bring: list[tuple[U64, U64, npt.NDArray[np.float64]]] = []
         self.attach: list[tuple[list[int], list[int]]] = []
         """(children, parents); no parents: they are let go."""
 
@@ -165,6 +173,7 @@ class World:
         self._opened: list[Rows] = []
         self._undoable = False
         self._cells: Cells | None = None
+        self.past = Past(table, 0)
 
     @property
     def random(self) -> np.random.Generator:
@@ -184,6 +193,15 @@ class World:
         number = self._registry.kind_number[kind]
         rows = self._table.rows_of(dict.fromkeys(int(id_) for id_ in ids))
         return self.open(number, rows[self._table.kind[rows] == number])
+
+    def read(self, kind: str, *names: str) -> tuple[Array, ...]:
+        """Ids of all entities of a kind that this region simulates, and copies of these columns: for looking alone.
+        What is looked at by :meth:`all` is written back; outside of actions also over what other rows of the same call
+        wrote to these entities."""
+        number = self._registry.kind_number[kind]
+        rows = self._table.rows(number)
+        seen = Rows(self._table, rows, (component.name for component in self._registry.kind(number).components))
+        return seen.id, *(np.array(getattr(seen, name)) for name in names)
 
     def near(self, x: npt.ArrayLike, z: npt.ArrayLike, radius_m: float, kind: str = "") -> tuple[I64, U64]:
         """Who is within ``radius_m`` of each point (x[q], z[q]), as of the end of the last tick.
@@ -220,6 +238,45 @@ class World:
                 xs.copy(), zs.copy(), yaws.copy(), float(length_m), row, distance,
             )  # fmt: skip
         return np.where(row >= 0, self._table.id[row], np.uint64(0)), distance
+
+    def seen_by(self, person: int, tick: float, kind: str = "", radius_m: float = np.inf) -> tuple[U64, Array]:
+        """Who is within ``radius_m`` of a person, and where they were at ``tick``: what that person was shown then. Ids
+        uint64[k] and places float64[k, 3], in metres.
+
+        A client says which tick it shows; the answer is bounded by what the script keeps (:meth:`Script.look_back`):
+        an older tick counts as the oldest that is kept, one that is to come as the last. Who was not there then is left
+        out, and so is the person. Raises RuntimeError if nothing is kept.
+        """
+        ids, pos = self.past.at(float(tick), self._registry.kind_number[kind] if kind else 0)
+        row = self._table.row(int(person))
+        near = ids != person
+        if row >= 0 and np.isfinite(radius_m):
+            near &= ((pos - self._table.pos[row])[:, [0, 2]] ** 2).sum(axis=1) <= radius_m**2
+        return ids[near], pos[near]
+
+    def pointed_at(
+        self, person: int, tick: float, origin: npt.ArrayLike, direction: npt.ArrayLike, length_m: float, kind: str = ""
+    ) -> tuple[int, float]:
+        """The first entity that a ray meets as the person saw the world at ``tick`` (:meth:`seen_by`): id (0: nothing)
+        and distance in metres (inf). ``origin`` and ``direction`` float64[3], such as those of a hand. Entities are
+        spheres of their body's height around its middle (0.5 m without a body); walls do not stop a ray."""
+        begin, way = np.asarray(origin, np.float64), np.asarray(direction, np.float64)
+        size = float(np.linalg.norm(way))
+        if not (np.isfinite(begin).all() and 0 < size < np.inf and length_m > 0):
+            raise ValueError("a ray has a finite origin, a direction that is not 0, and a length above 0")
+        ids, pos = self.seen_by(person, tick, kind)
+        if not len(ids):
+            return 0, np.inf
+        heights = np.array([0.0, *(k.body.height_m if k.body is not None else 0.5 for k in self._registry.kinds)])
+        height = heights[self._table.kind[self._table.find(ids)]]
+        gap = pos + np.stack([0 * height, height / 2, 0 * height], axis=1) - begin
+        along = gap @ (way / size)
+        side2 = (gap**2).sum(axis=1) - along**2
+        radius2 = (height / 2) ** 2
+        at = along - np.sqrt(np.maximum(radius2 - side2, 0.0))
+        at[(side2 > radius2) | (along < 0)] = np.inf
+        first = int(np.argmin(at))
+        return (int(ids[first]), float(at[first])) if at[first] <= length_m else (0, np.inf)
 
     def fits(self, x: npt.ArrayLike, z: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether a person could stand at each point on the ground: within bounds and clear of walls. bool[q]."""
@@ -275,6 +332,43 @@ class World:
         """Move people's bodies by (x, z) metres [k, 2], at most 0.5 m each, never into walls."""
         who = np.array([int(id_) for id_ in ids], np.uint64)
         self._asked.push.append((who, np.array(np.broadcast_to(np.asarray(metres, np.float64), (len(who), 2)))))
+
+    def move(self, ids: Iterable[int], pos: npt.ArrayLike) -> None:
+        """Put people's bodies, at rest, to places [k, 3] (metres), however far; their clients are told that it was not
+        their own doing. Those of other regions are passed over."""
+        who = np.array([int(id_) for id_ in ids], np.uint64)
+        where = np.array(np.broadcast_to(np.asarray(pos, np.float64), (len(who), 3)))
+        if not np.isfinite(where).all():
+            raise ValueError("places must be finite")
+        self._asked.move.append((who, where))
+
+    def bring(self, ids: Iterable[int], to: Iterable[int], beside_m: npt.ArrayLike) -> None:
+        """Put things of this region to other entities (one for each), float64[3] metres beside them, at rest. Who is
+        across a border gets them there, a few ticks later."""
+        who, whom = (np.array([int(id_) for id_ in some], np.uint64) for some in (ids, to))
+        if len(who) != len(whom):
+            raise ValueError(f"{len(who)} things, but {len(whom)} to bring them to")
+        self._asked.bring.append((who, whom, np.array(np.broadcast_to(np.asarray(beside_m, np.float64), 3))))
+
+    def hands(self, ids: Iterable[int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Where head, left and right hand of people are, float64[k, 3, 3] (metres), and which of them are tracked,
+        bool[k, 3]; of those who are not here none is."""
+        rows = self._table.find(np.array([int(id_) for id_ in ids], np.uint64))
+        where, tracked = places(self._table, rows)
+        return where, tracked & (rows >= 0)[:, None]
+
+    def parents(self, ids: Iterable[int]) -> U64:
+        """What each is attached to, uint64[k]; 0: nothing, or it is not here."""
+        rows = self._table.find(np.array([int(id_) for id_ in ids], np.uint64))
+        on: U64 = np.where(rows >= 0, self._table.columns["h.parent"][rows], np.uint64(0))
+        return on
+
+    def is_settled(self, ids: Iterable[int]) -> npt.NDArray[np.bool_]:
+        """Which of them this region simulates and is not about to hand over: these can be attached. bool[k]."""
+        rows = self._table.find(np.array([int(id_) for id_ in ids], np.uint64))
+        away = self._table.ghost[rows] | (self._table.columns["h.handover"][rows] != 0)
+        settled: npt.NDArray[np.bool_] = (rows >= 0) & ~away
+        return settled
 
     def attach(self, children: Iterable[int], parents: int | Iterable[int]) -> None:
         """Hold children where they are on their parents (one for each, or one for all): they follow its motion, and

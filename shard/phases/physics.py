@@ -21,6 +21,7 @@ from protocol.walking import FLAG_ON_GROUND, HEIGHT, PUSH_MAX_M, RADIUS, RUN
 from shard.border.ghosts import predict
 from shard.physics.exchange import PUSH_LEAST_M
 from shard.state import ShardState
+from shard.world import hands
 
 I64 = npt.NDArray[np.int64]
 
@@ -41,7 +42,11 @@ def run(state: ShardState) -> None:
     _push(state, rows, by)
     for rows, by in zip(state.pushed_rows, state.pushed_by, strict=True):
         _push(state, rows, by)
+    held = hands.reach(state.table, state.kinds_to_hold)
+    speed = state.table.vel[held]
     state.attachments.follow(state.kind_walks)
+    if len(held):
+        hands.note_speed(state.table, held, speed, before, dt)
 
 
 def _walk(state: ShardState) -> None:

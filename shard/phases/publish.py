@@ -12,6 +12,7 @@ from kernels.publish import renew
 from protocol.layouts import GRID_PER_M, OWN_MOVED, OWN_ON_GROUND, SHOWN_PER_M
 from protocol.link import RegionDelta
 from protocol.walking import FLAG_ON_GROUND
+from shard.phases import poses
 from shard.state import ShardState
 from shard.world import blobs
 
@@ -47,6 +48,7 @@ def run(state: ShardState, schema: bool) -> RegionDelta:
     _renewals(state, delta, live)
     _owns(state, delta)
     _kept(state, delta)
+    poses.tell(state, delta)
     delta.attached = list(state.attached)
     delta.refused = list(state.refused)
     delta.events = list(state.events)
@@ -83,6 +85,7 @@ def snapshot(state: ShardState, seq: int) -> RegionDelta:
     delta.far_age = _age(state.tick - published.far_tick[live])
     bodies = live[columns["o.attached"][live] != 0]
     _own_columns(state, delta, bodies)
+    poses.tell_all(state, delta)
     state.attached = []  # whoever begins anew is told of all bodies
     for row in live[columns["o.session"][live] != 0].tolist():
         state.told_attached(row)

@@ -92,6 +92,10 @@ class Kind:
 
 NAME = Component("name", f"U{NAME_CHARS_MAX}", replicate=True, default="")
 """What a name tag shows."""
+HELD_BY = Component("held_by", "u8", replicate=True)
+"""Of things that hands can hold: id of the person who does, 0: nobody."""
+HELD_HAND = Component("held_hand", "u1", replicate=True)
+"""1 left, 2 right."""
 PERSON = Kind("person", (NAME,), Body(RADIUS, mass_kg=70.0, height_m=HEIGHT), walker=True)
 """The body of a session; always kind 1."""
 

@@ -18,6 +18,7 @@ from protocol.frames import Structure, decode
 from protocol.messages import T_SCHEMA, T_STRUCTURE
 from shard.region import RegionCore
 from tests.sim.deeds import done
+from tests.sim.hands import hand_of
 
 if TYPE_CHECKING:
     from tests.sim.people import People, Person
@@ -157,6 +158,8 @@ class Truth:
             self.checked += 1
 
 
+MID_M = 20.0
+"""So far hands are told."""
 NEAR_SURE_M = 15.0 - EDGE_M
 """Nearer than this an entity is surely at the near level."""
 
@@ -183,6 +186,33 @@ def check_visible(cluster: Seen, person: "Person") -> int:
         elif distance_m > welcome.radius_m * 1.1 + EDGE_M:
             assert entity not in seen, f"person {person.number} sees {entity} at {distance_m:.1f} m"
     return len(seen)
+
+
+def check_poses(cluster: Seen, person: "Person") -> int:
+    """What a client knows of others' hands is what those in headsets near it say; returns how many it knows."""
+    core = person.core
+    assert core.welcome is not None
+    if not cluster.truth.knows(core.records.tick):
+        return 0
+    truth, held = cluster.truth.at(core.records.tick), core.poses()
+    me = truth.get(core.welcome.body or 0)
+    if me is None:
+        return 0
+    for other in cluster.folk.all:
+        body = other.core.welcome.body if other.core.welcome is not None else None
+        if other is person or body is None or body not in truth or not other.core.connected:
+            continue
+        distance_m = float(np.hypot(*(truth[body] - me)[[0, 2]]))
+        who = f"person {person.number} of {other.number}'s hands, {distance_m:.1f} m away"
+        if other.core.config.profile != "vr" or distance_m > MID_M * 1.1 + EDGE_M:
+            assert body not in held, f"{who}: are told"
+        elif distance_m < MID_M - EDGE_M:
+            assert body in held, f"{who}: are not told"
+            hand = held[body].samples[-1].right
+            assert hand is not None
+            error_m = abs(hand.p[2] - hand_of(other.number, 0.0).p[2])
+            assert error_m <= (0.01 if len(held[body].samples) > 1 else 0.07), f"{who}: off by {error_m:.3f} m"
+    return len(held)
 
 
 def check_components(cluster: Seen, person: "Person") -> None:

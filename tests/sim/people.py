@@ -31,6 +31,7 @@ from protocol.messages import (
     decode_server,
     encode_server,
 )
+from protocol.poses import Part, Sample
 from server.core.gateway import Deliver, GatewayCore
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
@@ -41,6 +42,7 @@ from tests.sim.checkers import NumberWatch
 from tests.sim.clock import Time
 from tests.sim.databank import Databank
 from tests.sim.deeds import Deeds
+from tests.sim.hands import hand_of, has_hands
 from tests.sim.network import Carrier, Faults
 
 CAPACITY = 32
@@ -238,6 +240,7 @@ class People:
             name=f"Person {number}",
             token=f"p{number}",
             input_hz=float(rng.choice([10.0, 20.0])),
+            profile="vr" if has_hands(self.seed, number) else "desktop",
         )
         person = Person(number, ClientCore(config, rng.random), rng)
         person.core.set_ground(self.ground)
@@ -252,6 +255,8 @@ class People:
     def _live(self, person: Person) -> None:
         """What a client's shell does, when its core has asked for it."""
         core, now_ms = person.core, self.clock.now_ms
+        if core.config.profile == "vr":
+            core.set_pose(Sample(Part((0.0, 1.7, 0.0)), None, hand_of(person.number, now_ms)), now_ms)
         core.advance(now_ms)
         self.act(person)
         if not core.done:

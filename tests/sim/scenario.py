@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.sim.checkers import check_components, check_deeds, check_one_body_each, check_own, check_visible
+from tests.sim.checkers import check_components, check_deeds, check_one_body_each, check_own, check_poses, check_visible
 from tests.sim.cluster import Cluster
 from tests.sim.network import Faults
 
@@ -73,6 +73,7 @@ def run(seed: int) -> Outcome:
     cluster.run(REST_S)
     for person in staying:
         check_own(cluster, person)
+        cluster.counts["hands known"] += check_poses(cluster, person)
         check_deeds(cluster, person, kept=True)
         assert not person.deeds.waiting, f"person {person.number} waits for {len(person.deeds.waiting)} answers"
     check_one_body_each(cluster)

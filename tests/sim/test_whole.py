@@ -8,7 +8,14 @@ import os
 import subprocess
 import sys
 
-from tests.sim.checkers import check_components, check_deeds, check_one_body_each, check_steers, check_visible
+from tests.sim.checkers import (
+    check_components,
+    check_deeds,
+    check_one_body_each,
+    check_poses,
+    check_steers,
+    check_visible,
+)
 from tests.sim.hosts import RATE_HZ
 from tests.sim.storms import Storm, move_something, totals
 from tests.sim.whole import Whole, live
@@ -46,6 +53,7 @@ def check(world: Whole, *, kept: bool = False) -> None:
     for person in world.folk.all:
         check_components(world, person)
         check_steers(person)
+        world.counts["hands known"] += check_poses(world, person)
     check_one_body_each(world)
     for door in world.doors.values():
         online = door.core.sessions.online

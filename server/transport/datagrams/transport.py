@@ -58,7 +58,7 @@ from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.sealing import Sealer
 from server.transport.datagrams.sockets import Wire, address_text, open_socket, remote_text
 from server.transport.datagrams.tokens import Tokens
-from server.transport.inbound import Inbound, Lost, Opened, Outputs
+from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.outbox import as_array
 
 _log = structlog.get_logger(__name__)
@@ -209,6 +209,7 @@ class Datagrams:
         counts[:] = 0
         self._fresh[0] = 0
         inbound.cold = []
+        inbound.pose_conn = NO_CONNS
         self._let_go(now_ms)
         count = self._filled = self.wire.receive(self._filled)
         self._full += count == len(self._arrivals.who)

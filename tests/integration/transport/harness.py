@@ -32,6 +32,7 @@ class Log:
     lost: list[Lost] = field(default_factory=list)
     inputs: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     acks: list[tuple[int, int, int]] = field(default_factory=list)
+    poses: list[tuple[int, bytes]] = field(default_factory=list)
 
     def take(self, inbound: Inbound) -> None:
         self.opened += inbound.opened
@@ -43,6 +44,8 @@ class Log:
             commands = inbound.commands[first : first + int(inbound.command_count[k])]
             assert commands.dtype == COMMAND
             self.inputs.append((*row, commands.tobytes()))
+        for conn, at, size in zip(inbound.pose_conn.tolist(), inbound.pose_at, inbound.pose_bytes, strict=False):
+            self.poses.append((conn, inbound.pose_data[at : at + size].tobytes()))
         self.acks += zip(inbound.ack_conn.tolist(), inbound.ack_frame.tolist(), inbound.ack_stamp.tolist(), strict=True)
 
 

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 
 from protocol.codes import Close
-from protocol.messages import Ack, Closing, Hello, Input, Notice, Say, decode_server, encode_client, encode_server, pack
+from protocol.messages import (
+    Ack,
+    Closing,
+    Hello,
+    Input,
+    Notice,
+    Pose,
+    Say,
+    decode_server,
+    encode_client,
+    encode_server,
+    pack,
+)
 from protocol.wsframe import frame
 from server.http.guard import Guard
 from server.transport.config import CarrierConfig
@@ -52,6 +64,18 @@ async def test_messages_arrive_as_columns_and_cold_bytes() -> None:
             assert s.log.acks == [(0, 70_000, 5), (0, 1, 2)]
         await until(lambda: s.carriers.open_count == 0)
         assert s.log.lost == [Lost(0, 1000, "peer_closed")]
+
+
+async def test_poses_arrive_as_columns_apart_from_what_is_cold() -> None:
+    pose, later = encode_client(Pose(5, bytes(34))), pack([8, 6, bytes(68), "an item of a later version"])
+    async with serving() as s, raw_client(s.port) as (_, writer):
+        writer.write(masked(HELLO) + masked(pose) + masked(encode_client(Ack(1, 2))) + masked(later))
+        await until(lambda: len(s.log.poses) == 2 and s.log.acks)
+        assert s.log.poses == [(0, pose), (0, later)]
+        assert s.log.cold == [(0, HELLO)]
+        writer.write(masked(encode_client(Ack(3, 4))))
+        await until(lambda: len(s.log.acks) == 2)
+        assert len(s.log.poses) == 2, "each is delivered once"
 
 
 async def test_people_who_come_one_after_the_other_use_one_slot() -> None:

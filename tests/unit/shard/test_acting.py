@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from protocol.acting import AnswerCode
@@ -9,6 +10,7 @@ from protocol.limits import ACTS_UNANSWERED_MAX, ANSWERS_KEPT
 from protocol.link import RegionDelta, Upward
 from protocol.messages import unpack
 from shard.behaviours.api import DeclarationError, Script
+from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.core import ShardCore
 from shard.region import RegionCore, RegionStep
@@ -230,3 +232,40 @@ def test_two_scripts_may_not_declare_one_action() -> None:
         RegionCore(ShardConfig(), None, [shop(), other])
     with pytest.raises(DeclarationError, match="1 to 64 bytes"):
         other.action("x" * 65)
+
+
+def test_what_an_action_only_looked_at_does_not_undo_what_it_wrote() -> None:
+    script = Script("looks")
+    script.kind("bell", [script.component("rung", "i4")])
+    script.kind("wall")
+
+    @script.start
+    def begin(world: World) -> None:
+        for _ in range(3):  # bells whose rows do not lie together
+            world.spawn("bell", pos=[1.0, 0, 0])
+            world.spawn("wall")
+
+    @script.action("ring")
+    def ring(world: World, rows: Rows, payloads: list[Any]) -> list[int]:
+        bells = world.all("bell")
+        least = int(bells.id[np.argmin(bells.rung)])
+        assert bells.pos[0, 0] == 1.0
+        chosen = world.some("bell", [least])
+        chosen.rung += 1
+        chosen.pos[:, 1] = 5.0
+        return [int(bells.rung.sum())]
+
+    core = RegionCore(ShardConfig(seed=1), None, [script])
+    core.step(1, [attach(1, 7)])
+    for tick in range(2, 5):
+        core.step(tick, [numbered(act((tick - 1, "ring", None)), tick)])
+    table = core.state.table
+    bells = table.rows(core.state.registry.kind_number["bell"])
+    assert table.columns["c.rung"][bells].tolist() == [1, 1, 1]
+    assert table.pos[bells, 1].tolist() == [5.0, 5.0, 5.0]
+
+
+def numbered(message: Upward, tick: int) -> Upward:
+    """As the next message of a gateway."""
+    message.gateway, message.seq, message.tick = 1, 1000 + tick, tick
+    return message
