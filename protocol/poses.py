@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.codes import ProtocolViolation
-from protocol.frames import 
 from protocol.messages import T_POSES, TICK_MAX, U32_MAX, Pose, pack, unpack
 from protocol.pose_layout import (
     CHEST,
