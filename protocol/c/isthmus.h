@@ -172,6 +172,7 @@ typedef struct {
   uint32_t entered; /* sseq of its enter */
   uint32_t earlier; /* other records of it, in no order: an index, or ISTHMUS_NONE */
   isthmus_record record; /* of the greatest frame: what is shown */
+  uint32_t named;        /* the newest base that VALUES named, also of those that found no room: what is older is gone */
   uint16_t kind;
   bool held;
 } isthmus_entity;

@@ -74,6 +74,12 @@ static void forget_before(isthmus *view, isthmus_entity *entity, uint32_t frame)
   }
 }
 
+/* A message named this base, which is held: older ones are named by late values alone, which may be dropped (§9.4). */
+static void named(isthmus *view, isthmus_entity *entity, uint32_t base) {
+  forget_before(view, entity, base);
+  entity->named = base;
+}
+
 static void forget_all(isthmus *view, isthmus_entity *entity) {
   while (entity->earlier != ISTHMUS_NONE) release(view, &entity->earlier);
 }
@@ -133,7 +139,7 @@ static bool has_room(isthmus *view, const isthmus_values *m, bool waits) {
   for (size_t i = 0; i < m->deltas && !waits; i++) {
     isthmus_entity *entity = meant(view, m, get16(m->columns.at + 2 * i));
     uint32_t base = base_frame(m, i);
-    if (entity != NULL && record_of(view, entity, base) != NULL) forget_before(view, entity, base);
+    if (entity != NULL && record_of(view, entity, base) != NULL) named(view, entity, base);
   }
   uint32_t oldest = newest - 64;
   for (uint32_t i = 0; i < view->limits.waiting; i++)
@@ -145,15 +151,16 @@ static bool has_room(isthmus *view, const isthmus_values *m, bool waits) {
 }
 
 /* Whether values can be applied, before anything is changed. ISTHMUS_DROPPED: they are late, and refer to a record that
- * was forgotten because a later frame named a newer one; not being acknowledged they are as good as lost (§9.4). */
+ * was forgotten because a later frame named a newer one, be it one that itself found no room; not being acknowledged
+ * they are as good as lost (§9.4). */
 static int judge_values(isthmus *view, const isthmus_values *m) {
   for (size_t i = 0; i < (size_t)m->deltas + m->fulls; i++) {
     isthmus_entity *entity = meant(view, m, get16(m->columns.at + 2 * i));
     if (entity == NULL && (!m->based || m->sseq == view->sseq)) return ISTHMUS_BROKEN;
     if (entity == NULL || !m->based || i >= m->deltas) continue;
-    if (record_of(view, entity, base_frame(m, i)) != NULL) continue;
-    bool late = entity->record.valued && after(entity->record.frame, m->frame);
-    return late || after(view->forgotten, base_frame(m, i)) ? ISTHMUS_DROPPED : ISTHMUS_BROKEN;
+    uint32_t base = base_frame(m, i);
+    if (record_of(view, entity, base) != NULL) continue;
+    return after(entity->named, base) || after(view->forgotten, base) ? ISTHMUS_DROPPED : ISTHMUS_BROKEN;
   }
   return ISTHMUS_OK;
 }
@@ -173,7 +180,7 @@ static int apply_values(isthmus *view, const isthmus_values *m) {
     }
     /* No base although judge_values saw one: the number is in this message twice. */
     if (base == NULL || !moved(base, m->tick, dp, dv, &record)) return ISTHMUS_BROKEN;
-    if (m->based) forget_before(view, entity, base_frame(m, i));
+    if (m->based) named(view, entity, base_frame(m, i));
     store(view, entity, &record, m->based);
   }
   for (size_t i = 0; i < f; i++) {
@@ -201,7 +208,7 @@ static int apply_structure(isthmus *view, isthmus_structure s, uint32_t sseq) {
       entity->held = false;
     } else if (change.what == ISTHMUS_ENTER) {
       *entity = (isthmus_entity){.id = change.id, .kind = change.kind, .entered = sseq, .earlier = ISTHMUS_NONE,
-                                 .record = change.record, .held = true};
+                                 .record = change.record, .named = view->forgotten, .held = true};
     }
   }
   return ISTHMUS_OK;
