@@ -150,6 +150,14 @@ static bool has_room(isthmus *view, const isthmus_values *m, bool waits) {
   return view->free_count - view->reserved >= records;
 }
 
+/* Whether bases of values that will wait may be gone already, for want of room: they cannot be judged before their
+ * structure message comes, and by then they count as come. What is forgotten later leaves them theirs. */
+static bool may_lack_base(const isthmus *view, const isthmus_values *m) {
+  for (size_t i = 0; i < m->deltas; i++)
+    if (after(view->forgotten, base_frame(m, i))) return true;
+  return false;
+}
+
 /* Whether values can be applied, before anything is changed. ISTHMUS_DROPPED: they are late, and refer to a record that
  * was forgotten because a later frame named a newer one, be it one that itself found no room; not being acknowledged
  * they are as good as lost (§9.4). */
@@ -239,6 +247,8 @@ static bool came(isthmus *view, uint32_t frame, bool only_ask) {
   if (!only_ask) {
     view->frame = frame_now;
     view->earlier = earlier;
+    uint32_t long_ago = frame_now - ((uint32_t)1 << 30); /* followed, so that numbers which wrap can be compared */
+    if (after(long_ago, view->forgotten)) view->forgotten = long_ago;
   }
   return true;
 }
@@ -254,6 +264,7 @@ static int take_values(isthmus *view, isthmus_bytes message, const isthmus_value
   }
   bool waits = after(m->sseq, view->sseq);
   if (!came(view, m->frame, true) || !has_room(view, m, waits)) return ISTHMUS_DROPPED;
+  if (waits && may_lack_base(view, m)) return ISTHMUS_DROPPED;
   uint32_t slot = 0;
   while (waits && slot < view->limits.waiting && view->waits[slot].bytes > 0) slot++;
   if (waits && (slot == view->limits.waiting || message.bytes > ISTHMUS_DATAGRAM_BYTES)) return ISTHMUS_DROPPED;

@@ -292,6 +292,38 @@ def test_what_waits_has_its_room_and_no_more_is_taken_than_fits(native: Native) 
     assert told(321, 2) == OK
 
 
+@pytest.mark.parametrize("way", [[], [2**30, 2**31]], ids=["first", "half of all frames later"])
+def test_what_waits_counts_as_come_only_with_its_bases(native: Native, way: list[int]) -> None:
+    """One that found no room, far ahead, released what a late one names whose structure message is still to come."""
+    welcomed(native, numbers=4, records=4, waiting=2, datagrams=1)
+    begin = way[-1] if way else 0
+
+    def told(frame: int, sseq: int, fulls: int, base: int | None = None) -> int:
+        deltas = 0 if base is None else 1
+        block = struct.pack(f"<HH{deltas + fulls}H", deltas, fulls, *range(deltas + fulls)) + bytes(12 * fulls)
+        block += bytes(7 * deltas) + bytes([] if base is None else [frame - base]) + bytes(2 * fulls)
+        origin = [0, 0, 0] if fulls else None
+        return int(native.take(msgpack.packb([28, 1, frame, 50, sseq, None, origin, b"\0" + block]))["result"])
+
+    def structure(sseq: int, enters: range) -> int:
+        e = len(enters)
+        columns = struct.pack("<4H", e, 0, 0, 0) + bytes(8 * e) + struct.pack(f"<{e}H", *enters) + bytes(14 * e)
+        columns += b"\1\0" * e + bytes(2 * e) + b"\x80" * e
+        return int(native.take(msgpack.packb([17, sseq, 50, 1, [0, 0, 0], b"\0" + columns]))["result"])
+
+    assert structure(1, range(1)) == OK
+    assert [told(frame, 1, 1) for frame in way] == [OK] * len(way)
+    assert told(begin + 1, 1, 1) == OK
+    assert told(begin + 2, 1, 1) == OK
+    assert told(begin + 230, 2, 0, begin + 1) == WAITS
+    assert structure(2, range(0)) == OK
+    assert told(begin + 270, 3, 1) == WAITS
+    assert told(begin + 400, 3, 4) == DROPPED  # three places are free, and 1 went for them
+    assert told(begin + 240, 3, 0, begin + 1) == DROPPED
+    assert told(begin + 241, 3, 0, begin + 230) == WAITS
+    assert structure(3, range(1, 4)) == OK
+
+
 @given(
     text=st.lists(st.binary(max_size=60), max_size=8),
     order=st.randoms(use_true_random=False),
