@@ -142,7 +142,7 @@ def message_vectors() -> list[dict[str, Any]]:
     said: list[m.ClientMessage] = [
         m.Hello(1, 1, "a.b.c", "Åsa", "desktop", None, b"12345678", "test/1"),
         m.Hello(1, 2, None, None, "observer", b"\x00\xff" * 16, None, ""),
-        m.Input(2**32 - 1, 70_000, 12, bytes(range(8))),
+        m.Input(2**32 - 1, 70_000, 12, bytes([*range(6), 30, 0])),
         m.Ack(3, 2**31),
         m.Say(2, "hi", 2**63 + 1),
         Act(1, "ring", None),
