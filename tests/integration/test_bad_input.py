@@ -180,7 +180,7 @@ async def test_floods(server: Server) -> None:
             assert (await one.end()).code == Close.TOO_MANY_MESSAGES
         async with peer(server.port) as one:
             for _ in range(2000):
-                one.say(bad(9))  # types that are ignored are still messages
+                one.say(bad(15))  # types that are ignored are still messages
             assert (await one.end()).code == Close.TOO_MANY_MESSAGES
     assert server.rejected("chat_flood") == 1
     assert server.rejected("too_many_messages") == 2
