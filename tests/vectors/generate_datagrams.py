@@ -250,8 +250,9 @@ def values_vector() -> list[dict[str, Any]]:
 
 def message_vectors() -> list[dict[str, str]]:
     """Messages that only sessions over datagrams have."""
+    commands = b"".join(bytes([*range(8 * k, 8 * k + 6), 1 + k, 0]) for k in range(8))
     said: list[m.ClientMessage] = [
-        m.Input(2**32 - 1, 70_000, 12, b"".join(bytes([*range(8 * k, 8 * k + 6), 1 + k, 0]) for k in range(8)), 2**63 + 1),
+        m.Input(2**32 - 1, 70_000, 12, commands, 2**63 + 1),
         m.Ack(3, 2**31, 0),
         m.AskDatagrams(1),
     ]
