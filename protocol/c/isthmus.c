@@ -506,7 +506,7 @@ size_t isthmus_put_bye(uint8_t *out, size_t room) {
 }
 
 size_t isthmus_put_datagrams(uint8_t *out, size_t room) {
-  isthmus_writer w = begin(out, room, 2, 7);
+  isthmus_writer w = begin(out, room, 2, 10);
   put_whole(&w, 1);
   return finish(&w);
 }

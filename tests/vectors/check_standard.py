@@ -405,7 +405,7 @@ def check_datagrams() -> int:
         if came != step["came"] or client.acknowledges() != (step["frame"], int(step["earlier"])):
             raise ValueError(f"VALUES {step['items']['frame']}: {came}, acknowledged {client.acknowledges()}")
         compare(client.shown(step["shown_at"]), step["shown"])
-    types = {"Input": 2, "Ack": 3, "AskDatagrams": 7, "Token": 27}
+    types = {"Input": 2, "Ack": 3, "AskDatagrams": 10, "Token": 27}
     for v in vectors["messages"]:
         items = message(bytes.fromhex(v["hex"]))
         if items[0] != types[v["kind"]] or (

@@ -173,7 +173,7 @@ def test_messages_of_a_client(native: Native, vector: dict[str, str]) -> None:
         case 5:
             words = ["act", items[0], said(items[1].encode()), said(msgpack.packb(items[2]))]
         case _:
-            words = [{6: "bye", 7: "datagrams"}[kind]]
+            words = [{6: "bye", 10: "datagrams"}[kind]]
     assert native.ask(*words)["hex"] == vector["hex"]
 
 

@@ -141,7 +141,7 @@ TOKEN = Token("127.0.0.1:9", 5, bytes(32), bytes(range(32)), 10_000, "")
 def test_only_who_wants_datagrams_asks_and_only_who_asked_takes_a_token() -> None:
     for wants in (False, True):
         core = plain_core(wants)
-        said = [action for action in core.take_actions() if getattr(action, "data", b"")[1:2] == b"\x07"]
+        said = [action for action in core.take_actions() if getattr(action, "data", b"")[1:2] == b"\x0a"]
         assert len(said) == wants
         core.receive(1, encode_server(TOKEN), 30.0)
         core.receive(1, encode_server(TOKEN), 30.0)
