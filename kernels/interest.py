@@ -483,17 +483,24 @@ def select(
         if slot.held == target:
             slot.level = level
             continue
+        near_delta = target == h.version and slot.held == h.prev and h.near & FITS != 0
+        far_delta = target == h.far_version and slot.held == h.far_prev and h.far & FITS != 0
+        out_delta = level == OUT and slot.held == outer[row].prev and outer[row].delta & FITS != 0
+        is_delta = near_delta or far_delta or out_delta
+        size = np.int64(DELTA_BYTES if is_delta else FULL_BYTES)
         if way is not None:
             if on_its_way(way.older[i], target, next_frame, way) or on_its_way(way.newer[i], target, next_frame, way):
                 slot.level = level
                 continue
-            if left - reserve < VALUE_BYTES or (least > 0 and priority(slot.waited, distance2, enter_radius2) < least):
-                slot.waited = min(slot.waited + 1, WAITED_MAX)
-                if next_cursor < 0:
-                    next_cursor = i
-                continue
-            c = cold[row]
-            px, py, pz, _, _, _ = record_of(level, c, outer, row)
+            is_delta, size = False, np.int64(VALUE_BYTES)  # which of both it becomes is not known yet
+        if left - reserve < size or (least > 0 and priority(slot.waited, distance2, enter_radius2) < least):
+            slot.waited = min(slot.waited + 1, WAITED_MAX)
+            if next_cursor < 0:
+                next_cursor = i
+            continue
+        if not is_delta:
+            px, py, pz, _, _, _ = record_of(level, cold[row], outer, row)
+            # What cannot be written relative to this origin is lost from sight.
             if not in_reach(px, py, pz, x, y, z):
                 slot.status = LEAVING
                 slot.leave_frame = next_frame
@@ -501,53 +508,22 @@ def select(
                 leaves += 1
                 left -= LEAVE_BYTES
                 continue
-            left -= VALUE_BYTES
-            slot.waited = 0
+        left -= size
+        slot.level = level
+        slot.waited = 0
+        if way is not None:
             s_delta[deltas] = i
             deltas += 1
-            slot.level = level
             continue
-        if least > 0 and priority(slot.waited, distance2, enter_radius2) < least:
-            slot.waited = min(slot.waited + 1, WAITED_MAX)
-            if next_cursor < 0:
-                next_cursor = i
-            continue
-        near_delta = target == h.version and slot.held == h.prev and h.near & FITS != 0
-        far_delta = target == h.far_version and slot.held == h.far_prev and h.far & FITS != 0
-        out_delta = level == OUT and slot.held == outer[row].prev and outer[row].delta & FITS != 0
-        if near_delta or far_delta or out_delta:
-            if left - reserve < DELTA_BYTES:
-                slot.waited = min(slot.waited + 1, WAITED_MAX)
-                if next_cursor < 0:
-                    next_cursor = i
-                continue
-            left -= DELTA_BYTES
-            s_delta[np.uint64(deltas)] = i
+        slot.held = target
+        if is_delta:
             packed = outer[row].delta if out_delta else h.far
+            s_delta[np.uint64(deltas)] = i
             s_delta_packed[np.uint64(deltas)] = h.near if near_delta else packed
             deltas += 1
         else:
-            if left - reserve < FULL_BYTES:
-                slot.waited = min(slot.waited + 1, WAITED_MAX)
-                if next_cursor < 0:
-                    next_cursor = i
-                continue
-            px, py, pz, _, _, _ = record_of(level, cold[row], outer, row)
-            if not in_reach(
-                px, py, pz, x, y, z
-            ):  # it cannot be written relative to this origin: the view loses sight of it
-                slot.status = LEAVING
-                slot.leave_frame = next_frame
-                s_leave[leaves] = i
-                leaves += 1
-                left -= LEAVE_BYTES
-                continue
-            left -= FULL_BYTES
             s_full[fulls] = i
             fulls += 1
-        slot.level = level
-        slot.held = target
-        slot.waited = 0
     view.cursor = max(next_cursor, 0)
     view.tight = 1 if next_cursor >= 0 else 0
 

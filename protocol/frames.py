@@ -108,7 +108,12 @@ def encode_structure(s: Structure) -> bytes:
 
 def encode_frame(f: Frame) -> bytes:
     """Bytes of a FRAME message."""
-    head = bytes([0x98, T_FRAME]) + b"".join(pack(value) for value in (f.stream, f.frame, f.tick, f.sseq))
+    return encode_as(T_FRAME, f)
+
+
+def encode_as(kind: int, f: Frame, bases: bytes = b"") -> bytes:
+    """Bytes of a FRAME, or of a message of another type that differs from it by one more column of its deltas."""
+    head = bytes([0x98, kind]) + b"".join(pack(value) for value in (f.stream, f.frame, f.tick, f.sseq))
     head += pack(f.own) + pack(None if f.origin is None else list(f.origin))
     deltas, fulls = len(f.delta_number), len(f.full_number)
     if not deltas and not fulls:
@@ -123,6 +128,7 @@ def encode_frame(f: Frame) -> bytes:
             np.ascontiguousarray(f.delta_d.T).tobytes(),
             np.ascontiguousarray(f.delta_dv.T).tobytes(),
             f.delta_yaw.tobytes(),
+            bases,
             f.full_age.tobytes(),
             f.full_yaw.tobytes(),
         ]

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from protocol.blocks import I16, U8, U16, Columns, closing_bin, no_rows, place, whole
+from protocol.blocks import I16, U8, U16, Columns, no_rows, place, whole
 from protocol.codes import ProtocolViolation
-from protocol.frames import FRAME_ALIGN, Frame, Records, Structure
+from protocol.frames import Frame, Records, Structure, encode_as
 from protocol.layouts import OWN, VELOCITY_PER_GRID, VELOCITY_SHIFT
-from protocol.messages import T_VALUES, TICK_MAX, U32_MAX, U64_MAX, pack, unpack
+from protocol.messages import T_VALUES, TICK_MAX, U32_MAX, U64_MAX, unpack
 
 BASE_MAX: Final = 255
 EARLIER_BITS: Final = 64
@@ -40,27 +40,7 @@ class Values(Frame):
 
 def encode(f: Values) -> bytes:
     """Bytes of a VALUES message."""
-    head = bytes([0x98, T_VALUES]) + b"".join(pack(value) for value in (f.stream, f.frame, f.tick, f.sseq))
-    head += pack(f.own) + pack(None if f.origin is None else list(f.origin))
-    deltas, fulls = len(f.delta_number), len(f.full_number)
-    if not deltas and not fulls:
-        return head + b"\xc0"
-    columns = b"".join(
-        [
-            np.array([deltas, fulls], "<u2").tobytes(),
-            f.delta_number.tobytes(),
-            f.full_number.tobytes(),
-            np.ascontiguousarray(f.full_p.T).tobytes(),
-            np.ascontiguousarray(f.full_v.T).tobytes(),
-            np.ascontiguousarray(f.delta_d.T).tobytes(),
-            np.ascontiguousarray(f.delta_dv.T).tobytes(),
-            f.delta_yaw.tobytes(),
-            f.delta_base.tobytes(),
-            f.full_age.tobytes(),
-            f.full_yaw.tobytes(),
-        ]
-    )
-    return closing_bin(head, columns, FRAME_ALIGN)
+    return encode_as(T_VALUES, f, f.delta_base.tobytes())
 
 
 def decode(data: bytes | bytearray | memoryview) -> Values | None:
