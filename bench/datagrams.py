@@ -1,5 +1,5 @@
 """``python -m bench.datagrams``: what one datagram costs the gateway's transport, in parts, beside a WebSocket frame
-of the same content.
+of the same content: in the clear (ws), and as private as the datagram is (wss: TLS that ends in the gateway).
 
 One thread is measured, by its own CPU time, in a quiet process; clients are sockets of the same process, which are
 fed and emptied outside of what is measured. Loopback: what a network card's driver adds is not in here, on neither
@@ -10,13 +10,25 @@ side; what the kernel does on loopback for the receiver is in both. Not responsi
 import argparse
 import asyncio
 import socket
+import ssl
+import tempfile
+import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from rich.console import Console
 from rich.table import Table
 
@@ -200,24 +212,111 @@ async def over_websocket(clients: int, value_bytes: int, rounds: int) -> dict[st
     return {"out": parts.us("out", clients), "in": parts.us("in", clients)}
 
 
+class Secured(asyncio.Protocol):
+    """Our end of a TLS connection after its upgrade: a ``Link`` in ``carriers``, as aiohttp would make it."""
+
+    def __init__(self, carriers: Carriers) -> None:
+        self._carriers = carriers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's TLS transport is one by its methods, not by its class.
+        self.link = Link(cast(asyncio.Transport, transport), "127.0.0.1", tls=True)
+        self._carriers.adopt(self.link)
+
+    def data_received(self, data: bytes) -> None:
+        self.link.feed_data(data)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A fresh key with a certificate for this run."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    pem = Encoding.PEM
+    at = folder / "key.pem", folder / "cert.pem"
+    at[0].write_bytes(key.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()))
+    at[1].write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    return at
+
+
+async def over_tls(clients: int, value_bytes: int, rounds: int) -> dict[str, float]:
+    """Microseconds for each frame out, and in, on TLS connections of loopback that end in the gateway."""
+    raise_nofile(2 * clients)
+    carriers = Carriers(CarrierConfig(capacity=clients, message_burst=1_000_000, messages_per_s=1e6))
+    with tempfile.TemporaryDirectory() as folder:
+        key, cert = certificate(Path(folder))
+        ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context(cafile=cert)
+        ours.load_cert_chain(cert, key)
+    theirs.check_hostname = False
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Secured(carriers), "127.0.0.1", 0, ssl=ours, backlog=64)
+    address = server.sockets[0].getsockname()
+    sinks: list[ssl.SSLSocket] = []
+    message = encode_client(Input(1, 1, 1, COMMANDS))
+    masked = bytes([0x82, 0x80 | len(message), 0, 0, 0, 0]) + message
+
+    def connect() -> None:
+        sinks.extend(theirs.wrap_socket(socket.create_connection(address)) for _ in range(clients))
+
+    def answer() -> None:
+        for sink in sinks:
+            sink.recv(65_536)
+            sink.send(masked)
+
+    await asyncio.to_thread(connect)
+    assert carriers.open_count == clients
+    values = batch_of(frame(bytes(value_bytes)), clients, 0)
+    out, into = [], []
+    carriers.poll(time.monotonic_ns() // 1_000_000)
+    for _ in range(rounds):
+        begun = time.thread_time_ns()
+        carriers.send(*values)
+        await asyncio.sleep(0)  # The loop's own buffers leave at the end of its turn.
+        out.append((time.thread_time_ns() - begun) / 1e3)
+        # The loop sleeps while clients read and answer in their thread, so that it takes all answers in few turns.
+        answering = threading.Thread(target=answer)
+        answering.start()
+        answering.join()
+        begun = time.thread_time_ns()
+        taken = 0
+        while taken < clients:
+            await asyncio.sleep(0)
+            taken += len(carriers.poll(time.monotonic_ns() // 1_000_000).input_conn)
+        into.append((time.thread_time_ns() - begun) / 1e3)
+    carriers.stop()
+    server.close()
+    for sink in sinks:
+        sink.close()
+    return {"out": median(out) / clients, "in": median(into) / clients}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.datagrams", description=__doc__.partition("\n")[0])
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    out = Table("bytes", "encrypt", "sendmmsg", "write", "all", "WebSocket", title="Out: CPU for each message, µs")
-    into = Table("decrypt", "recvmmsg", "parse", "all", "WebSocket", title="In: CPU for each INPUT, µs")
+    heads = ("all", "ws", "ratio", "wss", "ratio")
+    out = Table("bytes", "encrypt", "sendmmsg", "write", *heads, title="Out: CPU for each message, µs")
+    into = Table("decrypt", "recvmmsg", "parse", *heads, title="In: CPU for each INPUT, µs")
     measured = []
+
+    def beside(udp: float, ws: float, tls: float) -> list[float]:
+        return [udp, ws, udp / ws, tls, udp / tls]
+
     for value_bytes in (100, 300, 1100):
         udp = over_udp(options.clients, value_bytes, options.rounds, 0)
         ws = asyncio.run(over_websocket(options.clients, value_bytes, options.rounds))
-        row = [udp[name] for name in ("encrypt", "sendmmsg", "write", "out")] + [ws["out"]]
+        tls = uvloop.run(over_tls(options.clients, value_bytes, options.rounds))
+        row = [udp[name] for name in ("encrypt", "sendmmsg", "write")] + beside(udp["out"], ws["out"], tls["out"])
         out.add_row(str(value_bytes), *(f"{us:.2f}" for us in row))
-        measured.append([udp[name] for name in ("decrypt", "recvmmsg", "parse", "in")] + [ws["in"]])
+        measured.append(
+            [udp[name] for name in ("decrypt", "recvmmsg", "parse")] + beside(udp["in"], ws["in"], tls["in"])
+        )
     into.add_row(*(f"{median(column):.2f}" for column in zip(*measured, strict=True)))
     streamed = over_udp(options.clients, 300, options.rounds, 200)
     row = [streamed[name] for name in ("encrypt", "sendmmsg", "write", "out")]
-    out.add_row("300 + 200 of the stream", *(f"{us:.2f}" for us in row), "")
+    out.add_row("300 + 200 of the stream", *(f"{us:.2f}" for us in row), "", "", "", "")
     console = Console()
     console.print(f"{options.clients} clients, median of {options.rounds} rounds")
     console.print(out)
