@@ -118,6 +118,7 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     _totals.add(m.sent_bytes, carriers.sent_bytes)
     _totals.add(m.sent_frames, carriers.sent_frames)
     _totals.add(m.send_calls, carriers.send_calls)
+    _totals.add(m.receive_calls, carriers.receive_calls)
     _totals.add(m.received_bytes, carriers.received_bytes)
     _totals.add(m.received_messages, carriers.received_frames)
     _totals.add(m.wakeups, carriers.wakeups)

@@ -40,7 +40,9 @@ N_PONG: Final = 6
 N_READY: Final = 7
 N_RX_BYTES: Final = 8
 N_FRAMES: Final = 9
-COUNTS: Final = 10
+N_CALLS: Final = 10
+"""System calls."""
+COUNTS: Final = 11
 
 FIELDS: Final = 6
 """Of an INPUT or ACK: seq, frame, stamp, commands' start, their bytes, earlier (the bits of a u64)."""

@@ -57,6 +57,7 @@ class Metrics:
         self.sent_bytes = Counter("isthmus_sent_bytes", "Bytes written to client sockets.", registry=r)
         self.sent_frames = Counter("isthmus_sent_frames", "FRAME messages written.", registry=r)
         self.send_calls = Counter("isthmus_send_calls", "send(2) calls.", registry=r)
+        self.receive_calls = Counter("isthmus_receive_calls", "recv(2) and epoll_wait(2) calls.", registry=r)
         self.received_bytes = Counter("isthmus_received_bytes", "Bytes read from client sockets.", registry=r)
         self.received_messages = Counter("isthmus_received_messages", "WebSocket frames received.", registry=r)
         self.tokens = Counter(

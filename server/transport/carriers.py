@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kernels.hotmessages import N_COLD, N_END, N_FRAMES, N_PONG, N_READY, N_RX_BYTES
+from kernels.hotmessages import N_CALLS, N_COLD, N_END, N_FRAMES, N_PONG, N_READY, N_RX_BYTES
 from kernels.wsparse import (
     CARRIER,
     STATE_CLOSING,
@@ -57,7 +57,7 @@ class Carriers:
 
     ``columns``: CARRIER[N]. ``blocked``: uint8[N], 1 while something unsent waits: give that connection no new frame.
     ``rejected``: connections closed for what they sent, by reason. Totals since the start: ``received_bytes``,
-    ``received_frames``, ``sent_bytes``, ``sent_frames``, ``send_calls``, ``wakeups``.
+    ``received_frames``, ``sent_bytes``, ``sent_frames``, ``send_calls``, ``receive_calls``, ``wakeups``.
     """
 
     def __init__(self, config: CarrierConfig | None = None) -> None:
@@ -68,7 +68,7 @@ class Carriers:
         self.blocked = np.zeros(n, np.uint8)
         self.rejected: Counter[str] = Counter()
         self.received_bytes = self.received_frames = 0
-        self.sent_bytes = self.sent_frames = self.send_calls = self.wakeups = 0
+        self.sent_bytes = self.sent_frames = self.send_calls = self.receive_calls = self.wakeups = 0
         self._rx = np.zeros((n, self.config.rx_bytes), np.uint8)
         self._tx = np.zeros((n, self.config.tx_bytes), np.uint8)
         self._scratch = np.zeros(65536, np.uint8)
@@ -280,6 +280,7 @@ class Carriers:
             )
         self.received_bytes += int(counts[N_RX_BYTES])
         self.received_frames += int(counts[N_FRAMES])
+        self.receive_calls += int(counts[N_CALLS])
         # Ends first: a message that is refused below must not find its connection already half closed.
         if counts[N_END]:
             self._take_ends()

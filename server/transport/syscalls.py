@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import wsparse
-from kernels.hotmessages import I32, I64, N_END, N_READY, N_RX_BYTES, U8, U32, U64
+from kernels.hotmessages import I32, I64, N_CALLS, N_END, N_READY, N_RX_BYTES, U8, U32, U64
 from kernels.jit import jit_allocating
 from kernels.wsparse import STATE_CLOSING, STATE_GONE, STATE_OPEN
 
@@ -80,6 +80,7 @@ def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, read
     connection at its end is appended to ``ends`` (int32[3, N]) with End.EOF or End.RESET and becomes STATE_GONE.
     """
     found = _epoll_wait(epoll_fd, events.ctypes.data, events.shape[0], 0)
+    counts[N_CALLS] += 1
     for k in range(found):
         conn = np.int64(events[k].data)
         link = carriers[conn]
@@ -90,6 +91,7 @@ def receive(epoll_fd: int, events: Any, carriers: Any, rx: U8, scratch: U8, read
             got = _recv(link.fd, scratch.ctypes.data, scratch.shape[0], _DONTWAIT)
         else:
             continue
+        counts[N_CALLS] += 1
         if got > 0:
             counts[N_RX_BYTES] += got
             link.rx_bytes += got
