@@ -13,7 +13,8 @@ import numpy.typing as npt
 import structlog
 
 from protocol.messages import encode_server
-from server.core.gateway import Deliver, GatewayCore
+from server.core.gateway import GatewayCore
+from server.core.outgoing import Deliver
 from server.metrics import Metrics
 from server.session.actions import CloseConn, GiveToken, RefreshKeys
 from server.session.jwks import JwksKeeper

@@ -129,7 +129,7 @@ def of_gateway(process: GatewayProcess, links: Links) -> list[Figure]:
             mirrored=process.core.mirror.count,
             mirror_claims=process.core.mirror.claims,
             sessions=process.core.sessions.held,
-            asked=process.core.asked,
+            asked=process.core.bodies.asked,
             sessions_elsewhere=process.core.sessions.held_elsewhere,
             gateways_addressed=process.gateways_addressed,
             **_of_book(process.member),

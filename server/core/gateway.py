@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +26,18 @@ from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
 from protocol.link import RegionDelta, Upward
 from protocol.mesh import Word
-from protocol.messages import STRUCTURE_TYPES, Chat, Pose, Schema, decode_client, encode_server
+from protocol.messages import Chat, Pose, Schema, decode_client, encode_server
 from server.core.acting import Acts
+from server.core.arrivals import U32, U64, Inbound
+from server.core.bodies import ALONE, Bodies
 from server.core.cameras import ChannelSpec
 from server.core.channels import Channels
 from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
+from server.core.outgoing import Conns, Outgoing, Output
 from server.core.poses import PoseRules, Poses
 from server.core.profiles import Profile, portion_of
-from server.core.regions import Regions, touched
+from server.core.regions import Regions
 from server.core.schema import schema_hash
 from server.core.sight import Sight
 from server.core.views import Batch, Portion, ViewRules, Views
@@ -61,108 +64,10 @@ from server.session.world import WelcomeFacts
 
 CELLS_PER_RADIUS = 4
 """Finer cells cost more lines, coarser ones more rows out of range: measured best for 50 to 200 visible."""
-ALONE = 0
-"""The number of the only region of a world without borders."""
 LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
-SEEK_S = 0.5
-"""A body that is nowhere for so long is lost: an entity on its way is at most some ticks between two regions. While
-nobody speaks for a region where it may be, it waits for the region's next owner."""
-SHOW_S = 0.5
-"""A session waits so long at most until its body can be shown: less than its former gateway lets it look on."""
-FIND_S = 1.5
-"""A body that no region has had for so long is gone: its session begins anew. Asked three times meanwhile. Nobody is
-called gone while a region has no owner that can be reached."""
 SAID_WEIGHT, DONE_WEIGHT = 1.0, 0.5
 """For a channel's director: of a line in the chat, of an act or of something that a behaviour says of an entity."""
-NOBODY = 0
-"""No gateway's number: of a body that no gateway has asked for since its region was loaded."""
-Conns = npt.NDArray[np.int32]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-
-
-class Opened(Protocol):
-    """A connection was made from address ``remote``."""
-
-    @property
-    def conn(self) -> int: ...
-    @property
-    def remote(self) -> str: ...
-    @property
-    def secure(self) -> bool: ...
-    @property
-    def session(self) -> int | None: ...
-
-
-class Lost(Protocol):
-    """A connection ended."""
-
-    @property
-    def conn(self) -> int: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class Inbound(Protocol):
-    """What arrived: connections opened, whole messages that are not hot, hot ones in columns, connections lost.
-
-    INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] +
-    command_count[k]]``), POSEs (message k is ``pose_data[pose_at[k] : pose_at[k] + pose_bytes[k]]``) and ACKs
-    (``ack_*``); ``*_earlier`` as in STANDARD.md §9.4, empty if all came over WebSocket.
-    """
-
-    @property
-    def opened(self) -> Sequence[Opened]: ...
-    @property
-    def cold(self) -> Sequence[tuple[int, bytes]]: ...
-    @property
-    def lost(self) -> Sequence[Lost]: ...
-    @property
-    def input_conn(self) -> U32: ...
-    @property
-    def input_seq(self) -> U32: ...
-    @property
-    def input_frame(self) -> U32: ...
-    @property
-    def input_stamp(self) -> U32: ...
-    @property
-    def command_first(self) -> U32: ...
-    @property
-    def command_count(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def commands(self) -> npt.NDArray[Any]: ...
-    @property
-    def input_earlier(self) -> U64: ...
-    @property
-    def pose_conn(self) -> npt.NDArray[np.int32]: ...
-    @property
-    def pose_at(self) -> npt.NDArray[np.int32]: ...
-    @property
-    def pose_bytes(self) -> npt.NDArray[np.int32]: ...
-    @property
-    def pose_data(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def ack_conn(self) -> U32: ...
-    @property
-    def ack_frame(self) -> U32: ...
-    @property
-    def ack_stamp(self) -> U32: ...
-    @property
-    def ack_earlier(self) -> U64: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Deliver:
-    """Send ``data`` to ``conns``; with ``sseq`` (uint32[n]) its sequence number is set for each
-    (messages.SSEQ_OFFSET)."""
-
-    conns: Conns
-    data: bytes
-    sseq: U32 | None
-
-
-Output = Deliver | CloseConn | GiveToken | RefreshKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,43 +128,21 @@ class GatewayCore:
         """INPUT messages taken, for metrics."""
         self._heard_s = np.zeros(capacity, np.float64)
         self.partition = None if facts.layout is None else Partition.of(facts.layout)
-        self._spawns = self._spawn_regions()
         self.regions = Regions(facts.gateway, self.partition, self._is_awaited)
         self.commands = Inputs(capacity)
         numbers = self.views.state.slot.shape[1]
         self.poses = Poses(capacity, numbers, pose_rules or PoseRules(), facts.rate_hz, datagrams_from)
         self.acts = Acts(limits)
         self._now_s = 0.0
-        self._body_region = np.full(capacity, NOWHERE, np.int64)
-        self._body_row = np.zeros(capacity, np.uint32)
-        self._body_generation = np.zeros(capacity, np.uint32)
-        self._steers = np.zeros(capacity, np.bool_)
-        self._body_of: dict[int, int] = {}
-        self._session_of: dict[int, int] = {}
-        self._session_at = np.zeros(capacity, np.uint64)
-        self._session_generation = np.zeros(capacity, np.uint32)
-        self._conn_of: dict[int, int] = {}
-        self._kept: dict[int, tuple[int, int]] = {}
-        """Of each session that asked for a body: the region that was asked, and the body given (0: none yet)."""
-        self._unseen: set[int] = set()
-        self._homing: dict[int, tuple[int, int, int]] = {}
-        """Connections whose bodies were given in a region, row and generation where the mirror has none yet."""
-        self._missing_s: dict[int, float] = {}
-        self._sought: dict[int, tuple[AttachBody, float]] = {}
-        self._arriving: dict[int, tuple[int, list[Any], float]] = {}
-        """Sessions whose body a region has given, and which wait until it can be shown: region, entry, since when."""
-        self._attaches = 0
-        self._speaking = NOWHERE
-        self._out: list[Output] = []
+        self.bodies = Bodies(
+            capacity, facts.gateway, self.partition, facts.spawn_m, self.mirror, self.views, self.regions,
+            self.sessions, self._do, self._again,
+        )  # fmt: skip
+        self._out = Outgoing(self.views.state.views, self.channels.audience)
         self._schema: dict[str, Any] = {"kinds": [], "components": []}
         self._schema_hash = schema_hash(self._schema)
         if facts.layout is None:
             self.regions.want(ALONE, 0.0)
-
-    @property
-    def asked(self) -> int:
-        """For metrics: sessions of whose bodies is known where they were asked for."""
-        return len(self._kept)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -348,7 +231,7 @@ class GatewayCore:
 
     def lost(self, conn: int, now_s: float) -> None:
         """The connection is gone, and what waits for it: its slot may be another's before that is delivered."""
-        self._out = [left for output in self._out if (left := _without(output, conn)) is not None]
+        self._out.drop(conn)
         self._do(self.sessions.lost(conn, now_s), now_s)
 
     def keys_refreshed(self, now_s: float) -> None:
@@ -382,30 +265,15 @@ class GatewayCore:
         """Regions were split or merged: those in their place have what they had, and what they may not have heard is
         said to those."""
         self.partition = partition
-        self._spawns = self._spawn_regions()
+        self.bodies.regroup(partition)
         for gone in self.regions.regroup(partition, now_s):
             self.mirror.retire(gone.number, gone.heirs, max(self.tick_now, self.mirror.newest_tick))
-            self._body_region[self._body_region == gone.number] = NOWHERE
-            for conn in gone.conns:
-                self.commands.again(conn)
-                self.acts.again(conn)
-            for session, generation, name, kind, profile, body in gone.attach:
-                # Perhaps it was given a body in the last moment: nobody makes another one before that is known.
-                ask = AttachBody(session, generation, name, kind, profile, body)
-                self._sought[session] = ask, now_s + FIND_S
-                self._seek(ask, partition)
-            self._kept = {
-                session: (gone.heirs[0] if region == gone.number else region, body)
-                for session, (region, body) in self._kept.items()
-            }
-            self._homing = {conn: entry for conn, entry in self._homing.items() if entry[0] != gone.number}
-            self._arriving = {s: entry for s, entry in self._arriving.items() if entry[0] != gone.number}
+            self.bodies.gone(gone, partition, now_s)
 
-    def _spawn_regions(self) -> tuple[int, ...]:
-        if self.partition is None:
-            return (ALONE,)
-        x_m, z_m = np.array(self.facts_fixed.spawn_m).T
-        return tuple(dict.fromkeys(self.partition.region_at(x_m, z_m).tolist()))
+    def _again(self, conn: int) -> None:
+        """What a connection's body was told may not have been heard: say it once more."""
+        self.commands.again(conn)
+        self.acts.again(conn)
 
     @property
     def sight_m(self) -> float:
@@ -436,7 +304,7 @@ class GatewayCore:
         count = inbound.command_count.astype(np.int64)
         nth = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
         of_message = np.repeat(np.arange(len(conn)), count)
-        kept = self._steers[conn][of_message]
+        kept = self.bodies.steers[conn][of_message]
         back = (count[of_message] - 1 - nth).astype(np.uint32)
         commands = inbound.commands[(inbound.command_first[of_message] + nth)[kept]].astype(COMMAND, copy=False)
         self.commands.take(conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept], commands)
@@ -476,12 +344,12 @@ class GatewayCore:
         conn, seq, commands = self.commands.drain(self.views.state.views["own_seq"])
         said: dict[int, tuple[Any, Any, Any, Any, Any]] = {}
         if len(conn):
-            home = self._body_region[conn]
+            home = self.bodies.region[conn]
             for region in np.unique(home).tolist():
                 at: Any = slice(None) if (home == region).all() else np.flatnonzero(home == region)
                 who = conn[at]
                 if region != NOWHERE:
-                    said[region] = self._body_row[who], self._body_generation[who], seq[at], commands[at], who
+                    said[region] = self.bodies.row[who], self.bodies.generation[who], seq[at], commands[at], who
         messages = self.regions.upward(tick, self.mirror.heard, said, self._acts_by_region())
         self._say_poses(messages)
         return [(message.region, message.encode()) for message in messages]
@@ -491,22 +359,22 @@ class GatewayCore:
         conns = self.poses.drain()
         if not len(conns):
             return
-        conns = conns[self._steers[conns]]
-        home = self._body_region[conns]
+        conns = conns[self.bodies.steers[conns]]
+        home = self.bodies.region[conns]
         for message in messages:
             who = conns[home == message.region]
             if len(who):
-                self.poses.put(message, who, self._body_row[who], self._body_generation[who])
+                self.poses.put(message, who, self.bodies.row[who], self.bodies.generation[who])
 
     def _acts_by_region(self) -> dict[int, list[tuple[int, list[list[Any]]]]]:
         """What connections' bodies are asked to do now; those whose body is nowhere wait."""
         said: dict[int, list[tuple[int, list[list[Any]]]]] = {}
         for conn, entries in self.acts.drain(self._now_s):
-            region = int(self._body_region[conn])
+            region = int(self.bodies.region[conn])
             if region == NOWHERE:
                 self.acts.again(conn)
                 continue
-            session, generation = self._session_of[conn], int(self._session_generation[conn])
+            session, generation = self.bodies.session_of[conn], int(self.bodies.session_generation[conn])
             said.setdefault(region, []).append((conn, [[session, generation, *entry] for entry in entries]))
         return said
 
@@ -518,28 +386,16 @@ class GatewayCore:
             self.regions.gap(delta.region, now_s)
         else:
             for conn in self.regions.heard(delta, now_s):
-                self.commands.again(conn)
-                self.acts.again(conn)
+                self._again(conn)
         for region in sorted(self.mirror.missed):
             if self.regions.gap(region, now_s):
                 self.mirror.missed.discard(region)
         if delta.schema is not None:
             self._learn_schema(delta.schema)
-        self._speaking = delta.region
-        for entry in delta.attached:
-            self._attached(delta.region, entry, now_s)
-        if self._arriving:
-            self._let_in(now_s)
-        if len(delta.kept_row):
-            self._kept_bodies(delta, now_s)
+        self.bodies.told(delta, now_s)
         for session, code, text in delta.refused:
             self._do(self.sessions.refused(session, code, text), now_s)
-        if delta.snapshot:
-            self._unseen.update(self._body_of)
-        for conn in list(self._unseen):
-            self._show_body(conn)
-        for conn in list(self._homing):
-            self._come_home(conn)
+        self.bodies.show(afresh=delta.snapshot)
         # Of a delta that does not follow, rows are not those of the mirror: another owner numbers them anew.
         if len(delta.own_row) and self.mirror.heard(delta.region) == (delta.epoch, delta.seq):
             rows = self.mirror.rows_of(delta, delta.own_row)
@@ -562,9 +418,9 @@ class GatewayCore:
             self._happened(entity, DONE_WEIGHT)
             self._do(self.sessions.shard_event(session, entity, name, payload), now_s)
         for session, number, code, value, gateway in delta.answers:
-            if gateway == self.facts_fixed.gateway and session in self._conn_of:
-                self._answer(self._conn_of[session], Answer(number, code, value))
-                self._happened(self._body_of.get(self._conn_of[session]), DONE_WEIGHT)
+            if gateway == self.facts_fixed.gateway and session in self.bodies.conn_of:
+                self._answer(self.bodies.conn_of[session], Answer(number, code, value))
+                self._happened(self.bodies.body_of.get(self.bodies.conn_of[session]), DONE_WEIGHT)
 
     def _happened(self, entity: int | None, weight: float) -> None:
         """Something for the directors of channels."""
@@ -576,12 +432,12 @@ class GatewayCore:
     def _take_watch(self, conn: int, watch: Watch) -> None:
         answer = self.channels.ask(conn, watch)
         if answer is not None:
-            self._post(np.array([conn], np.int32), encode_server(answer))
+            self._out.post(np.array([conn], np.int32), encode_server(answer))
 
     def _answer(self, conn: int, answer: Answer) -> None:
         """A body's owner has carried out an act: its client is told, in order."""
         for told in self.acts.heard(conn, answer):
-            self._post(np.array([conn], np.int32), encode_server(told))
+            self._out.post(np.array([conn], np.int32), encode_server(told))
 
     def _take_act(self, conn: int, act: Act, now_s: float) -> None:
         try:
@@ -590,120 +446,10 @@ class GatewayCore:
             self.violated(conn, violation.reason, violation.code, now_s, violation.text)
             return
         if answer is not None:
-            self._post(np.array([conn], np.int32), encode_server(answer))
-
-    # --------------------------------------------------------------------------------------------------------- bodies
-    def _attached(self, region: int, entry: list[Any], now_s: float) -> None:
-        """A region says that a session's body is there: newly made, given again, or come over a border."""
-        session, generation, entity, row, row_generation, gateway = entry[:6]
-        conn = self._conn_of.get(session)
-        mine = gateway == self.facts_fixed.gateway
-        if gateway == NOBODY and not mine:  # it is back from the durable store, and waits for whoever has its session
-            ask = self.sessions.reclaims(session, entity)
-            if ask is not None:
-                self._ask_body(ask, region, now_s)
-            elif conn is not None and self.sessions.disowns(session, entity):
-                self.regions.link(region).detach.append([session, generation, True, entity])
-        elif not mine:
-            self._do(self.sessions.elsewhere(session, generation, gateway, now_s), now_s)
-        elif self.sessions.disowns(session, entity):
-            # It left before it got the body, or the body crossed a border before it heard of that.
-            self.regions.link(region).detach.append([session, generation, True, entity])
-        elif conn is None or self._body_of.get(conn) != entity:
-            self.regions.want(region, now_s)  # one that was only asked whether it has the body, perhaps
-            if self.mirror.home_of(entity) == region or not self.sessions.awaits(session, generation):
-                self._give(region, entry, now_s)
-            else:
-                since_s = self._arriving[session][2] if session in self._arriving else now_s
-                self._arriving[session] = region, entry, since_s
-        else:
-            self._homing[conn] = region, row, row_generation
-            self._come_home(conn)
-
-    def _come_home(self, conn: int) -> None:
-        """What is said for a body goes where it was given, as soon as the mirror has it there: of a region that began
-        behind a crash that may be told before its snapshot has come, or its neighbour's."""
-        region, row, row_generation = self._homing[conn]
-        if not self.mirror.is_at(self._body_of[conn], region, row):
-            return
-        del self._homing[conn]
-        before = self._body_region[conn], self._body_row[conn], self._body_generation[conn]
-        if before != (region, row, row_generation):
-            self._body_region[conn], self._body_row[conn] = region, row
-            self._body_generation[conn] = row_generation
-            self.commands.again(conn)
-            self.acts.again(conn)
-
-    def _let_in(self, now_s: float) -> None:
-        """Those whose body can be shown now: until then their former gateway shows them the world, if they have one."""
-        for session, (region, entry, since_s) in list(self._arriving.items()):
-            awaited = self.sessions.awaits(session, entry[1])
-            if awaited and self.mirror.home_of(entry[2]) != region and now_s - since_s < SHOW_S:
-                continue
-            del self._arriving[session]
-            if awaited:
-                self._give(region, entry, now_s)
-
-    def _give(self, region: int, entry: list[Any], now_s: float) -> None:
-        session, generation, entity, row, row_generation, _, acted = entry
-        self._speaking = region
-        self._do(self.sessions.attached(session, generation, entity, row, row_generation, now_s, acted), now_s)
-
-    def _kept_bodies(self, delta: RegionDelta, now_s: float) -> None:
-        """A region says that bodies are there still: looked at one by one are those that are not as they are known."""
-        rows = self.mirror.rows_of(delta, delta.kept_row)
-        conn = np.where(rows >= 0, self.mirror.view_of[rows], -1)
-        mine = delta.kept_gateway == self.facts_fixed.gateway
-        as_known = (
-            mine & (conn >= 0) & (self._session_at[conn] == delta.kept_session)
-            & (self._body_region[conn] == delta.region) & (self._body_row[conn] == delta.kept_row)
-            & (self._body_generation[conn] == delta.kept_row_generation)
-        )  # fmt: skip
-        nobodys = ~mine & ~np.isin(delta.kept_session, self.sessions.numbers)
-        told = (
-            delta.kept_session, delta.kept_generation, delta.kept_id, delta.kept_row, delta.kept_row_generation,
-            delta.kept_gateway, delta.kept_acted,
-        )  # fmt: skip
-        for index in np.flatnonzero(~(as_known | nobodys)).tolist():
-            self._attached(delta.region, [int(column[index]) for column in told], now_s)
+            self._out.post(np.array([conn], np.int32), encode_server(answer))
 
     def _is_awaited(self, attach: list[Any]) -> bool:
         return self.sessions.awaits(attach[0], attach[1])
-
-    def _show_body(self, conn: int) -> None:
-        """Let the view follow its body, if the mirror has it."""
-        row = self.mirror.row_of(self._body_of[conn])
-        if row >= 0:
-            self._unseen.discard(conn)
-            self._missing_s.pop(conn, None)
-            self.views.set_body(conn, row, self.mirror)
-
-    def _look_for_bodies(self, now_s: float) -> None:
-        """Bodies that the mirror has no more: shown again if they are there, given up after SEEK_S."""
-        conns = self.sessions.live_conns
-        if not len(conns):
-            return
-        views = self.views.state.views[conns]
-        there = self.mirror.hot["serial"][np.maximum(views["body"], 0)] == views["body_serial"]
-        for conn in conns[(views["body"] >= 0) & ~there].tolist():
-            self._unseen.add(conn)
-        for conn in list(self._unseen):
-            self._show_body(conn)
-        for conn in self._unseen:
-            if self._may_be_away(conn, now_s):
-                self._missing_s[conn] = now_s
-        lost = [conn for conn in self._unseen if now_s - self._missing_s.setdefault(conn, now_s) >= SEEK_S]
-        for conn in lost:
-            if conn in self._unseen:  # else it has ended with another one
-                self._do(self.sessions.body_lost(self._session_of[conn], now_s), now_s)
-
-    def _may_be_away(self, conn: int, now_s: float) -> bool:
-        """Whether a body was last seen in, or near, a region for which nobody speaks now."""
-        if self.partition is None:
-            return False
-        view = self.views.state.views[conn : conn + 1]
-        near = touched(self.partition, view["x"] / GRID_PER_M, view["z"] / GRID_PER_M, MARGIN_M)
-        return any(self.regions.is_away(region, now_s) for region in near)
 
     def _learn_schema(self, schema: dict[str, Any]) -> None:
         learned = schema_hash(schema)
@@ -712,7 +458,7 @@ class GatewayCore:
         self._schema, self._schema_hash = schema, learned
         live = self.sessions.live_conns
         if len(live):
-            self._post(live, encode_server(Schema(schema, learned)))
+            self._out.post(live, encode_server(Schema(schema, learned)))
             self.views.forget(live)
             self.poses.forget(live)
         self.channels.begin_anew()
@@ -724,22 +470,22 @@ class GatewayCore:
         self.sessions.headroom, self.sessions.ready = headroom, self.ready
         self._do(self.sessions.tick(now_s, self._heard_s), now_s)
         for conn, answer in self.channels.tick(tick, now_s):
-            self._post(np.array([conn], np.int32), encode_server(answer))
+            self._out.post(np.array([conn], np.int32), encode_server(answer))
         if tick % LOOK_TICKS == 0:
-            self._look_for_bodies(now_s)
+            self.bodies.look(now_s)
             self._look_around(now_s)
 
     def _look_around(self, now_s: float) -> None:
         """Mirror what views see, and no more."""
         if self.partition is None:
             return
-        self._let_in(now_s)
-        self._seek_on(self.partition, now_s)
+        self.bodies.let_in(now_s)
+        self.bodies.seek_on(now_s)
         self.regions.silence(now_s)
         if not self.ready:
-            self.regions.want(self._spawns[0], now_s)
+            self.regions.want(self.bodies.spawns[0], now_s)
         # A body may be far outside of the region that has it: it waits there until what it did is stored.
-        homes = np.unique(self._body_region[self.sessions.live_conns])
+        homes = np.unique(self.bodies.region[self.sessions.live_conns])
         for region in homes[homes != NOWHERE].tolist():
             self.regions.want(region, now_s)
         live = self.sessions.live_conns
@@ -752,8 +498,7 @@ class GatewayCore:
 
     def take(self) -> list[Output]:
         """What is to be done, in order; deliver it before the next frames."""
-        out, self._out = self._out, []
-        return out
+        return self._out.take()
 
     def frames(self, tick: int, now_s: float, blocked: npt.NDArray[np.uint8]) -> Iterator[Batch]:
         """Frames of ``tick`` for all views that may have one; of a newer tick if a region has told of one already: a
@@ -772,97 +517,41 @@ class GatewayCore:
         for action in actions:
             match action:
                 case Post():
-                    self._post(action.conns, encode_server(action.message))
+                    self._out.post(action.conns, encode_server(action.message))
                     if isinstance(action.message, Chat):
                         self._happened(action.message.sender, SAID_WEIGHT)
                 case CloseConn():
-                    self._out.append(action)
+                    self._out.add(action)
                     self._do(self.sessions.lost(action.conn, now_s), now_s)
                 case GiveToken() | RefreshKeys():
-                    self._out.append(action)
+                    self._out.add(action)
                 case AttachBody():
-                    self._attach(action, now_s)
+                    self.bodies.attach(action, now_s)
                 case DetachBody():
-                    self._detach(action, now_s)
+                    self.bodies.detach(action)
                 case ForgetBody():
-                    self._kept.pop(action.session, None)
+                    self.bodies.forget(action.session)
                 case OpenView():
                     self._open(action)
                     self.acts.begin(action.conn, action.body, now_s)
-                    self._session_generation[action.conn] = action.generation
                 case TakeAct():
                     self._take_act(action.conn, action.act, now_s)
                 case TakeWatch():
                     self._take_watch(action.conn, action.watch)
                 case ReleaseBody():
-                    self._steers[action.conn] = False
-                    self._body_region[action.conn] = NOWHERE
+                    self.bodies.release(action.conn)
                     self.views.release_body(action.conn, self.mirror)
                 case CloseView():
                     conn = action.conn
-                    self._steers[conn] = False
-                    self._body_region[conn] = NOWHERE
-                    self._conn_of.pop(self._session_of.pop(conn, 0), None)
-                    self._body_of.pop(conn, None)
-                    self._unseen.discard(conn)
-                    self._homing.pop(conn, None)
-                    self._missing_s.pop(conn, None)
+                    self.bodies.close(conn)
                     self.acts.end(conn)
                     self.channels.leave(conn)
                     self.views.close(conn, self.mirror)
                     self.poses.close(conn)
 
-    def _attach(self, ask: AttachBody, now_s: float) -> None:
-        """To the region where the body is; if nobody knows, all are asked. A new one begins where newcomers do."""
-        home = self.mirror.home_of(ask.body) if ask.body else NOWHERE
-        if ask.body and home == NOWHERE and self.partition is not None:
-            self._sought[ask.session] = ask, now_s + FIND_S
-            self._kept[ask.session] = self._spawns[0], ask.body
-            self._seek(ask, self.partition)
-        else:
-            self._ask_body(ask, self._spawn_region() if home == NOWHERE else home, now_s)
-
-    def _ask_body(self, ask: AttachBody, region: int, now_s: float) -> None:
-        self._kept[ask.session] = region, ask.body or 0
-        self.regions.want(region, now_s)
-        entry = [ask.session, ask.generation, ask.name, ask.kind, ask.profile, ask.body or 0]
-        self.regions.link(region).attach.append(entry)
-
-    def _seek(self, ask: AttachBody, partition: Partition) -> None:
-        """Whichever region has the body shall give it; none is to make another one, so they are told no kind."""
-        for region in partition.all():
-            entry = [ask.session, ask.generation, ask.name, 0, ask.profile, ask.body or 0]
-            self.regions.link(region).attach.append(entry)
-
-    def _seek_on(self, partition: Partition, now_s: float) -> None:
-        for session, (ask, until_s) in list(self._sought.items()):
-            if not self.sessions.awaits(session, ask.generation):
-                del self._sought[session]
-            elif any(map(self.regions.unreachable, partition.all())):
-                self._sought[session] = ask, now_s + FIND_S
-                self._seek(ask, partition)
-            elif now_s < until_s or session in self._arriving:
-                self._seek(ask, partition)
-            else:
-                del self._sought[session]
-                self._ask_body(ask, self._spawn_region(), now_s)
-
-    def _spawn_region(self) -> int:
-        self._attaches += 1
-        return self._spawns[self._attaches % len(self._spawns)]
-
-    def _detach(self, detach: DetachBody, now_s: float) -> None:
-        """To the region where the body is; if nobody knows, to the one that was asked for it."""
-        asked, body = self._kept.get(detach.session, (self._spawns[0], 0))
-        home = self.mirror.home_of(body) if body else NOWHERE
-        region = asked if home == NOWHERE else home
-        if detach.remove:
-            self._kept.pop(detach.session, None)
-        self.regions.link(region).detach.append([detach.session, detach.generation, detach.remove, body])
-
     def _open(self, action: OpenView) -> None:
         conn = action.conn
-        centre = self._place_of(action.body)
+        centre = self.bodies.place_of(action.body)
         if action.profile == TV:
             self.views.blank(conn, centre)
             self.channels.enter(conn)
@@ -871,48 +560,4 @@ class GatewayCore:
             self.views.open(conn, 1, centre, int(self._heard_s[conn] * 1000), action.window_bytes, portion)
             self.poses.open(conn, action.profile)
         self.commands.begin(conn)
-        self._session_of[conn], self._conn_of[action.session] = action.session, conn
-        self._session_at[conn] = action.session
-        if action.body is not None:
-            self._steers[conn] = True
-            self._body_region[conn] = self._speaking
-            self._body_row[conn], self._body_generation[conn] = action.row, action.row_generation
-            self._body_of[conn] = action.body
-            self._kept[action.session] = self._speaking, action.body
-            self._unseen.add(conn)
-
-    def _place_of(self, body: int | None) -> tuple[int, int, int]:
-        """Where a view begins, grid units: at its body, or where newcomers begin."""
-        row = -1 if body is None else self.mirror.row_of(body)
-        if row >= 0:
-            cold = self.mirror.cold[row]
-            return int(cold["px"]), int(cold["py"]), int(cold["pz"])
-        if self.partition is None:
-            return 0, 0, 0
-        square = self.partition.square(self._spawns[0])
-        return (
-            round((square.x0 + square.x1) / 2 * GRID_PER_M),
-            0,
-            round((square.z0 + square.z1) / 2 * GRID_PER_M),
-        )
-
-    def _post(self, conns: Conns, data: bytes) -> None:
-        if data[1] not in STRUCTURE_TYPES:
-            self._out.append(Deliver(conns, data, None))
-            return
-        views = self.views.state.views
-        conns = conns[(views["active"][conns] == 1) | self.channels.audience.present[conns]]
-        if len(conns):
-            views["sseq"][conns] += np.uint32(1)
-            self._out.append(Deliver(conns, data, views["sseq"][conns].copy()))
-
-
-def _without(output: Output, conn: int) -> Output | None:
-    match output:
-        case Deliver():
-            kept = output.conns != conn
-            sseq = None if output.sseq is None else output.sseq[kept]
-            return output if kept.all() else Deliver(output.conns[kept], output.data, sseq)
-        case CloseConn() | GiveToken():
-            return None if output.conn == conn else output
-    return output
+        self.bodies.open(action)

@@ -13,7 +13,8 @@ import numpy as np
 from protocol.layouts import COMMAND
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Input, encode_client
-from server.core.gateway import Deliver, GatewayCore, GatewayFacts
+from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.outgoing import Deliver
 from server.core.views import ViewRules
 from server.session.identity import Identity
 from server.session.limits import SessionLimits

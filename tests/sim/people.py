@@ -32,7 +32,8 @@ from protocol.messages import (
     encode_server,
 )
 from protocol.poses import Part, Sample
-from server.core.gateway import Deliver, GatewayCore
+from server.core.gateway import GatewayCore
+from server.core.outgoing import Deliver
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
 from server.session.identity import Identity, TokenRefused

@@ -88,7 +88,7 @@ def late_first_frame(patch: pytest.MonkeyPatch) -> None:
 
     def frames(self: GatewayCore, tick: int, now_s: float, blocked: npt.NDArray[np.uint8]) -> Iterator[Batch]:
         for conn in self.sessions.live_conns.tolist():
-            begun = opened.setdefault((id(self), self._session_of[conn], self.sessions.joins.total()), tick)
+            begun = opened.setdefault((id(self), self.bodies.session_of[conn], self.sessions.joins.total()), tick)
             blocked[conn] |= tick < begun + 5
         return honest(self, tick, now_s, blocked)
 

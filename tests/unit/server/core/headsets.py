@@ -20,7 +20,8 @@ from protocol.messages import (
     encode_client,
 )
 from protocol.poses import Part, PoseRecords, Poses, Sample, decode_poses, encode_poses, encode_samples
-from server.core.gateway import Deliver, GatewayCore, GatewayFacts
+from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.outgoing import Deliver
 from server.core.poses import PoseRules
 from server.core.views import ViewRules
 from server.session.actions import CloseConn

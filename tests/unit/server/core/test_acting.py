@@ -11,8 +11,8 @@ from protocol.limits import ACTS_UNANSWERED_MAX
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Bye, Hello, Welcome, decode_server, encode_client
 from server.core.acting import AGAIN_S, Acts
-from server.core.gateway import Deliver, Output
 from server.core.mirror import NOWHERE
+from server.core.outgoing import Deliver, Output
 from server.core.regions import LINGER_S
 from server.session.actions import CloseConn
 from server.session.limits import SessionLimits
@@ -127,7 +127,7 @@ def test_the_region_of_a_body_stays_mirrored_however_far_away_that_is() -> None:
         rig.core._heard_s[0] = rig.now_s
         rig.pass_time()
     assert rig.core.regions.is_wanted(B)
-    rig.core._body_region[0] = NOWHERE
+    rig.core.bodies.region[0] = NOWHERE
     for _ in range(round((LINGER_S + 1) * 20)):
         rig.core._heard_s[0] = rig.now_s
         rig.pass_time()

@@ -7,16 +7,10 @@ from protocol import mesh
 from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Hello, Welcome, decode_server, encode_client
-from server.core.gateway import (
-    FIND_S,
-    LOOK_TICKS,
-    SEEK_S,
-    SHOW_S,
-    Deliver,
-    GatewayCore,
-    GatewayFacts,
-)
+from server.core.bodies import FIND_S, SEEK_S, SHOW_S
+from server.core.gateway import LOOK_TICKS, GatewayCore, GatewayFacts
 from server.core.mirror import TRANSIT_TICKS
+from server.core.outgoing import Deliver
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
 from server.session.identity import Identity
@@ -174,7 +168,7 @@ def test_a_body_that_is_given_before_the_mirror_has_it_there_is_spoken_to_as_soo
     rig.receive(delta(A, 2, 52, snapshot=True, epoch=2))
     rig.receive(entering(delta(B, 52, 52, snapshot=True, epoch=2), 9, BODY))
     assert rig.core.mirror.home_of(BODY) == B
-    assert (rig.core._body_region[0], rig.core._body_row[0], rig.core._body_generation[0]) == (B, 9, 4)
+    assert (rig.core.bodies.region[0], rig.core.bodies.row[0], rig.core.bodies.generation[0]) == (B, 9, 4)
 
 
 def told_own(made: RegionDelta, x_m: int, seq: int) -> RegionDelta:
@@ -214,10 +208,10 @@ def test_nothing_is_kept_of_a_session_that_goes_on_at_another_gateway() -> None:
     rig = Rig()
     rig.come()
     rig.receive(entering(delta(B, 41, 41, snapshot=True), ROW, BODY))
-    assert rig.core.asked == 1
+    assert rig.core.bodies.asked == 1
     session, generation = rig.entry[:2]
     there = mesh.Person(session, generation + (1 << 16), b"k" * mesh.KEY_BYTES, "Ann", BODY, True)
     rig.core.told(mesh.Roll(2, 1, True, [there], []), rig.now_s)
     rig.pass_time()
     assert rig.core.sessions.held == 0
-    assert rig.core.asked == 0
+    assert rig.core.bodies.asked == 0

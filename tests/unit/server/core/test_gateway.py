@@ -6,7 +6,8 @@ import numpy.typing as npt
 from protocol.frames import Frame, decode
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Ack, Hello, Say, Welcome, decode_server, encode_client
-from server.core.gateway import Deliver, GatewayCore, GatewayFacts
+from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.outgoing import Deliver
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
 from server.session.identity import Identity

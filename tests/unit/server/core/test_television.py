@@ -14,7 +14,8 @@ from protocol.channels import BEHIND_S_MAX, TV_ACK_MS, Channel, ChannelCode, Wat
 from protocol.messages import Ack, Hello, Say, decode_client, decode_server, encode_client
 from server.core.cameras import ChannelSpec, director_of
 from server.core.channels import REST_S
-from server.core.gateway import SAID_WEIGHT, Deliver, GatewayCore, GatewayFacts
+from server.core.gateway import SAID_WEIGHT, GatewayCore, GatewayFacts
+from server.core.outgoing import Deliver
 from server.core.regions import LINGER_S
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
@@ -115,7 +116,7 @@ def test_a_television_watches_and_hears(rig: TvRig) -> None:
     assert rig.of(ChannelBegan)
     assert rig.of(CameraMoved)
     ids, _ = rig.tv.others(rig.tick * 50.0)
-    people = {body for body in (rig.core._body_of.get(conn) for conn in (0, 1)) if body is not None}
+    people = {body for body in (rig.core.bodies.body_of.get(conn) for conn in (0, 1)) if body is not None}
     assert people <= set(ids.tolist()), "nobody's own body is left out: a television has none"
     rig.core.said(0, encode_client(Say(0, "good evening")), rig.tick / 20)
     rig.run(10)

@@ -1,0 +1,83 @@
+"""What a transport brings to the gateway's core, as the core reads it.
+
+Decides nothing: transports (``server.transport``) and test rigs have these shapes. Not responsible for: parsing.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
+
+class Opened(Protocol):
+    """A connection was made from address ``remote``."""
+
+    @property
+    def conn(self) -> int: ...
+    @property
+    def remote(self) -> str: ...
+    @property
+    def secure(self) -> bool: ...
+    @property
+    def session(self) -> int | None: ...
+
+
+class Lost(Protocol):
+    """A connection ended."""
+
+    @property
+    def conn(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Inbound(Protocol):
+    """What arrived: connections opened, whole messages that are not hot, hot ones in columns, connections lost.
+
+    INPUTs (``input_*``, n of them; commands of message k are ``commands[command_first[k] : command_first[k] +
+    command_count[k]]``), POSEs (message k is ``pose_data[pose_at[k] : pose_at[k] + pose_bytes[k]]``) and ACKs
+    (``ack_*``); ``*_earlier`` as in STANDARD.md §9.4, empty if all came over WebSocket.
+    """
+
+    @property
+    def opened(self) -> Sequence[Opened]: ...
+    @property
+    def cold(self) -> Sequence[tuple[int, bytes]]: ...
+    @property
+    def lost(self) -> Sequence[Lost]: ...
+    @property
+    def input_conn(self) -> U32: ...
+    @property
+    def input_seq(self) -> U32: ...
+    @property
+    def input_frame(self) -> U32: ...
+    @property
+    def input_stamp(self) -> U32: ...
+    @property
+    def command_first(self) -> U32: ...
+    @property
+    def command_count(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def commands(self) -> npt.NDArray[Any]: ...
+    @property
+    def input_earlier(self) -> U64: ...
+    @property
+    def pose_conn(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def pose_at(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def pose_bytes(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def pose_data(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def ack_conn(self) -> U32: ...
+    @property
+    def ack_frame(self) -> U32: ...
+    @property
+    def ack_stamp(self) -> U32: ...
+    @property
+    def ack_earlier(self) -> U64: ...
