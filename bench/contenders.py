@@ -33,6 +33,8 @@ class Contender:
 
 def _peer(name: str, program: str, transport: str, kind: str) -> Contender:
     def server(tools: Tools, motion: Path, port: int) -> Command:
+        if program.endswith(".py"):
+            return [sys.executable, tools.peers / program, "--trajectory", motion, "--port", str(port)]
         # The only build of uWebSockets.js on npm that loads on an older glibc is one for Node 20.
         node = tools.node20 if transport == "uws" else tools.node24
         assert node is not None
@@ -87,5 +89,6 @@ PEERS = {
     "colyseus-uws": _peer("colyseus-uws", "colyseus.mjs", "uws", "colyseus"),
     "hand-ws": _peer("hand-ws", "hand.mjs", "ws", "hand"),
     "hand-uws": _peer("hand-uws", "hand.mjs", "uws", "hand"),
+    "hand-python": _peer("hand-python", "hand.py", "aiohttp", "hand"),
 }
 ALL = {OURS.name: OURS, **PEERS}

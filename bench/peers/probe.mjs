@@ -1,5 +1,5 @@
-// Clients that decode everything and compare it with the truth in each tick. --peer colyseus (official client library) or
-// hand (hand.mjs's binary form); --clients probes, which are the clients 0..n-1; each sends ten inputs a second too.
+// Clients that decode everything and compare it with the truth in each tick. --peer colyseus or nengi (official client
+// libraries), hand (the binary form of hand.mjs and hand.py); --clients probes, which are the clients 0..n-1; each sends ten inputs a second too.
 //
 // Wrong is: an entity within the radius that is not there, one that is there and is not within the radius, a position
 // that is off by more than 1 cm, a yaw that is not the truth's, a tick that never came.
@@ -104,8 +104,15 @@ async function joinHand(check) {
   });
 }
 
+async function joinNengi(check) {
+  const { join } = await import('./nengi_client.mjs');
+  const shown = (bodies) => (i) => { const b = bodies.get(i); return b && [b.x, b.y, b.z, b.yaw]; };
+  sendInputs(await join(`ws://${url}`, check.index, (tick, bodies) => check.tick(tick, bodies.size, shown(bodies))));
+}
+
+const join = { colyseus: joinColyseus, nengi: joinNengi, hand: joinHand }[opt.peer];
 const checks = Array.from({ length: +opt.clients }, (_, i) => new Check(i));
-for (const check of checks) await (opt.peer === 'colyseus' ? joinColyseus : joinHand)(check);
+for (const check of checks) await join(check);
 say('ready');
 onCommand({
   begin: () => { checks.forEach((c) => c.reset()); say('begun'); },
