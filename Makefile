@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench benchmarks bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -75,6 +75,9 @@ soak: .venv/.dev etcd postgres warmup ## A real cluster in trouble for MINUTES=3
 
 bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
+
+benchmarks: .venv/.dev warmup ## Ours beside what people would take instead; half an hour. Writes docs/benchmarks.md
+	$(BIN)/python -m bench.document
 
 bench-channels: .venv/.dev ## How many televisions one core serves (docs/TV.md)
 	$(BIN)/python -m bench.channels

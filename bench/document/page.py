@@ -69,25 +69,26 @@ INTRODUCTION = """\
 Made by `make benchmarks` (`python -m bench.document`); do not edit. [bench/README.md](../bench/README.md) says how each
 figure is measured, and what each server is.
 
-One server process, with all its threads, on one core; all clients on another. Everybody moves restlessly (a new heading and
-speed four times a second), sees everything within 50 m at 20 Hz, and sends ten inputs a second. Five clients of each
-run decode everything and compare it with the truth in each tick; a run in which one of them saw what is not true is
-no run. Medians of {rounds} interleaved rounds, the spread in brackets.
+One server process, with all its threads, on one core; all clients on another. Everybody moves restlessly (a new heading
+and speed four times a second), sees everything within 50 m at 20 Hz, and sends ten inputs a second. Five clients of
+each run decode everything and compare it with the truth in each tick; a run in which one of them saw what is not true
+is no run. Medians of {rounds} interleaved rounds, the spread in brackets.
 """
 
 CAVEATS = """\
 ## What these figures do not say
 
 - Loopback, WebSocket in the clear, nothing lost: [DATAGRAMS.md](DATAGRAMS.md) has what loss and encryption change.
-- The others' entities have float32 positions and no velocity, as is natural to each; ours are quantised and predicted within
-  the tolerance of their level of detail, which is why ours show an error and send less. Colyseus' quantised fields save it a
-  third of its bytes and cost it CPU.
+- The others' entities have float32 positions and no velocity, as is natural to each; ours are quantised and predicted
+  within the tolerance of their level of detail, which is why ours show an error and send less. Colyseus' quantised
+  fields save it a third of its bytes and cost it CPU.
 - Hand-written servers do this one job and nothing else: no sessions, no reconnection, no physics, no second region.
   Colyseus, nengi and ours are general.
-- Colyseus and nengi have no spatial index; both are given the one of the hand-written server. nengi's own box channel compares each
-  entity with each client, and is slower.
+- Colyseus and nengi have no spatial index; both are given the one of the hand-written server. nengi's own box channel
+  compares each entity with each client, and is slower.
 - Colyseus and nengi run on Node 24 and Node 20: the one build of uWebSockets.js on npm that loads here is for Node 20.
-- Joins, worlds in which most things rest, and more than one process are not compared. Numbers of one machine; ratios travel better.
+- Joins, worlds in which most things rest, and more than one process are not compared. Numbers of one machine; ratios
+  travel better.
 """
 
 
@@ -134,9 +135,8 @@ def losses(cases: Sequence[Case], most: Sequence[Largest]) -> list[str]:
     clients = {one.name: one.held.clients if one.held else 0 for one in most}
     more = [name for name, count in clients.items() if count > clients[OURS.name]]
     if more:
-        lines.append(
-            "- clients held: " + ", ".join(f"{name} {clients[name]}" for name in more) + " hold more than ours"
-        )
+        told = ", ".join(f"{name} {clients[name]}" for name in more)
+        lines.append(f"- clients held: ours {clients[OURS.name]}; more: {told}")
     return lines or ["- nowhere in these cases"]
 
 
@@ -151,7 +151,8 @@ def page(cases: Sequence[Case], most: Sequence[Largest], rounds: int) -> str:
         "",
         "![clients](benchmarks/largest.svg)",
         "",
-        "50 visible, ten entities for each client; one run for each number. Held: at least 19 of 20 ticks a second, at each probe.",
+        "50 visible, ten entities for each client; one run for each number. Held: at least 19 of 20 ticks a second, at"
+        " each probe.",
         "",
         "| server | clients | CPU, cores | tick p99, ms | and more |",
         "|---|---|---|---|---|",
