@@ -8,6 +8,7 @@ responsible for: which row a command is for (``gateway``), when a message counts
 import numpy as np
 import numpy.typing as npt
 
+from kernels.sparse import sparse_zeros
 from protocol.layouts import COMMAND
 
 RING = 128
@@ -20,8 +21,8 @@ class Inputs:
     """All connections' commands. ``conn`` is in [0, ``capacity``)."""
 
     def __init__(self, capacity: int) -> None:
-        self._seq = np.zeros((capacity, RING), np.uint32)
-        self._kept = np.zeros((capacity, RING), COMMAND)
+        self._seq = sparse_zeros((capacity, RING), np.uint32)
+        self._kept = sparse_zeros((capacity, RING), COMMAND)
         self._newest = np.zeros(capacity, np.uint32)
         self._again: set[int] = set()
         self._new: list[tuple[U32, U32, Commands]] = []

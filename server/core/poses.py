@@ -25,6 +25,7 @@ from kernels.poses import (
     write_poses,
 )
 from kernels.posing import MID_BIT
+from kernels.sparse import clear, sparse_zeros
 from kernels.values import UNRELIABLE
 from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta, Upward
@@ -114,11 +115,11 @@ class Poses:
         self._stamp = np.zeros(capacity, np.uint32)
         self._fresh = np.zeros(capacity, np.uint8)
         self._count = np.zeros(capacity, np.uint8)
-        self._samples = np.zeros((capacity, SAMPLES_MAX * SAMPLE.itemsize), np.uint8)
+        self._samples = sparse_zeros((capacity, SAMPLES_MAX * SAMPLE.itemsize), np.uint8)
         self._hears = np.zeros(capacity, np.uint8)
         self._cursor = np.zeros((capacity, 2), np.int32)
         self._purse = np.zeros((capacity, 2), np.int64)
-        self._told = np.zeros((capacity, numbers), POSE_SLOT)
+        self._told = sparse_zeros((capacity, numbers), POSE_SLOT)
         self._scratch = scratch(numbers)
         self._out = np.zeros(OUT_BYTES, np.uint8)
         self._out_view = np.zeros(capacity, np.int32)
@@ -136,7 +137,7 @@ class Poses:
     def close(self, conn: int) -> None:
         """It ends."""
         self._speaks[conn] = self._hears[conn] = self._fresh[conn] = 0
-        self._told[conn] = np.zeros(1, POSE_SLOT)
+        clear(self._told[conn])
         self._cursor[conn] = self._purse[conn] = 0
 
     def forget(self, conns: npt.NDArray[np.int32]) -> None:

@@ -16,6 +16,7 @@ from kernels.encode import MESSAGE_ROOM_BYTES, encode_views
 from kernels.interest import scratch
 from kernels.layout import FRAME_RING, HELD, SLOT, VIEW, Sent, ViewState
 from kernels.pace import RTT_FIRST_MS, WINDOW_FIRST_BYTES, WINDOW_MOST_BYTES, choose, take_acks
+from kernels.sparse import clear, sparse_zeros
 from kernels.values import MESSAGES_MAX, encode_values, take_value_acks
 from protocol.layouts import GRID_PER_M
 from protocol.limits import FRAME_BYTES_MAX
@@ -109,12 +110,12 @@ class Views:
         numbers = 2 * rules.cap + 16
         self.state = ViewState(
             np.zeros(capacity, VIEW),
-            np.zeros((capacity, numbers), SLOT),
-            np.zeros((capacity, FRAME_RING), np.int64),
-            np.zeros((capacity, FRAME_RING), np.int64),
+            sparse_zeros((capacity, numbers), SLOT),
+            sparse_zeros((capacity, FRAME_RING), np.int64),
+            sparse_zeros((capacity, FRAME_RING), np.int64),
         )
         first = capacity if datagrams_from is None else datagrams_from
-        self.sent = Sent(first, *(np.zeros((capacity - first, numbers), HELD) for _ in range(3)))
+        self.sent = Sent(first, *(sparse_zeros((capacity - first, numbers), HELD) for _ in range(3)))
         self.high = 0
         self.totals = Totals()
         self._patience_ms = round(rules.patience_ms + 2 * tick_ms)
@@ -152,7 +153,7 @@ class Views:
         the client is known to hold. ``portion`` None: all that the rules allow."""
         hysteresis = self.rules.hysteresis
         portion = Portion.of(self.rules) if portion is None else portion
-        self.state.slot[conn] = np.zeros(1, SLOT)
+        clear(self.state.slot[conn])
         self.state.views[conn] = np.zeros(1, VIEW)[0]
         view = self.state.views[conn]
         view["active"] = 1

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.hotmessages import N_CALLS, N_COLD, N_END, N_FRAMES, N_PONG, N_READY, N_RX_BYTES
+from kernels.sparse import sparse_zeros
 from kernels.wsparse import (
     CARRIER,
     STATE_CLOSING,
@@ -69,8 +70,8 @@ class Carriers:
         self.rejected: Counter[str] = Counter()
         self.received_bytes = self.received_frames = 0
         self.sent_bytes = self.sent_frames = self.send_calls = self.receive_calls = self.wakeups = 0
-        self._rx = np.zeros((n, self.config.rx_bytes), np.uint8)
-        self._tx = np.zeros((n, self.config.tx_bytes), np.uint8)
+        self._rx = sparse_zeros((n, self.config.rx_bytes), np.uint8)
+        self._tx = sparse_zeros((n, self.config.tx_bytes), np.uint8)
         self._scratch = np.zeros(65536, np.uint8)
         self._events = np.zeros(n, syscalls.EPOLL_EVENT)
         self._ready = np.zeros(2 * n, np.int32)
