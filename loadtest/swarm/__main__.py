@@ -23,14 +23,16 @@ from loadtest.swarm.hellos import HelloError, guest_tokens, hello, hello_file
 from loadtest.swarm.running import Swarm, SwarmFailed
 from protocol.layouts import SUBPROTOCOL
 
-ABOUT = """Holds tens of thousands of connections to a running server from one thread, has each of them walk, and measures
-what comes: frames, bytes, gaps, delays, losses. Over UDP every datagram is sealed and opened, and all is acknowledged
-as the standard demands."""
-UNCHECKED = """It does NOT check what the server says. Records of entities are passed over, so a server that tells lies at 20 Hz
-passes; for the truth run decoding clients beside it: `isthmus bots`, locust users, the probes of `python -m bench`.
-It does not follow MOVE, comes back never, and speaks no TLS (so no wss://, and UDP only to loopback or
-to a server behind a proxy). What it checks: that each client comes in and stays, that no structure message is missing, and
-that each datagram is authentic."""
+ABOUT = """Holds tens of thousands of connections to a running server from one thread, has each of them walk, and
+measures what comes: frames, bytes, gaps, delays, losses. Over UDP every datagram is sealed and
+opened, and all is acknowledged as the standard demands."""
+UNCHECKED = """It does NOT check whether what the server says is true. Records of entities are passed over, so a
+server that tells lies at 20 Hz passes. For the truth run decoding clients beside it: `isthmus bots`,
+locust users, the probes of `python -m bench`. It does not follow MOVE, never comes back, acts and talks
+never, and speaks no TLS: no wss://, and UDP only to a server on this machine or behind a proxy.
+
+What it checks: each client comes in and stays; no structure message is missing or comes twice; each
+datagram is authentic; the swarm itself kept its pace."""
 JOIN_PATIENCE_S = 30.0
 SPARE_FILES = 200
 
@@ -50,14 +52,28 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--transport", choices=("websocket", "udp"), default="websocket")
     p.add_argument("--seconds", type=float, default=20.0, help="that are measured, when all are in (default: 20)")
     p.add_argument("--settle", type=float, default=3.0, metavar="S", help="before that (default: 3)")
-    p.add_argument("--profile", choices=("desktop", "vr", "observer", "tv"), default="desktop",
-                   help="device class; tv watches the world's first channel (default: desktop)")
-    p.add_argument("--inputs-per-s", type=float, default=10.0, metavar="R",
-                   help="of each client (default: 10); under 4 it says ACK besides, four times a second")
+    p.add_argument(
+        "--profile",
+        choices=("desktop", "vr", "observer", "tv"),
+        default="desktop",
+        help="device class; tv watches the world's first channel (default: desktop)",
+    )
+    p.add_argument(
+        "--inputs-per-s",
+        type=float,
+        default=10.0,
+        metavar="R",
+        help="of each client (default: 10); under 4 it says ACK besides, four times a second",
+    )
     p.add_argument("--joins-per-s", type=float, default=200.0, metavar="R", help="(default: 200)")
-    p.add_argument("--token-file", type=Path, metavar="FILE", help="a token a line, one for each client; absent: guests")
-    p.add_argument("--clients-per-socket", type=int, default=64, metavar="N",
-                   help="that share a UDP socket (default: 64; the server tells them apart by number)")
+    p.add_argument("--token-file", type=Path, metavar="FILE", help="a token a line, one a client; absent: guests")
+    p.add_argument(
+        "--clients-per-socket",
+        type=int,
+        default=64,
+        metavar="N",
+        help="that share a UDP socket (default: 64; the server tells them apart by number)",
+    )
     p.add_argument("--json", action="store_true", help="figures as one JSON line on stdout, the table on stderr")
     return p  # fmt: skip
 
@@ -87,7 +103,7 @@ def check(given: argparse.Namespace) -> None:
         raise UsageError("televisions stay on WebSocket (docs/DATAGRAMS.md): leave --transport udp out")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if given.transport == "websocket" and most != resource.RLIM_INFINITY and given.clients + SPARE_FILES > most:
-        raise UsageError(f"{given.clients} connections are more than the {most} files that may be open: raise `ulimit -Hn`")
+        raise UsageError(f"{given.clients} connections are too many for {most} open files: raise `ulimit -Hn`")
 
 
 def tokens_of(given: argparse.Namespace, host: str, port: int, names: Sequence[str]) -> list[str]:

@@ -46,6 +46,6 @@ def compile_c(built: Path, sources: list[Path], flags: list[str], libraries: tup
     command = [compiler, *flags, "-o", str(partial), *map(str, sources), *libraries]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        hint = f"\ninstall OpenSSL's headers (Debian: apt-get install {PACKAGES})" if "openssl/" in result.stderr else ""
+        hint = f"\nDoes it lack headers? Debian: apt-get install {PACKAGES}" if ".h: No such" in result.stderr else ""
         raise BuildError(f"{sources[0].parent} does not compile:\n{result.stderr}{hint}")
     partial.replace(built)

@@ -111,7 +111,8 @@ def figures_of(transport: str, profile: str, clients: int, ready: dict[str, Any]
 
 def table(f: Figures) -> Table:
     """The figures for people."""
-    shown = Table(title=f"{f.clients} clients ({f.profile}) over {f.transport}", show_header=False, title_justify="left")
+    title = f"{f.clients} clients ({f.profile}) over {f.transport}"
+    shown = Table(title=title, title_justify="left", show_header=False)
 
     def ms(*seconds: float) -> str:
         return " / ".join(f"{1000 * s:.1f}" for s in seconds)

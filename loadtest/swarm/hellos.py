@@ -29,7 +29,8 @@ def guest_tokens(host: str, port: int, names: Sequence[str]) -> list[str]:
             answer = connection.getresponse()
             body = answer.read()
             if answer.status != http.client.OK:
-                raise HelloError(f"no guest's token for {name!r}: {answer.status} {body[:300].decode(errors='replace')}")
+                text = body[:300].decode(errors="replace")
+                raise HelloError(f"no guest's token for {name!r}: {answer.status} {text}")
             tokens.append(str(json.loads(body)["token"]))
     except (OSError, http.client.HTTPException) as error:
         raise HelloError(f"no server answers at http://{host}:{port}: {error}") from error

@@ -29,7 +29,7 @@ void die(struct client *c, const char *why, ...) {
     vsnprintf(reason, sizeof reason, why, rest);
     va_end(rest);
     tally(reason);
-    if (dead < 10) fprintf(stderr, "client %d lost in state %d: %s\n", (int)(c - clients) + first, c->state, reason);
+    if (dead < 10) fprintf(stderr, "client %d is lost: %s\n", (int)(c - clients) + first, reason);
     if (c->state == JOINED) joined--;
     else in_flight--;
     dead++;

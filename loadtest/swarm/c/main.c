@@ -22,6 +22,7 @@
 enum { EVENTS = 1024, IN_FLIGHT = 128 };
 static const double ACKS_PER_S = 4;      // at least so often a client says something (§2)
 static const double SILENCE_S = 3;       // over datagrams (§9.3)
+static const double JOIN_S = 20;         // a client that is not in by then is lost
 
 struct client *clients;
 int count, first, joined, dead, in_flight, epoll_fd;
@@ -33,6 +34,8 @@ int command_steps = 6, clients_per_socket = 64;
 uint64_t inputs_sent, acks_sent, send_short;
 double slowest_join_s;
 
+static const char *const state_names[] = {"unborn", "matchmaking", "matchmaking", "connecting", "upgrading", "HELLO said",
+                                          "DATAGRAMS asked for", "HELLO said over UDP", "in", "lost"};
 static int next_join, announced;
 static double joins_per_s = 400;
 
@@ -74,6 +77,13 @@ static double keep(struct pace *pace, double t, void (*say)(struct client *, dou
 }
 
 static double keep_joins(double t) {
+    static double looked_s;
+    if (in_flight && t - looked_s > 1) {
+        looked_s = t;
+        for (int i = 0; i < next_join; i++)
+            if (clients[i].state < JOINED && t - clients[i].connect_s > JOIN_S)
+                die(&clients[i], "not in after %g s, in state %s", JOIN_S, state_names[clients[i].state]);
+    }
     while (next_join < count && in_flight < IN_FLIGHT && next_join < (t - start_s) * joins_per_s + 1)
         begin_join(&clients[next_join++], t);
     if (!announced && joined + dead == count) {
