@@ -20,7 +20,7 @@ from rich.console import Console
 from loadtest.swarm.build import BuildError, program
 from loadtest.swarm.figures import Figures, figures_of, table
 from loadtest.swarm.hellos import HelloError, guest_tokens, hello, hello_file
-from loadtest.swarm.running import Swarm, SwarmFailed
+from loadtest.swarm.running import Silent, Swarm, SwarmFailed
 from protocol.layouts import SUBPROTOCOL
 
 ABOUT = """Holds tens of thousands of connections to a running server from one thread, has each of them walk, and
@@ -139,7 +139,14 @@ def run(given: argparse.Namespace) -> Figures:
             "clients-per-socket": given.clients_per_socket,
         }  # fmt: skip
         with Swarm(built, [word for key, value in options.items() for word in (f"--{key}", str(value))]) as swarm:
-            ready = swarm.wait("ready", given.clients / given.joins_per_s + JOIN_PATIENCE_S)
+            patience_s = given.clients / given.joins_per_s + JOIN_PATIENCE_S
+            try:
+                ready = swarm.wait("ready", patience_s)
+            except Silent:
+                text = (
+                    f"{given.clients} clients did not all come in within {patience_s:.0f} s: is the server overloaded? "
+                )
+                raise SwarmFailed(text + "Lower --joins-per-s or --clients") from None
             if ready["joined"] == 0:
                 raise SwarmFailed(f"nobody came in: {', '.join(ready['reasons']) or 'no reason was given'}")
             time.sleep(given.settle)

@@ -18,6 +18,10 @@ class SwarmFailed(Exception):
     """The program ended or fell silent before it said what was waited for."""
 
 
+class Silent(SwarmFailed):
+    """It did not say in time what was waited for."""
+
+
 class Swarm:
     """A running program, used as a context manager. What it says of single clients goes to our standard error."""
 
@@ -36,7 +40,7 @@ class Swarm:
             raise SwarmFailed(f"the swarm ended with status {self._process.wait()}") from None
 
     def wait(self, event: str, timeout_s: float) -> dict[str, Any]:
-        """The next event of this name; others are dropped. Raises SwarmFailed."""
+        """The next event of this name; others are dropped. Raises SwarmFailed, and Silent of these."""
         assert self._process.stdout is not None
         end_s = time.monotonic() + timeout_s
         while True:
@@ -49,7 +53,7 @@ class Swarm:
                 continue
             left_s = end_s - time.monotonic()
             if left_s <= 0 or not select.select([self._process.stdout], [], [], left_s)[0]:
-                raise SwarmFailed(f"the swarm did not say {event!r} in {timeout_s:g} s")
+                raise Silent(f"the swarm did not say {event!r} in {timeout_s:g} s")
             data = self._process.stdout.read(65536)
             if not data:
                 raise SwarmFailed(f"the swarm ended with status {self._process.wait()}")
