@@ -143,10 +143,8 @@ def run(given: argparse.Namespace) -> Figures:
             try:
                 ready = swarm.wait("ready", patience_s)
             except Silent:
-                text = (
-                    f"{given.clients} clients did not all come in within {patience_s:.0f} s: is the server overloaded? "
-                )
-                raise SwarmFailed(text + "Lower --joins-per-s or --clients") from None
+                text = f"{given.clients} clients did not all come in within {patience_s:.0f} s"
+                raise SwarmFailed(f"{text}: the server is overloaded, lower --joins-per-s or --clients") from None
             if ready["joined"] == 0:
                 raise SwarmFailed(f"nobody came in: {', '.join(ready['reasons']) or 'no reason was given'}")
             time.sleep(given.settle)
