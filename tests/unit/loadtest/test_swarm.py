@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,4 @@ def test_what_does_not_compile_is_told(tmp_path: Path) -> None:
 
 
 def test_figures_are_json() -> None:
-    from dataclasses import asdict
-
     assert json.loads(json.dumps(asdict(told())))["joined"] == 2
