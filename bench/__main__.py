@@ -29,6 +29,7 @@ from bench.trajectory import Motion, ensure
 COLYSEUS, HAND = ("colyseus-ws",), ("hand-ws", "hand-uws")
 CROWDS = {"crowd": (2000, "websocket"), "crowd-3000": (3000, "websocket"), "crowd-udp": (3000, "udp")}
 """Clients and transport of each simulated case."""
+SERVERS = {**ALL, OURS_UDP.name: OURS_UDP}
 Rounds = list[dict[str, Figures]]
 
 
@@ -93,7 +94,7 @@ def run_case(console: Console, tools: Tools, case: Case, only: Sequence[str]) ->
         figures = {}
         for name in (name for name in names if name in only):
             console.print(f"{case.name}: {name} ...", style="dim")
-            figures[name] = measure(tools, ALL[name], motion, case.clients, case.window_s, case.settle_s)
+            figures[name] = measure(tools, SERVERS[name], motion, case.clients, case.window_s, case.settle_s)
             if name == OURS.name and case.calls_alone:
                 limits.append(physical_limit(tools, figures[name], min(3.0, case.window_s)))
         rounds.append(figures)
@@ -146,7 +147,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one small case, 2 s windows, nothing is judged or kept")
-    parser.add_argument("--only", nargs="+", choices=sorted(ALL), default=list(ALL), help="run only these servers")
+    parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), default=list(SERVERS), help="only these servers")
     names = [*(case.name for case in FULL), *CROWDS, "kernels"]
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="run only these cases")
     parser.add_argument("--results", type=Path, default=BENCH / "results.jsonl", help="where the JSON line goes")

@@ -94,4 +94,5 @@ PEERS = {
     "hand-uws": _peer("hand-uws", "hand.mjs", "uws", "hand"),
     "hand-python": _peer("hand-python", "hand.py", "aiohttp", "hand"),
 }
-ALL = {OURS.name: OURS, OURS_UDP.name: OURS_UDP, **PEERS}
+ALL = {OURS.name: OURS, **PEERS}
+"""The servers that are compared with each other, all over WebSocket."""

@@ -1,4 +1,4 @@
-"""The swarm of loadtest/swarm against a real server: over WebSocket, over UDP, over a UDP that loses, as televisions."""
+"""The swarm against a real server: over WebSocket, over UDP, over a UDP that loses, as televisions."""
 
 import json
 import random

@@ -76,7 +76,10 @@ def test_a_delta_refers_to_the_frame_that_it_names() -> None:
     assert view.p[3].tolist() == [1000 + 1 + 5, 0, -1000]
 
 
-@pytest.mark.parametrize("lie", [delta(2, 2), full(2, 1, number=9), delta(2, 1, number=9)], ids=["base", "full", "delta"])
+LIES = {"base": delta(2, 2), "full": full(2, 1, number=9), "delta": delta(2, 1, number=9)}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 def test_lies_are_found(lie: Values) -> None:
     with pytest.raises(WireError):
         take(begun(), encode(lie))
