@@ -3,14 +3,15 @@
 Not responsible for: measuring (``run``), what the numbers are held to (``report``).
 """
 
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.guests import guest_tokens
-from bench.prepare import BENCH, Tools
-from bench.process import Child
+from bench.prepare import BENCH, CACHE, Tools
+from bench.process import Child, ChildFailed
 from bench.served import OurServer, PeerServer, Served
 from loadtest.swarm.hellos import hello, hello_file
 from protocol.layouts import SUBPROTOCOL
@@ -48,6 +49,23 @@ def _peer(name: str, program: str, transport: str, kind: str) -> Contender:
     def swarm(folder: Path, port: int, first: int, clients: int) -> Command:
         return ["--mode", "colyseus" if kind == "colyseus" else "plain"]
 
+    def greeted(folder: Path, port: int, first: int, clients: int) -> Command:
+        path, node = folder / "hellos.bin", CACHE / "peers" / "node_modules" / "node24" / "bin" / "node"
+        command: Command = [
+            node,
+            CACHE / "peers" / "nengi_client.mjs",
+            "--first",
+            str(first),
+            "--clients",
+            str(clients),
+        ]
+        done = subprocess.run([*command, "--hellos", path], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise ChildFailed(f"nengi's client could not write what the swarm says: {done.stderr}")
+        return ["--mode", "nengi", "--path", "/", "--hellos", path]
+
+    if kind == "nengi":
+        return Contender(name, lambda child, port: PeerServer(child), server, probe, greeted)
     return Contender(name, lambda child, port: PeerServer(child), server, probe, swarm)
 
 
@@ -90,6 +108,7 @@ OURS_UDP = _ours("isthmus-udp", "udp")
 PEERS = {
     "colyseus-ws": _peer("colyseus-ws", "colyseus.mjs", "ws", "colyseus"),
     "colyseus-uws": _peer("colyseus-uws", "colyseus.mjs", "uws", "colyseus"),
+    "nengi-uws": _peer("nengi-uws", "nengi.mjs", "uws", "nengi"),
     "hand-ws": _peer("hand-ws", "hand.mjs", "ws", "hand"),
     "hand-uws": _peer("hand-uws", "hand.mjs", "uws", "hand"),
     "hand-python": _peer("hand-python", "hand.py", "aiohttp", "hand"),

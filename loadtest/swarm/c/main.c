@@ -5,6 +5,7 @@
 //                 tv        televisions: WATCH, then ACK once a second; no frame may be missing
 //                 plain     inputs are binary messages of the same size, to a server of bench/peers
 //                 colyseus  a matchmaking POST comes first; inputs are room messages (bytes) of the same size
+//                 nengi     inputs are what its client sends for a command (bench/peers/nengi_context.mjs)
 // Client i of --first .. --first + --clients - 1 says the i-th record of --hellos, a file of records (u16 little-endian
 // length, bytes); without it, it names its index in the path (?i=).
 //
@@ -111,8 +112,8 @@ static void on_control(void) {
 }
 
 static int mode_of(const char *name) {
-    static const char *const names[] = {"isthmus", "tv", "plain", "colyseus"};
-    for (int i = 0; i < 4; i++) if (!strcmp(name, names[i])) return i;
+    static const char *const names[] = {"isthmus", "tv", "plain", "colyseus", "nengi"};
+    for (int i = 0; i < 5; i++) if (!strcmp(name, names[i])) return i;
     fprintf(stderr, "unknown mode %s\n", name);
     exit(2);
 }

@@ -29,6 +29,7 @@ static uint32_t clock_ms(double t) {
 
 void send_input(struct client *c, double t) {
     uint8_t m[INPUT_BYTES + EARLIER_BYTES] = {0};
+    size_t bytes = INPUT_BYTES;
     uint32_t stamp_ms = clock_ms(t), i = c - clients + first;
     c->seq++;
     // A new direction every two seconds, another for each client.
@@ -45,12 +46,20 @@ void send_input(struct client *c, double t) {
         m[0] = 17; m[1] = 0xa1; m[2] = 'i'; // room message "i" with bytes
         put_u32(m + 3, c->seq); put_u32(m + 7, stamp_ms);
         memcpy(m + 11, command, sizeof command);
+    } else if (mode == NENGI) {
+        const uint8_t tick[] = {1, 1, 10}, move[] = {6, 1, 3}; // one message of its engine, and one command
+        memcpy(m, tick, 3);
+        put_u32(m + 3, c->seq & 0xffff); // an entity's number, which is none, and the tick: u16 each
+        memcpy(m + 7, move, 3);
+        put_u32(m + 12, c->seq); put_u32(m + 16, stamp_ms);
+        m[20] = command[0]; m[21] = command[1];
+        bytes = NENGI_INPUT_BYTES;
     } else {
         m[0] = 2;
         put_u32(m + 1, c->seq); put_u32(m + 5, c->frame); put_u32(m + 9, stamp_ms);
         memcpy(m + 13, command, sizeof command);
     }
-    say(c, m, INPUT_BYTES);
+    say(c, m, bytes);
     inputs_sent++;
 }
 
@@ -131,7 +140,7 @@ static void take_of_a_peer(struct client *c, double t) {
 
 void take_message(struct client *c, const uint8_t *p, size_t have, double t) {
     c->messages++;
-    if (mode == PLAIN || mode == COLYSEUS) { take_of_a_peer(c, t); return; }
+    if (mode != ISTHMUS && mode != TV) { take_of_a_peer(c, t); return; }
     isthmus_bytes message = {p, have};
     isthmus_reader items = isthmus_read(message);
     if (isthmus_next(&items).kind != ISTHMUS_ARRAY) { die(c, "not an Isthmus message"); return; }

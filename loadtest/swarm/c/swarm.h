@@ -21,14 +21,15 @@
 
 #include "isthmus.h"
 
-enum mode { ISTHMUS, TV, PLAIN, COLYSEUS };
+enum mode { ISTHMUS, TV, PLAIN, COLYSEUS, NENGI };
 // UPGRADE to OPENING: connected and not in yet. ASKED: DATAGRAMS was said. OPENING: HELLO went over UDP.
 enum state { UNBORN, MATCH_CONNECT, MATCH_REPLY, CONNECT, UPGRADE, HELLO_SENT, ASKED, OPENING, JOINED, DEAD };
 enum {
     HEAD_BYTES = 64,          // of a message are looked at: up to the end of FRAME's `own`
     KEEP_BYTES = 14 + HEAD_BYTES,
     TEXT_BYTES = 8192,        // of an HTTP answer
-    INPUT_BYTES = 27,         // as it is said over WebSocket; peers get as many
+    INPUT_BYTES = 27,         // as it is said over WebSocket; peers get as many, nengi in its own form
+    NENGI_INPUT_BYTES = 22,
     EARLIER_BYTES = 9,        // more of it over datagrams
     REASON_BYTES = 96,
 };

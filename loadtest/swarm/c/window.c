@@ -132,7 +132,7 @@ void end_window(uint64_t late) {
     }
     qsort(rate, n, sizeof *rate, ascending);
     qsort(gap, n, sizeof *gap, ascending);
-    int most = n ? n - 1 : 0, input_wire = INPUT_BYTES + 6;
+    int most = n ? n - 1 : 0, input_wire = (mode == NENGI ? NENGI_INPUT_BYTES : INPUT_BYTES) + 6;
     if (over_udp)
         input_wire = ISTHMUS_HEAD_BYTES + 4 + 3 + INPUT_BYTES + EARLIER_BYTES + ISTHMUS_TAG_BYTES;
     double least_s = quantile(&delays, 0);
