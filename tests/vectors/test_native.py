@@ -30,6 +30,7 @@ from tests.vectors.native import (
 FOLDER = SOURCES.parent / "vectors"
 FRAMES: dict[str, Any] = json.loads((FOLDER / "frames.json").read_text())
 DATAGRAMS: dict[str, Any] = json.loads((FOLDER / "datagrams.json").read_text())
+POSES: dict[str, Any] = json.loads((FOLDER / "pose.json").read_text())
 MESSAGES: list[dict[str, str]] = FRAMES["messages"] + DATAGRAMS["messages"]
 WELCOME = next(m["hex"] for m in MESSAGES if m["kind"] == "Welcome")
 
