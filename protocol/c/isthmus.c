@@ -50,65 +50,51 @@ static const uint8_t *advance(isthmus_reader *reader, uint64_t count) {
   return at;
 }
 
-static uint64_t big_endian(isthmus_reader *reader, unsigned bytes) {
-  const uint8_t *at = advance(reader, bytes);
-  uint64_t x = 0;
-  for (unsigned i = 0; at != NULL && i < bytes; i++) x = x << 8 | at[i];
-  return x;
-}
-
-static isthmus_value text_value(isthmus_reader *reader, isthmus_kind kind, uint64_t bytes) {
-  isthmus_value value = {.kind = kind};
-  value.bytes.at = advance(reader, bytes);
-  value.bytes.bytes = value.bytes.at == NULL ? 0 : (size_t)bytes;
-  return value;
-}
-
-static isthmus_value signed_value(uint64_t x, unsigned bytes) {
-  uint64_t top = (uint64_t)1 << (8 * bytes - 1);
-  if (!(x & top)) return (isthmus_value){.kind = ISTHMUS_UINT, .whole = x};
-  return (isthmus_value){.kind = ISTHMUS_INT, .sign = -(int64_t)((top - 1) - (x & (top - 1))) - 1};
-}
-
-static isthmus_value float_value(isthmus_reader *reader, unsigned bytes) {
-  isthmus_value value = {.kind = ISTHMUS_FLOAT};
-  uint64_t bits = big_endian(reader, bytes);
-  if (bytes == 4) {
-    uint32_t narrow = (uint32_t)bits;
-    float real;
-    memcpy(&real, &narrow, sizeof real);
-    value.real = (double)real;
-  } else {
-    memcpy(&value.real, &bits, sizeof value.real);
-  }
-  return value;
-}
+/* What the bytes 0xc0 to 0xdf begin: a kind, and how many bytes of a number (or of a size) follow. */
+static const struct {
+  uint8_t kind, bytes;
+} FORMS[32] = {
+  {ISTHMUS_NIL, 0}, {ISTHMUS_NIL, 0}, {ISTHMUS_BOOL, 0}, {ISTHMUS_BOOL, 0}, {ISTHMUS_BIN, 1}, {ISTHMUS_BIN, 2},
+  {ISTHMUS_BIN, 4}, {ISTHMUS_EXT, 1}, {ISTHMUS_EXT, 2}, {ISTHMUS_EXT, 4}, {ISTHMUS_FLOAT, 4}, {ISTHMUS_FLOAT, 8},
+  {ISTHMUS_UINT, 1}, {ISTHMUS_UINT, 2}, {ISTHMUS_UINT, 4}, {ISTHMUS_UINT, 8}, {ISTHMUS_INT, 1}, {ISTHMUS_INT, 2},
+  {ISTHMUS_INT, 4}, {ISTHMUS_INT, 8}, {ISTHMUS_EXT, 0}, {ISTHMUS_EXT, 0}, {ISTHMUS_EXT, 0}, {ISTHMUS_EXT, 0},
+  {ISTHMUS_EXT, 0}, {ISTHMUS_STR, 1}, {ISTHMUS_STR, 2}, {ISTHMUS_STR, 4}, {ISTHMUS_ARRAY, 2}, {ISTHMUS_ARRAY, 4},
+  {ISTHMUS_MAP, 2}, {ISTHMUS_MAP, 4},
+};
 
 static isthmus_value read_value(isthmus_reader *reader) {
   const uint8_t *at = advance(reader, 1);
-  unsigned c = at == NULL ? 0xc1 : *at;
+  unsigned c = at == NULL ? 0xc1 : *at, bytes = c >= 0xc0 && c < 0xe0 ? FORMS[c - 0xc0].bytes : 0;
+  const uint8_t *number = advance(reader, bytes);
+  uint64_t x = 0;
+  for (unsigned i = 0; i < bytes && number != NULL; i++) x = x << 8 | number[i];
+  if (c == 0xc1) reader->bad = true;
   if (c <= 0x7f) return (isthmus_value){.kind = ISTHMUS_UINT, .whole = c};
   if (c <= 0x8f) return (isthmus_value){.kind = ISTHMUS_MAP, .whole = c & 0x0fu};
   if (c <= 0x9f) return (isthmus_value){.kind = ISTHMUS_ARRAY, .whole = c & 0x0fu};
-  if (c <= 0xbf) return text_value(reader, ISTHMUS_STR, c & 0x1fu);
   if (c >= 0xe0) return (isthmus_value){.kind = ISTHMUS_INT, .sign = (int)c - 256};
-  switch (c) {
-    case 0xc0: return (isthmus_value){.kind = ISTHMUS_NIL};
-    case 0xc2: case 0xc3: return (isthmus_value){.kind = ISTHMUS_BOOL, .whole = c & 1u};
-    case 0xc4: case 0xc5: case 0xc6: return text_value(reader, ISTHMUS_BIN, big_endian(reader, 1u << (c - 0xc4)));
-    case 0xc7: case 0xc8: case 0xc9: return text_value(reader, ISTHMUS_EXT, big_endian(reader, 1u << (c - 0xc7)) + 1);
-    case 0xca: case 0xcb: return float_value(reader, c == 0xca ? 4 : 8);
-    case 0xcc: case 0xcd: case 0xce: case 0xcf:
-      return (isthmus_value){.kind = ISTHMUS_UINT, .whole = big_endian(reader, 1u << (c - 0xcc))};
-    case 0xd0: case 0xd1: case 0xd2: case 0xd3:
-      return signed_value(big_endian(reader, 1u << (c - 0xd0)), 1u << (c - 0xd0));
-    case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
-      return text_value(reader, ISTHMUS_EXT, (1u << (c - 0xd4)) + 1);
-    case 0xd9: case 0xda: case 0xdb: return text_value(reader, ISTHMUS_STR, big_endian(reader, 1u << (c - 0xd9)));
-    case 0xdc: case 0xdd: return (isthmus_value){.kind = ISTHMUS_ARRAY, .whole = big_endian(reader, c == 0xdc ? 2 : 4)};
-    case 0xde: case 0xdf: return (isthmus_value){.kind = ISTHMUS_MAP, .whole = big_endian(reader, c == 0xde ? 2 : 4)};
-    default: reader->bad = true; return (isthmus_value){.kind = ISTHMUS_NIL}; /* 0xc1 */
+  isthmus_value value = {.kind = c <= 0xbf ? ISTHMUS_STR : (isthmus_kind)FORMS[c - 0xc0].kind, .whole = x};
+  if (value.kind == ISTHMUS_BOOL) value.whole = c & 1u;
+  if (value.kind == ISTHMUS_FLOAT && bytes == 8) memcpy(&value.real, &x, sizeof value.real);
+  if (value.kind == ISTHMUS_FLOAT && bytes == 4) {
+    uint32_t narrow = (uint32_t)x;
+    float real;
+    memcpy(&real, &narrow, sizeof real);
+    value.real = (double)real;
   }
+  if (value.kind == ISTHMUS_INT) {
+    uint64_t top = (uint64_t)1 << (8 * bytes - 1);
+    if (!(x & top)) return (isthmus_value){.kind = ISTHMUS_UINT, .whole = x};
+    return (isthmus_value){.kind = ISTHMUS_INT, .sign = -(int64_t)((top - 1) - (x & (top - 1))) - 1};
+  }
+  if (value.kind == ISTHMUS_STR || value.kind == ISTHMUS_BIN || value.kind == ISTHMUS_EXT) {
+    if (c <= 0xbf) x = c & 0x1fu;
+    if (value.kind == ISTHMUS_EXT) x = 1 + (bytes > 0 ? x : (uint64_t)1 << (c - 0xd4)); /* with its type */
+    value.whole = 0;
+    value.bytes.at = advance(reader, x);
+    value.bytes.bytes = reader->bad ? 0 : (size_t)x;
+  }
+  return value;
 }
 
 isthmus_value isthmus_next(isthmus_reader *reader) {
@@ -174,32 +160,41 @@ static void put_bytes(writer *w, isthmus_bytes bytes, bool text) {
 }
 
 /* ======================================================================================== §2 Client to server */
-static writer begin(uint8_t *out, size_t room, unsigned items, unsigned type) {
-  writer w = {out, room < ISTHMUS_CLIENT_MESSAGE_BYTES ? room : ISTHMUS_CLIENT_MESSAGE_BYTES, 0};
-  put_head(&w, (uint8_t)(0x90 + items), 0, 0);
-  put_whole(&w, type);
-  return w;
-}
+typedef struct {
+  enum { WHOLE_ITEM, TEXT_ITEM, BIN_ITEM, RAW_ITEM } how;
+  uint64_t whole;
+  isthmus_bytes bytes;
+} item;
+#define WHOLE(x) {WHOLE_ITEM, x, {NULL, 0}}
+#define BYTES(how, x) {how, 0, x}
 
 static size_t finish(const writer *w) { return w->used <= w->room ? w->used : 0; }
 
-size_t isthmus_put_hello(uint8_t *out, size_t room, const isthmus_hello *hello) {
-  if (hello->profile.at == NULL || hello->agent.at == NULL || hello->version_min > hello->version_max) return 0;
-  writer w = begin(out, room, 9, 1);
-  put_whole(&w, hello->version_min);
-  put_whole(&w, hello->version_max);
-  put_bytes(&w, hello->token, true);
-  put_bytes(&w, hello->name, true);
-  put_bytes(&w, hello->profile, true);
-  put_bytes(&w, hello->resume, false);
-  put_bytes(&w, hello->schema_hash, false);
-  put_bytes(&w, hello->agent, true);
+static size_t put_message(uint8_t *out, size_t room, unsigned type, const item *items, size_t count) {
+  writer w = {out, room < ISTHMUS_CLIENT_MESSAGE_BYTES ? room : ISTHMUS_CLIENT_MESSAGE_BYTES, 0};
+  put_head(&w, (uint8_t)(0x91 + count), 0, 0);
+  put_whole(&w, type);
+  for (size_t i = 0; i < count; i++) {
+    if (items[i].how == WHOLE_ITEM) put_whole(&w, items[i].whole);
+    else if (items[i].how == RAW_ITEM) put(&w, items[i].bytes.at, items[i].bytes.bytes);
+    else put_bytes(&w, items[i].bytes, items[i].how == TEXT_ITEM);
+  }
   return finish(&w);
 }
 
+size_t isthmus_put_hello(uint8_t *out, size_t room, const isthmus_hello *hello) {
+  const item items[] = {
+    WHOLE(hello->version_min), WHOLE(hello->version_max), BYTES(TEXT_ITEM, hello->token), BYTES(TEXT_ITEM, hello->name),
+    BYTES(TEXT_ITEM, hello->profile), BYTES(BIN_ITEM, hello->resume), BYTES(BIN_ITEM, hello->schema_hash),
+    BYTES(TEXT_ITEM, hello->agent),
+  };
+  if (hello->profile.at == NULL || hello->agent.at == NULL || hello->version_min > hello->version_max) return 0;
+  return put_message(out, room, 1, items, 8);
+}
+
 /* The newest frame applied; over datagrams, that has come (§9.4); of a channel, with its KEYFRAME whole (§10.4). */
-static void put_frame(writer *w, const isthmus *view) {
-  put_whole(w, view->television && (!view->begun || view->parts > 0) ? 0 : view->frame);
+static uint32_t frame_of(const isthmus *view) {
+  return view->television && (!view->begun || view->parts > 0) ? 0 : view->frame;
 }
 
 size_t isthmus_put_input(uint8_t *out, size_t room, const isthmus *view, uint32_t seq, uint32_t stamp_ms,
@@ -217,62 +212,42 @@ size_t isthmus_put_input(uint8_t *out, size_t room, const isthmus *view, uint32_
     at[5] = command->buttons;
     at[6] = command->steps;
   }
-  writer w = begin(out, room, view->frames != NULL ? 6 : 5, 2);
-  put_whole(&w, seq);
-  put_frame(&w, view);
-  put_whole(&w, stamp_ms);
-  put_bytes(&w, (isthmus_bytes){packed, 8 * count}, false);
-  if (view->frames != NULL) put_whole(&w, view->earlier);
-  return finish(&w);
+  const item items[] = {WHOLE(seq), WHOLE(frame_of(view)), WHOLE(stamp_ms),
+                        BYTES(BIN_ITEM, ((isthmus_bytes){packed, 8 * count})), WHOLE(view->earlier)};
+  return put_message(out, room, 2, items, view->frames != NULL ? 5 : 4);
 }
 
 size_t isthmus_put_ack(uint8_t *out, size_t room, const isthmus *view, uint32_t stamp_ms) {
-  writer w = begin(out, room, view->frames != NULL ? 4 : 3, 3);
-  put_frame(&w, view);
-  put_whole(&w, stamp_ms);
-  if (view->frames != NULL) put_whole(&w, view->earlier);
-  return finish(&w);
+  const item items[] = {WHOLE(frame_of(view)), WHOLE(stamp_ms), WHOLE(view->earlier)};
+  return put_message(out, room, 3, items, view->frames != NULL ? 3 : 2);
 }
 
 size_t isthmus_put_chat(uint8_t *out, size_t room, uint32_t scope, isthmus_bytes text, const uint64_t *to) {
+  item items[] = {WHOLE(scope), BYTES(TEXT_ITEM, text), BYTES(BIN_ITEM, nil)};
   if (text.at == NULL || scope > 2 || (scope == 2) != (to != NULL)) return 0;
-  writer w = begin(out, room, 4, 4);
-  put_whole(&w, scope);
-  put_bytes(&w, text, true);
-  if (to != NULL) put_whole(&w, *to);
-  else put_bytes(&w, nil, false);
-  return finish(&w);
+  if (to != NULL) items[2] = (item)WHOLE(*to);
+  return put_message(out, room, 4, items, 3);
 }
 
 size_t isthmus_put_act(uint8_t *out, size_t room, uint32_t number, isthmus_bytes name, isthmus_bytes payload) {
+  const item items[] = {WHOLE(number), BYTES(TEXT_ITEM, name), BYTES(RAW_ITEM, payload)};
   isthmus_reader reader = isthmus_read(payload);
   isthmus_next_raw(&reader);
   if (number < 1 || name.at == NULL || name.bytes < 1 || name.bytes > 64) return 0;
   if (reader.bad || reader.at != reader.end || payload.bytes > 3072) return 0; /* one value of msgpack (§8) */
-  writer w = begin(out, room, 4, 5);
-  put_whole(&w, number);
-  put_bytes(&w, name, true);
-  put(&w, payload.at, payload.bytes);
-  return finish(&w);
+  return put_message(out, room, 5, items, 3);
 }
 
-size_t isthmus_put_bye(uint8_t *out, size_t room) {
-  writer w = begin(out, room, 1, 6);
-  return finish(&w);
-}
+size_t isthmus_put_bye(uint8_t *out, size_t room) { return put_message(out, room, 6, NULL, 0); }
 
 size_t isthmus_put_watch(uint8_t *out, size_t room, isthmus_bytes name, uint32_t behind_s) {
-  if (behind_s > 60) return 0;
-  writer w = begin(out, room, 3, 9);
-  put_bytes(&w, name, true);
-  put_whole(&w, behind_s);
-  return finish(&w);
+  const item items[] = {BYTES(TEXT_ITEM, name), WHOLE(behind_s)};
+  return behind_s > 60 ? 0 : put_message(out, room, 9, items, 2);
 }
 
 size_t isthmus_put_datagrams(uint8_t *out, size_t room) {
-  writer w = begin(out, room, 2, 10);
-  put_whole(&w, 1);
-  return finish(&w);
+  const item version = WHOLE(1);
+  return put_message(out, room, 10, &version, 1);
 }
 
 /* ======================================================================================== §3 Server to client
@@ -507,7 +482,7 @@ static bool is_sound(const isthmus_message *m) {
     const isthmus_columns *c = &m->as.structure.columns;
     isthmus_reader blobs = {c->at[S_BLOBS], c->at[S_BLOBS] + c->rest, false};
     for (size_t i = 0; i < (size_t)c->count[0] + c->count[2] && !blobs.bad; i++) {
-      isthmus_bytes blob = text_value(&blobs, ISTHMUS_BIN, blob_bytes(c, i)).bytes;
+      isthmus_bytes blob = {advance(&blobs, blob_bytes(c, i)), blob_bytes(c, i)};
       isthmus_reader map = isthmus_read(blob), pairs = map;
       isthmus_next_raw(&pairs);
       if (isthmus_next(&map).kind != ISTHMUS_MAP || pairs.bad || pairs.at != pairs.end) return false;
@@ -743,7 +718,7 @@ int isthmus_take(isthmus *view, isthmus_bytes message, isthmus_message *out) {
 /* =============================================================================================== §9 Datagrams */
 enum { VERSION = 0x31, HEAD = 13, TAG = 16, BINDING = 16, PLAIN = ISTHMUS_DATAGRAM_BYTES - HEAD - TAG };
 enum { PART_STREAM = 1, PART_MESSAGE = 2, PART_OPENING = 3 };
-enum { PATIENCE_MS = 300, PATIENCE_MOST_MS = 2400 };
+enum { PATIENCE_MS = 300, PATIENCE_MOST_MS = 2400, CAME = 0x100 };
 
 bool isthmus_datagrams_begin(isthmus_datagrams *link, const isthmus_message *m, uint64_t session) {
   static const char what[] = "isthmus datagrams 1"; /* with the zero byte at its end */
@@ -840,18 +815,10 @@ size_t isthmus_datagrams_write(isthmus_datagrams *link, uint8_t out[ISTHMUS_DATA
 
 /* Whether a sequence has not come yet and can be told from those that have: 256 are kept. */
 static bool take_sequence(isthmus_datagrams *link, uint64_t sequence) {
-  uint64_t bit = (uint64_t)1 << (sequence % 64), *word = &link->had[sequence / 64 % 4];
-  if (sequence > link->newest) {
-    /* Places of sequences between belong to ones that are 256 older; they are free again. */
-    uint64_t step = sequence - link->newest;
-    if (step >= 256) memset(link->had, 0, sizeof link->had);
-    for (uint64_t s = link->newest + 1; step < 256 && s < sequence; s++)
-      link->had[s / 64 % 4] &= ~((uint64_t)1 << (s % 64));
-    link->newest = sequence;
-  } else if (link->newest - sequence >= 256 || (*word & bit) != 0) {
-    return false;
-  }
-  *word |= bit;
+  uint64_t *had = &link->had[sequence % 256];
+  if (sequence <= link->newest && (link->newest - sequence >= 256 || *had == sequence)) return false;
+  if (sequence > link->newest) link->newest = sequence;
+  *had = sequence;
   return true;
 }
 
@@ -888,26 +855,26 @@ static void take_stream(isthmus_datagrams *link, uint32_t offset, const uint8_t 
   if (end > ISTHMUS_WINDOW) return;
   for (size_t i = 0; i < count; i++, offset++) {
     if ((uint32_t)(offset - link->received) >= ISTHMUS_WINDOW) continue; /* came before */
-    link->in[offset % ISTHMUS_WINDOW] = at[i];
-    link->came[offset % ISTHMUS_WINDOW / 8] |= (uint8_t)(1u << (offset % 8));
+    link->in[offset % ISTHMUS_WINDOW] = (uint16_t)(CAME | at[i]);
   }
 }
 
 /* The next message of the stream, if it is whole; ISTHMUS_DROPPED: it is not. */
 static int next_of_stream(isthmus_datagrams *link, isthmus_bytes *message) {
   for (;;) {
-    uint32_t bytes = get32(link->size), at = link->received % ISTHMUS_WINDOW, bit = 1u << (at % 8);
+    uint32_t bytes = get32(link->size);
+    uint16_t *in = &link->in[link->received % ISTHMUS_WINDOW];
     if (link->message_bytes >= 4) {
       if (bytes > ISTHMUS_MESSAGE_BYTES) return ISTHMUS_BROKEN;
       if (bytes > link->message_room) return ISTHMUS_FULL;
       if (link->message_bytes - 4 == bytes) break;
     }
-    if (!(link->came[at / 8] & bit)) return ISTHMUS_DROPPED;
-    link->came[at / 8] &= (uint8_t)~bit;
-    link->received++;
-    if (link->message_bytes < 4) link->size[link->message_bytes] = link->in[at];
-    else link->message[link->message_bytes - 4] = link->in[at];
+    if (*in == 0) return ISTHMUS_DROPPED;
+    uint8_t *to = link->message_bytes < 4 ? &link->size[link->message_bytes] : &link->message[link->message_bytes - 4];
+    *to = (uint8_t)*in; /* without CAME */
+    *in = 0;
     link->message_bytes++;
+    link->received++;
   }
   link->message_bytes = 0;
   *message = (isthmus_bytes){link->message, get32(link->size)};
@@ -936,17 +903,15 @@ int isthmus_datagrams_next(isthmus_datagrams *link, isthmus_bytes *message) {
 
 /* Notes that a frame came; false if it had, or is so old that no acknowledgement could name it. */
 static bool note_frame(isthmus *view, uint32_t frame) {
+  uint32_t ahead = frame - view->frame, behind = view->frame - frame;
   if (view->frame == 0 || after(frame, view->frame)) {
-    uint32_t step = frame - view->frame;
-    view->earlier = view->frame == 0 || step > 64
-                        ? 0
-                        : (step < 64 ? view->earlier << step : 0) | (uint64_t)1 << (step - 1);
+    uint64_t earlier = (ahead < 64 ? view->earlier << ahead : 0) | (uint64_t)1 << ((ahead - 1) % 64);
+    view->earlier = view->frame == 0 || ahead > 64 ? 0 : earlier;
     view->frame = frame;
     return true;
   }
-  uint32_t age = view->frame - frame;
-  if (age == 0 || age > 64 || (view->earlier >> (age - 1) & 1) != 0) return false;
-  view->earlier |= (uint64_t)1 << (age - 1);
+  if (behind == 0 || behind > 64 || (view->earlier >> (behind - 1) & 1) != 0) return false;
+  view->earlier |= (uint64_t)1 << (behind - 1);
   return true;
 }
 
@@ -1167,10 +1132,8 @@ size_t isthmus_put_pose(uint8_t *out, size_t room, uint32_t stamp_ms, const isth
         set_le(at + 16 + 6 * part + 2 * axis, (uint16_t)nearest(1024.0 * pose->p_m[part][axis], -32767, 32767), 2);
     }
   }
-  writer w = begin(out, room, 3, 8);
-  put_whole(&w, stamp_ms);
-  put_bytes(&w, (isthmus_bytes){packed, 34 * count}, false);
-  return finish(&w);
+  const item items[] = {WHOLE(stamp_ms), BYTES(BIN_ITEM, ((isthmus_bytes){packed, 34 * count}))};
+  return put_message(out, room, 8, items, 2);
 }
 
 /* ================================================================================================= §12 Crowds */

@@ -331,7 +331,7 @@ typedef struct {
 
 enum { ISTHMUS_WINDOW = 65536, ISTHMUS_MESSAGE_BYTES = 1048576 };
 
-/* One connection (150 KB). Zero it, set the first three, then isthmus_datagrams_begin. */
+/* One connection (200 KB). Zero it, set the first three, then isthmus_datagrams_begin. */
 typedef struct {
   isthmus_cipher cipher;
   uint8_t *message;    /* the message that comes in on the reliable stream */
@@ -339,7 +339,7 @@ typedef struct {
   uint8_t key_up[32], key_down[32], binding[16];
   uint32_t number;
   uint64_t sequence;              /* of the newest sent */
-  uint64_t newest, had[4];        /* of those that came: bit s % 256 */
+  uint64_t newest, had[256];      /* of those that came: s at s % 256 */
   isthmus_reader parts;           /* of `plain`, that isthmus_datagrams_next has still to look at */
   uint8_t plain[ISTHMUS_DATAGRAM_BYTES];
   uint32_t received;              /* bytes of the stream that came without a gap, modulo 2^32 */
@@ -347,8 +347,8 @@ typedef struct {
   uint8_t size[4];
   uint32_t acked, sent, said;     /* of the stream that goes out: what the server has, what was sent, its end */
   uint32_t acked_ms, patience_ms; /* when the server last had more, and how long to wait before sending again */
-  uint8_t in[ISTHMUS_WINDOW], out[ISTHMUS_WINDOW]; /* by offset modulo their size */
-  uint8_t came[ISTHMUS_WINDOW / 8];                /* bit per byte of `in` */
+  uint8_t out[ISTHMUS_WINDOW];    /* by offset modulo its size */
+  uint16_t in[ISTHMUS_WINDOW];    /* the same; 0: it has not come */
 } isthmus_datagrams;
 
 /* With a TOKEN whose address is not NULL, and `session` of WELCOME. False: no such token can be used. */

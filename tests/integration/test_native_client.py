@@ -35,9 +35,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_driver(tmp_path_factory.mktemp("driver"))
+
+
 @pytest.fixture
-def native(tmp_path: Path) -> Iterator[Native]:
-    with Native(compile_driver(tmp_path)) as running:
+def native(driver: Path) -> Iterator[Native]:
+    with Native(driver) as running:
         yield running
 
 
