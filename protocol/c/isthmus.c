@@ -50,21 +50,19 @@ static const uint8_t *advance(isthmus_reader *reader, uint64_t count) {
   return at;
 }
 
-/* What the bytes 0xc0 to 0xdf begin: a kind, and how many bytes of a number (or of a size) follow. */
-static const struct {
-  uint8_t kind, bytes;
-} FORMS[32] = {
-  {ISTHMUS_NIL, 0}, {ISTHMUS_NIL, 0}, {ISTHMUS_BOOL, 0}, {ISTHMUS_BOOL, 0}, {ISTHMUS_BIN, 1}, {ISTHMUS_BIN, 2},
-  {ISTHMUS_BIN, 4}, {ISTHMUS_EXT, 1}, {ISTHMUS_EXT, 2}, {ISTHMUS_EXT, 4}, {ISTHMUS_FLOAT, 4}, {ISTHMUS_FLOAT, 8},
-  {ISTHMUS_UINT, 1}, {ISTHMUS_UINT, 2}, {ISTHMUS_UINT, 4}, {ISTHMUS_UINT, 8}, {ISTHMUS_INT, 1}, {ISTHMUS_INT, 2},
-  {ISTHMUS_INT, 4}, {ISTHMUS_INT, 8}, {ISTHMUS_EXT, 0}, {ISTHMUS_EXT, 0}, {ISTHMUS_EXT, 0}, {ISTHMUS_EXT, 0},
-  {ISTHMUS_EXT, 0}, {ISTHMUS_STR, 1}, {ISTHMUS_STR, 2}, {ISTHMUS_STR, 4}, {ISTHMUS_ARRAY, 2}, {ISTHMUS_ARRAY, 4},
-  {ISTHMUS_MAP, 2}, {ISTHMUS_MAP, 4},
+/* What the bytes 0xc0 to 0xdf begin, and how many bytes of a number or of a size follow. */
+static const uint8_t KINDS[] = {
+  ISTHMUS_NIL, ISTHMUS_NIL, ISTHMUS_BOOL, ISTHMUS_BOOL, ISTHMUS_BIN, ISTHMUS_BIN, ISTHMUS_BIN, ISTHMUS_EXT, ISTHMUS_EXT,
+  ISTHMUS_EXT, ISTHMUS_FLOAT, ISTHMUS_FLOAT, ISTHMUS_UINT, ISTHMUS_UINT, ISTHMUS_UINT, ISTHMUS_UINT, ISTHMUS_INT,
+  ISTHMUS_INT, ISTHMUS_INT, ISTHMUS_INT, ISTHMUS_EXT, ISTHMUS_EXT, ISTHMUS_EXT, ISTHMUS_EXT, ISTHMUS_EXT, ISTHMUS_STR,
+  ISTHMUS_STR, ISTHMUS_STR, ISTHMUS_ARRAY, ISTHMUS_ARRAY, ISTHMUS_MAP, ISTHMUS_MAP,
 };
+static const uint8_t SIZES[] = {0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8,
+                                1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
 
 static isthmus_value read_value(isthmus_reader *reader) {
   const uint8_t *at = advance(reader, 1);
-  unsigned c = at == NULL ? 0xc1 : *at, bytes = c >= 0xc0 && c < 0xe0 ? FORMS[c - 0xc0].bytes : 0;
+  unsigned c = at == NULL ? 0xc1 : *at, bytes = c >= 0xc0 && c < 0xe0 ? SIZES[c - 0xc0] : 0;
   const uint8_t *number = advance(reader, bytes);
   uint64_t x = 0;
   for (unsigned i = 0; i < bytes && number != NULL; i++) x = x << 8 | number[i];
@@ -73,7 +71,7 @@ static isthmus_value read_value(isthmus_reader *reader) {
   if (c <= 0x8f) return (isthmus_value){.kind = ISTHMUS_MAP, .whole = c & 0x0fu};
   if (c <= 0x9f) return (isthmus_value){.kind = ISTHMUS_ARRAY, .whole = c & 0x0fu};
   if (c >= 0xe0) return (isthmus_value){.kind = ISTHMUS_INT, .sign = (int)c - 256};
-  isthmus_value value = {.kind = c <= 0xbf ? ISTHMUS_STR : (isthmus_kind)FORMS[c - 0xc0].kind, .whole = x};
+  isthmus_value value = {.kind = c <= 0xbf ? ISTHMUS_STR : (isthmus_kind)KINDS[c - 0xc0], .whole = x};
   if (value.kind == ISTHMUS_BOOL) value.whole = c & 1u;
   if (value.kind == ISTHMUS_FLOAT && bytes == 8) memcpy(&value.real, &x, sizeof value.real);
   if (value.kind == ISTHMUS_FLOAT && bytes == 4) {
@@ -356,8 +354,9 @@ static const struct {
   {26, U32, AT(sseq)}, {26, U32, OF(answer.number)}, {26, U8, OF(answer.code)}, {26, RAW, OF(answer.value)},
   {27, MAYBE_TEXT, OF(token.address)}, {27, U32, OF(token.number)}, {27, BIN, OF(token.key_up)},
   {27, BIN, OF(token.key_down)}, {27, U32, OF(token.within_ms)}, {27, TEXT, OF(token.text)},
-  {29, U8, OF(channel.code)}, {29, TEXT, OF(channel.name)}, {29, U32, OF(channel.stream)}, {29, TEXT, OF(channel.title)},
-  {29, NUMBER, OF(channel.rate_hz)}, {29, U32, OF(channel.behind_ms)}, {29, TEXT, OF(channel.text)},
+  {29, U8, OF(channel.code)}, {29, TEXT, OF(channel.name)}, {29, U32, OF(channel.stream)},
+  {29, TEXT, OF(channel.title)}, {29, NUMBER, OF(channel.rate_hz)}, {29, U32, OF(channel.behind_ms)},
+  {29, TEXT, OF(channel.text)},
   {30, U32, AT(sseq)}, {30, U32, OF(keyframe.stream)}, {30, U32, OF(keyframe.frame)}, {30, TICK, OF(keyframe.tick)},
   {30, U32, OF(keyframe.parts)},
   {31, U32, AT(sseq)}, {31, U32, OF(camera.stream)}, {31, TICK, OF(camera.tick)}, {31, U32, OF(camera.move_ms)},
@@ -462,8 +461,9 @@ static int32_t axis16(const uint8_t *at, size_t rows, size_t axis, size_t i) {
 }
 
 /* An enter's record, or a full one. */
-static isthmus_record absolute(const int32_t origin[3], const uint8_t *places, size_t rows, size_t i, int64_t tick) {
-  isthmus_record record = {.tick = tick};
+static isthmus_record absolute(const int32_t origin[3], const uint8_t *places, size_t rows, size_t i, int64_t tick,
+                               uint8_t yaw) {
+  isthmus_record record = {.tick = tick, .yaw = yaw};
   for (size_t axis = 0; axis < 3; axis++) {
     record.p[axis] = origin[axis] + axis16(places, rows, axis, i);
     record.v[axis] = (int16_t)axis16(places, rows, 3 + axis, i);
@@ -509,31 +509,25 @@ static bool is_sound(const isthmus_message *m) {
 }
 
 bool isthmus_next_change(isthmus_structure *s, isthmus_change *out) {
+  static const uint8_t numbers[] = {S_LEAVE, S_NUMBER, S_STATE}; /* of leaves, enters, states */
   isthmus_columns *c = &s->columns;
   size_t enters = c->count[0], leaves = c->count[1], states = c->count[2], i = s->next;
   memset(out, 0, sizeof *out);
   if (i >= leaves + enters + states) return false;
   s->next++;
-  if (i < leaves) {
-    out->what = ISTHMUS_LEAVE;
-    out->number = (uint16_t)get16(c->at[S_LEAVE] + 2 * i);
-    return true;
+  out->what = i < leaves ? ISTHMUS_LEAVE : i < leaves + enters ? ISTHMUS_ENTER : ISTHMUS_STATE;
+  size_t row = i - (out->what == ISTHMUS_LEAVE ? 0 : out->what == ISTHMUS_ENTER ? leaves : leaves + enters);
+  out->number = (uint16_t)get16(c->at[numbers[out->what]] + 2 * row);
+  if (out->what != ISTHMUS_LEAVE) {
+    out->blob = (isthmus_bytes){c->at[S_BLOBS], blob_bytes(c, i - leaves)};
+    c->at[S_BLOBS] += out->blob.bytes;
   }
-  i -= leaves;
-  out->blob = (isthmus_bytes){c->at[S_BLOBS], blob_bytes(c, i)};
-  c->at[S_BLOBS] += out->blob.bytes;
-  if (i >= enters) {
-    out->what = ISTHMUS_STATE;
-    out->number = (uint16_t)get16(c->at[S_STATE] + 2 * (i - enters));
-    return true;
+  if (out->what == ISTHMUS_ENTER) {
+    out->id = get64(c->at[S_ID] + 8 * row);
+    out->kind = (uint16_t)get16(c->at[S_KIND] + 2 * row);
+    out->record = absolute(s->origin, c->at[S_PLACE], enters, row, s->tick - c->at[S_AGE][row], c->at[S_YAW][row]);
+    out->record.number = out->number;
   }
-  out->what = ISTHMUS_ENTER;
-  out->id = get64(c->at[S_ID] + 8 * i);
-  out->number = (uint16_t)get16(c->at[S_NUMBER] + 2 * i);
-  out->kind = (uint16_t)get16(c->at[S_KIND] + 2 * i);
-  out->record = absolute(s->origin, c->at[S_PLACE], enters, i, s->tick - c->at[S_AGE][i]);
-  out->record.number = out->number;
-  out->record.yaw = c->at[S_YAW][i];
   return true;
 }
 
@@ -648,8 +642,7 @@ static int apply_values(isthmus *view, const isthmus_values *m, isthmus_frame *s
     }
     isthmus_record record;
     if (full) {
-      record = absolute(m->origin, c->at[V_PLACE], c->count[1], row, m->tick - c->at[V_AGE][row]);
-      record.yaw = c->at[V_YAW][row];
+      record = absolute(m->origin, c->at[V_PLACE], c->count[1], row, m->tick - c->at[V_AGE][row], c->at[V_YAW][row]);
     } else {
       const isthmus_record *base =
           slot == NULL ? &entity->record : record_of(view, entity, number, m->frame - c->at[V_BASE][row]);
@@ -769,7 +762,8 @@ static bool next_part(isthmus_reader *parts, uint8_t *kind, isthmus_bytes *bytes
 bool isthmus_datagrams_say(isthmus_datagrams *link, isthmus_bytes message) {
   uint8_t size[4];
   size_t had = (uint32_t)(link->said - link->acked);
-  if (message.at == NULL || message.bytes > ISTHMUS_CLIENT_MESSAGE_BYTES || had + 4 + message.bytes > ISTHMUS_WINDOW) return false;
+  if (message.at == NULL || message.bytes > ISTHMUS_CLIENT_MESSAGE_BYTES) return false;
+  if (had + 4 + message.bytes > ISTHMUS_WINDOW) return false;
   set_le(size, message.bytes, 4);
   for (size_t i = 0; i < 4 + message.bytes; i++)
     link->out[link->said++ % ISTHMUS_WINDOW] = i < 4 ? size[i] : message.at[i - 4];
@@ -965,23 +959,20 @@ static int take_channel(isthmus *view, const isthmus_message *m) {
     return ISTHMUS_OK;
   }
   if (!view->watching || m->as.keyframe.stream != view->stream) return ISTHMUS_BROKEN;
+  forget(view);
   view->begun = true;
   view->sseq = m->sseq;
   view->frame = m->as.keyframe.frame;
   view->tick = m->as.keyframe.tick;
   view->parts = m->as.keyframe.parts;
-  forget(view);
   return ISTHMUS_OK;
 }
 
 /* How the camera got to where it is counts no more, once it is told where to go from there. */
 static void turn_camera(isthmus *view, const isthmus_camera *camera) {
-  double eye_m[3], look_m[3];
-  view->glides = camera->move_ms > 0 && isthmus_camera_at(view, (double)camera->tick, eye_m, look_m);
-  if (view->glides) {
-    memcpy(view->from_m[0], eye_m, sizeof eye_m);
-    memcpy(view->from_m[1], look_m, sizeof look_m);
-  }
+  double from_m[2][3] = {{0.0}};
+  view->glides = camera->move_ms > 0 && isthmus_camera_at(view, (double)camera->tick, from_m[0], from_m[1]);
+  memcpy(view->from_m, from_m, sizeof from_m);
   view->has_camera = true;
   view->camera = *camera;
   view->camera.text = nil; /* it ends with its message */
@@ -1123,8 +1114,8 @@ size_t isthmus_put_pose(uint8_t *out, size_t room, uint32_t stamp_ms, const isth
     if (!(pose->tracked & ISTHMUS_HEAD) || pose->tracked > 7) return 0;
     at[0] = pose->back_ms;
     at[1] = pose->tracked;
-    for (int hand = 0; hand < 2; hand++)
-      at[2 + hand] = (uint8_t)(16 * nearest(15.0 * pose->grip[hand], 0, 15) + nearest(15.0 * pose->trigger[hand], 0, 15));
+    for (int k = 0; k < 2; k++)
+      at[2 + k] = (uint8_t)(16 * nearest(15.0 * pose->grip[k], 0, 15) + nearest(15.0 * pose->trigger[k], 0, 15));
     for (int part = 0; part < 3; part++) {
       if (!(pose->tracked >> part & 1)) continue;
       if (!pack_rotation(pose->q[part], at + 4 + 4 * part)) return 0;

@@ -353,7 +353,7 @@ typedef struct {
 
 /* With a TOKEN whose address is not NULL, and `session` of WELCOME. False: no such token can be used. */
 bool isthmus_datagrams_begin(isthmus_datagrams *link, const isthmus_message *token, uint64_t session);
-/* A message for the reliable stream: all but INPUT, ACK and POSE; HELLO first. False: no room before more is received. */
+/* A message for the reliable stream: all but INPUT, ACK and POSE; HELLO first. False: no room until more of it came. */
 bool isthmus_datagrams_say(isthmus_datagrams *link, isthmus_bytes message);
 /* One datagram to be sent: what of the stream is due, and `lossy` (INPUT, ACK or POSE; {NULL}: none). 0: too long. Call
  * it at each tick, and on while isthmus_datagrams_due. `now_ms` is any clock that wraps at 2^32. */

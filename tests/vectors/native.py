@@ -1,8 +1,8 @@
 """The decoder in C (protocol/c) as a process: compiled with the system's compiler and its sanitizers, asked by lines.
 
 A sanitizer that finds something ends the process, so that the next question fails with what it said; what was not freed
-is told at the end. The decoder has no cipher: what it asks of its engine's is answered here. Not responsible for: what a
-question means (``c/driver.c``).
+is told at the end. The decoder has no cipher: what it asks of its engine's is answered here. Not responsible for: what
+a question means (``c/driver.c``).
 """
 
 import json
@@ -136,8 +136,8 @@ def messages_in(stream: bytes) -> list[str]:
 
 
 class Link:
-    """A new datagram connection of the driver, and its other end (STANDARD.md §9.2, §9.3), made here of its cipher alone.
-    ``vector``: whose key, number, session and address both directions have."""
+    """A new datagram connection of the driver, and its other end (STANDARD.md §9.2, §9.3), made here of the cipher
+    alone. ``vector``: whose key, number, session and address both directions have."""
 
     def __init__(
         self,

@@ -356,9 +356,10 @@ def test_a_clients_message_that_is_not_allowed_is_not_written(native: Native) ->
 
 def test_readme_example_compiles_and_plays_the_vectors(tmp_path: Path) -> None:
     """With what an engine brings (a socket, a clock, a picture) taken by stand-ins that play and print."""
-    example = re.search(r"```c\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
-    assert example is not None
-    (tmp_path / "example.c").write_text(example[1])
+    example, over_udp = re.findall(r"```c\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "example.c").write_text(example)
+    (tmp_path / "over_udp.c").write_text(over_udp)
+    compile_c([tmp_path / "over_udp.c"], tmp_path / "over_udp.o", "-c")
     stand_ins = Path(__file__).parent / "c" / "engine.c"
     compile_c([tmp_path / "example.c", stand_ins, SOURCES / "isthmus.c"], tmp_path / "example", *SANITIZERS)
     steps = FRAMES["stream"]["steps"]
@@ -368,6 +369,7 @@ def test_readme_example_compiles_and_plays_the_vectors(tmp_path: Path) -> None:
     sent = re.findall(r"sent (\w+)", done.stdout)
     assert msgpack.unpackb(bytes.fromhex(sent[0]))[:3] == [1, 1, 1]
     assert msgpack.unpackb(bytes.fromhex(sent[-1]))[:2] == [3, steps[-1]["items"]["frame"]]
+    assert [8] == [said_[0] for said_ in map(msgpack.unpackb, map(bytes.fromhex, sent)) if said_[0] not in (1, 3)]
     drawn = dict(re.findall(r"drawn (\d+) (.+)", done.stdout))
     last = steps[-1]["shown_after"]["0.0"]
     assert {entity: [float(x) for x in place.split()] for entity, place in drawn.items() if entity in last} == {

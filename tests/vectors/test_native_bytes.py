@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from tests.vectors.native import BROKEN, DROPPED, FULL, MALFORMED, OK, WAITS, Link, Native, said
 from tests.vectors.test_native import DATAGRAMS, FRAMES, MESSAGES, POSES, WELCOME, welcomed
 
-CROWD = msgpack.packb([33, 1, 9, b"\1\0" + b"\2\0\x20\0" + bytes(range(20))])
 SEEDS = [
     bytes.fromhex(each["hex"])
-    for each in [*FRAMES["stream"]["steps"], *DATAGRAMS["values"], *MESSAGES, *POSES["heard"]]
+    for each in [*FRAMES["stream"]["steps"], *DATAGRAMS["values"], *MESSAGES, *POSES["heard"], *FRAMES["crowds"]]
     if len(each["hex"]) > 2
-] + [CROWD]
+]
 PLAINS = [
     bytes.fromhex("05000000" + f"{k:02x}{len(p) // 2 & 255:02x}00" + p) for k, p in DATAGRAMS["sealed"][4]["parts"]
 ]

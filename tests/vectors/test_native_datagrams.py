@@ -1,5 +1,5 @@
-"""Datagrams in C (STANDARD.md §9.2, §9.3): the reliable streams both ways over a network that loses, doubles and reorders,
-and sequences. The other end is made of a cipher alone (``native.Link``)."""
+"""Datagrams in C (STANDARD.md §9.2, §9.3): sequences, and the reliable streams both ways over a network that loses,
+doubles and reorders. The other end is made of a cipher alone (``native.Link``)."""
 
 import struct
 from itertools import pairwise
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.vectors.native import DROPPED, FULL, OK, STREAM_MESSAGE_BYTES, U32, Link, Native, said
 from tests.vectors.test_native import WELCOME
+
 
 @given(
     text=st.lists(st.binary(max_size=60), max_size=8),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.vectors.check_poses import rotation
 from tests.vectors.native import BROKEN, DROPPED, MALFORMED, OK, Native
-from tests.vectors.test_native import POSES, WELCOME, check_shown, welcomed
+from tests.vectors.test_native import FRAMES, POSES, WELCOME, check_shown, welcomed
 from tests.vectors.test_native_values import structure
 
 HEAD_ALONE = (1 << 30) - 1 | 3 << 30
@@ -137,7 +137,9 @@ def test_the_newest_pose_of_who_is_there_counts(native: Native) -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_a_said_pose_is_near_what_it_was(native: Native, head: list[float], turn: list[float]) -> None:
-    data = msgpack.unpackb(bytes.fromhex(native.ask("pose", 3, 9, 1, 0, 0, 0, 0, *head, *[0] * 6, *turn, *[0] * 8)["hex"]))
+    data = msgpack.unpackb(
+        bytes.fromhex(native.ask("pose", 3, 9, 1, 0, 0, 0, 0, *head, *[0] * 6, *turn, *[0] * 8)["hex"])
+    )
     assert data[:2] == [8, 3]
     sample = struct.unpack("<4B3I9h", data[2])
     assert [p / 1024 for p in sample[7:10]] == pytest.approx(head, abs=0.5 / 1024)
@@ -152,7 +154,7 @@ def test_poses_that_are_not_allowed_are_not_written(native: Native) -> None:
         return native.ask("pose", 1, *one * times)["hex"] is not None
 
     assert written()
-    assert written(head="nan") and written(head="inf") and written(head="-1e300")
+    assert all(written(head=head) for head in ("nan", "inf", "-1e300"))
     assert written(times=3)
     assert not written(times=4)
     assert native.ask("pose", 1)["hex"] is None
@@ -162,7 +164,7 @@ def test_poses_that_are_not_allowed_are_not_written(native: Native) -> None:
         assert not written(turn=turn)
 
 
-# -------------------------------------------------------------------------------------------------------------- channels
+# ------------------------------------------------------------------------------------------------------------- channels
 def channel(code: int, stream: int = 5) -> bytes:
     return bytes(msgpack.packb([29, code, "pond", stream, "The pond", 5.0, 0, ""]))
 
@@ -203,7 +205,11 @@ def test_a_channel_from_watch_to_off(native: Native) -> None:
         (structure(10, [0], [0]), OK, 101),  # a number is used again at once
         (frame(102, 10), OK, 102),
         (frame(103, 10, stream=4), DROPPED, 102),
-        (msgpack.packb([23, 3, {}, bytes(8)]), OK, 102),  # the schema changed: a KEYFRAME follows, nothing is forgotten yet
+        (
+            msgpack.packb([23, 3, {}, bytes(8)]),
+            OK,
+            102,
+        ),  # the schema changed: a KEYFRAME follows, nothing is forgotten yet
         (frame(103, 10), OK, 103),
         (channel(1), OK, 103),  # what was watched goes on
         (keyframe(30, 300, 1), OK, 0),  # it was too slow
@@ -282,12 +288,23 @@ def test_the_camera_cuts_glides_and_follows(native: Native) -> None:
     assert seen(91) is None
 
 
-# ---------------------------------------------------------------------------------------------------------------- crowds
+# --------------------------------------------------------------------------------------------------------------- crowds
 def crowd(tick: int, cells: Sequence[Sequence[int]], side: int = 32, stream: int = 1) -> bytes:
     columns = struct.pack("<2H", len(cells), side)
     for code, column in zip("hhHhh", range(5), strict=True):
         columns += struct.pack(f"<{len(cells)}{code}", *(cell[column] for cell in cells))
     return bytes(msgpack.packb([33, stream, tick, b"\1\0" + columns + b"more"]))
+
+
+def test_crowds_of_the_vectors(native: Native) -> None:
+    welcomed(native)
+    for vector in FRAMES["crowds"]:
+        got, items = native.ask("take", vector["hex"]), vector["items"]
+        assert (got["result"], got["stream"], got["tick"]) == (OK, items["stream"], items["tick"])
+        assert got["cells"] == [
+            list(row) for row in zip(*(items[k] for k in ("x", "z", "count", "vx", "vz")), strict=True)
+        ]
+        assert got["side_m"] == items["side_m"] or not got["cells"]
 
 
 def test_crowds(native: Native) -> None:

@@ -262,12 +262,12 @@ def test_what_an_acknowledgement_names(native: Native) -> None:
             assert (got["view_frame"], got["view_earlier"]) == ((begin + newest) % U32, earlier), frame
 
 
-def values(
-    frame: int, sseq: int, *, fulls: int = 0, deltas: Sequence[tuple[int, int]] = (), stream: int = 1
-) -> bytes:
+def values(frame: int, sseq: int, *, fulls: int = 0, deltas: Sequence[tuple[int, int]] = (), stream: int = 1) -> bytes:
     """VALUES of ``fulls`` at rest where they are, behind ``deltas``: number, frame of the base."""
     d, numbers = len(deltas), [n for n, _ in deltas] + list(range(fulls))
-    block = struct.pack(f"<HH{len(numbers)}H", d, fulls, *numbers) + struct.pack(f"<{6 * fulls}h", *[frame % 1000] * 6 * fulls)
+    block = struct.pack(f"<HH{len(numbers)}H", d, fulls, *numbers) + struct.pack(
+        f"<{6 * fulls}h", *[frame % 1000] * 6 * fulls
+    )
     block += bytes(7 * d) + bytes((frame - base) % U32 for _, base in deltas) + bytes(2 * fulls)
     origin = [0, 0, 0] if fulls else None
     return bytes(msgpack.packb([28, stream, frame, 50 + frame % 1000, sseq, None, origin, b"\0" + block]))
