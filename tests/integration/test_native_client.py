@@ -204,7 +204,7 @@ async def test_joins_walks_talks_and_leaves(server: Server, native: Native) -> N
 async def test_hands_are_seen_both_ways_and_the_session_goes_on_over_udp(server: Server, native: Native) -> None:
     native.ask("view", 1024, 0)
     async with peer(server.port) as theirs, peer(server.port) as one:
-        await theirs.join(await asyncio.to_thread(server.guest, "Other"), profile="vr")
+        them = await theirs.join(await asyncio.to_thread(server.guest, "Other"), profile="vr")
         other = Other(theirs)
         waving = asyncio.create_task(other.wave())
         token = said((await asyncio.to_thread(server.guest, "Engine")).encode())
@@ -220,8 +220,9 @@ async def test_hands_are_seen_both_ways_and_the_session_goes_on_over_udp(server:
                     say(one, native, "ack", now_ms())
                     one.say(our_pose(native))
         check_wave(waves[-1])
-        assert one.welcome.body is not None
-        check_ours(other.of(one.welcome.body))
+        body = one.welcome.body
+        assert body is not None
+        check_ours(other.of(body))
 
         say(one, native, "datagrams")
         async with asyncio.timeout(PATIENCE_S):
@@ -237,18 +238,18 @@ async def test_hands_are_seen_both_ways_and_the_session_goes_on_over_udp(server:
             udp.say("hello", 1, 1, "-", "-", said(b"vr"), resume, "-", said(b"test/1"))
             await udp.until(lambda: udp.welcome is not None and len(udp.waves) > 5 and udp.own is not None)
             assert udp.welcome is not None
-            assert udp.welcome["body"] == one.welcome.body
+            assert udp.welcome["body"] == body
             assert udp.welcome["generation"] > one.welcome.generation
             assert (await one.end()).code == Close.REPLACED
             check_wave(udp.waves[-1])
             shown = native.shown(udp.tick)
             assert len(shown) == DUCKS + 1
-            assert str(theirs.welcome.body if theirs.welcome else None) in shown
+            assert str(them.body) in shown
             begun = udp.x
             udp.say("chat", 0, said(b"over the stream"), "-")
             await udp.until(lambda: udp.x > begun + 128 and b"over the stream" in udp.heard, walks=True)
-            await udp.until(lambda: other.of(int(one.welcome.body or 0) if one.welcome else 0) is not None)
-            check_ours(other.of(one.welcome.body))
+            await udp.until(lambda: other.of(body) is not None)
+            check_ours(other.of(body))
             udp.say("bye")
             await udp.until(lambda: udp.closed)
         waving.cancel()
