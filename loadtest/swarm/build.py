@@ -12,7 +12,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "c"
 DECODER = Path(__file__).parents[2] / "protocol" / "c"
-DECODER_SOURCES = ("isthmus.c", "isthmus_datagrams.c")
+DECODER_SOURCES = ("isthmus.c",)
 FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wno-sign-compare", "-Werror")
 LIBRARIES = ("-lcrypto", "-lm")
 PACKAGES = "gcc libc6-dev libssl-dev"

@@ -18,10 +18,10 @@
 enum {
     BATCH = 128,
     ROW_BYTES = ISTHMUS_DATAGRAM_BYTES + 8, // what is longer than allowed shows
-    PLAIN_BYTES = ISTHMUS_DATAGRAM_BYTES - ISTHMUS_HEAD_BYTES - ISTHMUS_TAG_BYTES,
+    PLAIN_BYTES = ISTHMUS_DATAGRAM_BYTES - SEALED_HEAD_BYTES - TAG_BYTES,
     PIECE_BYTES = PLAIN_BYTES - 11,         // of a stream, in a datagram with nothing else
     // A stream's memory is reserved and touched only where something waits in it; the rest is one message.
-    STREAM_ROOM = ISTHMUS_UNACKNOWLEDGED + 4 + (1 << 18),
+    STREAM_ROOM = UNACKNOWLEDGED_BYTES + 4 + (1 << 18),
     BUFFER_BYTES = 4 << 20,
     ADDRESS_BYTES = 272,
 };
@@ -100,35 +100,35 @@ void flush_datagrams(void) {
 }
 
 static void seal(const struct link *link, uint64_t sequence, const uint8_t *plain, size_t bytes, uint8_t *row) {
-    uint8_t nonce[ISTHMUS_NONCE_BYTES];
+    uint8_t nonce[NONCE_BYTES];
     int n;
-    isthmus_datagram_head(row, link->number, sequence);
-    isthmus_datagram_nonce(nonce, sequence);
-    uint8_t *sealed = row + ISTHMUS_HEAD_BYTES;
+    datagram_head(row, link->number, sequence);
+    datagram_nonce(nonce, sequence);
+    uint8_t *sealed = row + SEALED_HEAD_BYTES;
     EVP_EncryptInit_ex(sealing, NULL, NULL, link->key_up, nonce);
-    EVP_EncryptUpdate(sealing, NULL, &n, row, ISTHMUS_HEAD_BYTES);
-    EVP_EncryptUpdate(sealing, NULL, &n, link->context, ISTHMUS_CONTEXT_BYTES);
+    EVP_EncryptUpdate(sealing, NULL, &n, row, SEALED_HEAD_BYTES);
+    EVP_EncryptUpdate(sealing, NULL, &n, link->context, CONTEXT_BYTES);
     EVP_EncryptUpdate(sealing, sealed, &n, plain, bytes);
     EVP_EncryptFinal_ex(sealing, sealed + n, &n);
-    EVP_CIPHER_CTX_ctrl(sealing, EVP_CTRL_AEAD_GET_TAG, ISTHMUS_TAG_BYTES, sealed + bytes);
+    EVP_CIPHER_CTX_ctrl(sealing, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, sealed + bytes);
 }
 
-static void send_part(struct client *c, const isthmus_part *part) {
+static void send_part(struct client *c, const part *part) {
     struct link *link = c->link;
     uint8_t plain[PLAIN_BYTES];
-    size_t bytes = isthmus_plain_begin(plain, sizeof plain, link->inflow.received);
-    if (part) bytes = isthmus_plain_part(plain, sizeof plain, bytes, part);
+    size_t bytes = plain_begin(plain, sizeof plain, link->inflow.received);
+    if (part) bytes = plain_part(plain, sizeof plain, bytes, part);
     if (out_count == BATCH || (out_count && out_socket != link->socket)) flush_datagrams();
     out_socket = link->socket;
     seal(link, ++link->sequence, plain, bytes, out.bytes[out_count]);
-    out.vector[out_count++].iov_len = ISTHMUS_HEAD_BYTES + bytes + ISTHMUS_TAG_BYTES;
+    out.vector[out_count++].iov_len = SEALED_HEAD_BYTES + bytes + TAG_BYTES;
     datagrams.out++;
-    datagrams.out_bytes += ISTHMUS_HEAD_BYTES + bytes + ISTHMUS_TAG_BYTES;
+    datagrams.out_bytes += SEALED_HEAD_BYTES + bytes + TAG_BYTES;
     link->ack_due = false;
 }
 
 void send_datagram(struct client *c, const uint8_t *message, size_t bytes) {
-    const isthmus_part part = {.kind = ISTHMUS_PART_MESSAGE, .bytes = {message, bytes}};
+    const part part = {.kind = PART_MESSAGE, .bytes = {message, bytes}};
     send_part(c, bytes ? &part : NULL);
 }
 
@@ -136,7 +136,7 @@ static void say_hello(struct client *c, double t) {
     struct link *link = c->link;
     for (size_t at = link->hello_had; at < link->hello_bytes; at += PIECE_BYTES) {
         size_t left = link->hello_bytes - at;
-        send_part(c, &(isthmus_part){.kind = ISTHMUS_PART_STREAM, .offset = at,
+        send_part(c, &(part){.kind = PART_STREAM, .offset = at,
                                      .bytes = {link->hello + at, left < PIECE_BYTES ? left : PIECE_BYTES}});
     }
     link->hello_s = t;
@@ -176,10 +176,10 @@ void open_link(struct client *c, const isthmus_message *token, double t) {
     link->number = token->as.token.number;
     memcpy(link->key_up, token->as.token.key_up.at, sizeof link->key_up);
     memcpy(link->key_down, token->as.token.key_down.at, sizeof link->key_down);
-    size_t n = isthmus_datagram_context(context, sizeof context, c->session, link->number, address);
+    size_t n = datagram_context(context, sizeof context, c->session, link->number, address);
     EVP_Digest(context, n, digest, NULL, EVP_sha256(), NULL);
     memcpy(link->context, digest, sizeof link->context);
-    isthmus_inflow_init(&link->inflow, streams + (size_t)(c - clients) * STREAM_ROOM, STREAM_ROOM);
+    inflow_init(&link->inflow, streams + (size_t)(c - clients) * STREAM_ROOM, STREAM_ROOM);
     uint32_t at = place_of(link->number);
     numbers[at] = link->number;
     named[at] = c - clients;
@@ -192,18 +192,18 @@ void open_link(struct client *c, const isthmus_message *token, double t) {
 // --------------------------------------------------------------------------------------------------------------- in
 // The plaintext's bytes, or -1.
 static int unseal(const struct link *link, const uint8_t *row, uint64_t sequence, isthmus_bytes sealed, uint8_t *plain) {
-    uint8_t nonce[ISTHMUS_NONCE_BYTES];
-    int n, bytes = sealed.bytes - ISTHMUS_TAG_BYTES;
-    isthmus_datagram_nonce(nonce, sequence);
+    uint8_t nonce[NONCE_BYTES];
+    int n, bytes = sealed.bytes - TAG_BYTES;
+    datagram_nonce(nonce, sequence);
     EVP_DecryptInit_ex(unsealing, NULL, NULL, link->key_down, nonce);
-    EVP_DecryptUpdate(unsealing, NULL, &n, row, ISTHMUS_HEAD_BYTES);
-    EVP_DecryptUpdate(unsealing, NULL, &n, link->context, ISTHMUS_CONTEXT_BYTES);
+    EVP_DecryptUpdate(unsealing, NULL, &n, row, SEALED_HEAD_BYTES);
+    EVP_DecryptUpdate(unsealing, NULL, &n, link->context, CONTEXT_BYTES);
     EVP_DecryptUpdate(unsealing, plain, &n, sealed.at, bytes);
-    EVP_CIPHER_CTX_ctrl(unsealing, EVP_CTRL_AEAD_SET_TAG, ISTHMUS_TAG_BYTES, (void *)(sealed.at + bytes));
+    EVP_CIPHER_CTX_ctrl(unsealing, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, (void *)(sealed.at + bytes));
     return EVP_DecryptFinal_ex(unsealing, plain + n, &n) == 1 ? bytes : -1;
 }
 
-static void take_stream(struct client *c, const isthmus_part *part, double t) {
+static void take_stream(struct client *c, const part *part, double t) {
     struct link *link = c->link;
     if (!link->ack_due) link->ack_at_s = t + ACK_S;
     link->ack_due = true;
@@ -211,10 +211,10 @@ static void take_stream(struct client *c, const isthmus_part *part, double t) {
         link->queued = true;
         queue[(queue_first + queue_count++) % count] = c;
     }
-    if (isthmus_inflow_put(&link->inflow, part->offset, part->bytes) != ISTHMUS_OK) return; // it is sent again
+    if (inflow_put(&link->inflow, part->offset, part->bytes) != ISTHMUS_OK) return; // it is sent again
     isthmus_bytes message;
     int found;
-    while ((found = isthmus_inflow_take(&link->inflow, &message)) == ISTHMUS_OK && c->state != DEAD)
+    while ((found = inflow_take(&link->inflow, &message)) == ISTHMUS_OK && c->state != DEAD)
         take_message(c, message.at, message.bytes, t);
     if (found == ISTHMUS_FULL || found == ISTHMUS_BROKEN) die(c, "a message in the stream is too long");
     // Nothing waits: begin at the front again, so that little of the room is touched.
@@ -228,24 +228,24 @@ static void take_datagram(const uint8_t *row, size_t bytes, double t) {
     uint64_t sequence;
     isthmus_bytes sealed;
     isthmus_reader parts;
-    isthmus_part part;
-    if (!isthmus_datagram_open((isthmus_bytes){row, bytes}, &number, &sequence, &sealed)) { datagrams.unread++; return; }
+    part part;
+    if (!datagram_open((isthmus_bytes){row, bytes}, &number, &sequence, &sealed)) { datagrams.unread++; return; }
     int who = named[place_of(number)], n;
     if (who < 0) { datagrams.unread++; return; }
     struct client *c = &clients[who];
     struct link *link = c->link;
     if (c->state == DEAD) return;
     if ((n = unseal(link, row, sequence, sealed, plain)) < 0) { datagrams.unread++; return; }
-    if (!isthmus_window_take(&link->window, sequence)) { datagrams.repeated++; return; }
-    if (!isthmus_plain_open((isthmus_bytes){plain, n}, &received, &parts)) { datagrams.unread++; return; }
+    if (!sequences_take(&link->window, sequence)) { datagrams.repeated++; return; }
+    if (!plain_open((isthmus_bytes){plain, n}, &received, &parts)) { datagrams.unread++; return; }
     link->taken++;
     c->bytes += bytes;
     if (c->last_s > 0 && t - c->last_s > c->gap_s) c->gap_s = t - c->last_s;
     c->last_s = t;
     if (link->hello && received <= link->hello_bytes && received > link->hello_had) link->hello_had = received;
-    while (c->state != DEAD && isthmus_plain_next(&parts, &part)) {
-        if (part.kind == ISTHMUS_PART_STREAM) take_stream(c, &part, t);
-        else if (part.kind == ISTHMUS_PART_MESSAGE) take_message(c, part.bytes.at, part.bytes.bytes, t);
+    while (c->state != DEAD && plain_next(&parts, &part)) {
+        if (part.kind == PART_STREAM) take_stream(c, &part, t);
+        else if (part.kind == PART_MESSAGE) take_message(c, part.bytes.at, part.bytes.bytes, t);
     }
 }
 

@@ -3,6 +3,7 @@
 // main.c       options, the loop, the pace of joins and of what clients say, control lines
 // join.c       how a client comes in: TCP, upgrade, HELLO, and from there to datagrams if that is wanted
 // websocket.c  WebSocket frames out, and the walk over those that come
+// parts.c      datagrams as bytes: heads, parts, the stream that comes in
 // datagrams.c  sealed datagrams in batches, the reliable stream, what is acknowledged (protocol/STANDARD.md, chapter 9)
 // messages.c   what clients say, and what is looked at in what comes
 // window.c     counting over a window, and its JSON
@@ -19,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "isthmus.h"
+#include "parts.h"
 
 enum mode { ISTHMUS, TV, PLAIN, COLYSEUS, NENGI };
 // UPGRADE to OPENING: connected and not in yet. ASKED: DATAGRAMS was said. OPENING: HELLO went over UDP.
@@ -37,10 +38,10 @@ enum {
 // What is over datagrams of one client (chapter 9).
 struct link {
     uint32_t number;
-    uint8_t key_up[32], key_down[32], context[ISTHMUS_CONTEXT_BYTES];
+    uint8_t key_up[32], key_down[32], context[CONTEXT_BYTES];
     uint64_t sequence;        // the last one sent
-    isthmus_window window;
-    isthmus_inflow inflow;
+    sequences window;
+    inflow inflow;
     uint8_t *hello;           // all that the client says reliably, its size in front; NULL: the server has it
     size_t hello_bytes, hello_had;
     double opened_s, hello_s, wait_s; // when it was said first and last, and how long that is waited for

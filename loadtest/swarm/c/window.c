@@ -134,7 +134,7 @@ void end_window(uint64_t late) {
     qsort(gap, n, sizeof *gap, ascending);
     int most = n ? n - 1 : 0, input_wire = (mode == NENGI ? NENGI_INPUT_BYTES : INPUT_BYTES) + 6;
     if (over_udp)
-        input_wire = ISTHMUS_HEAD_BYTES + 4 + 3 + INPUT_BYTES + EARLIER_BYTES + ISTHMUS_TAG_BYTES;
+        input_wire = SEALED_HEAD_BYTES + 4 + 3 + INPUT_BYTES + EARLIER_BYTES + TAG_BYTES;
     double least_s = quantile(&delays, 0);
     printf("{\"event\":\"ended\",\"seconds\":%.4f,\"joined\":%d,\"dead\":%d,\"bytes\":%llu,\"messages\":%llu,\"frames\":%llu,"
            "\"skipped\":%lld,\"keyframes\":%llu,\"frames_per_s_p5\":%.3f,\"frames_per_s_p50\":%.3f,\"gap_p50_s\":%.4f,"
