@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench benchmarks bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -78,6 +78,9 @@ bench: .venv/.dev compiler ## Measure; prints a table and appends a line to benc
 
 benchmarks: .venv/.dev compiler warmup ## Ours beside what people would take instead; half an hour. Writes docs/benchmarks.md
 	$(BIN)/python -m bench.document
+
+limits: .venv/.dev warmup ## What one core holds, and what breaks first; ten minutes. Writes docs/limits.md
+	$(BIN)/python -m bench.limits --write
 
 bench-channels: .venv/.dev compiler ## How many televisions one core serves (docs/TV.md)
 	$(BIN)/python -m bench.channels

@@ -24,6 +24,16 @@ ENTITIES, PROPS = 6000, 300
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A world of ``bench/worlds``, and what is asked of it. ``options``: of `isthmus serve`."""
+
+    name: str
+    world: str
+    options: tuple[str, ...] = ()
+    inputs_per_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class CrowdFigures:
     """What the run measured. ``visible``: mean number of others that the probes saw."""
 
@@ -56,23 +66,33 @@ class CrowdFigures:
     """Mean of each phase of a tick, the longest first."""
 
 
+def crowd_of(clients: int) -> Scene:
+    """The crowd with so many clients among its 6,000."""
+    return Scene("crowd", "crowd.toml", ("--world-inhabitants-count", str(ENTITIES - PROPS - clients)))
+
+
 def measure_crowd(
-    tools: Tools, clients: int, window_s: float, settle_s: float, transport: str = "websocket"
+    tools: Tools,
+    clients: int,
+    window_s: float,
+    settle_s: float,
+    transport: str = "websocket",
+    scene: Scene | None = None,
 ) -> CrowdFigures:
-    """Run the crowd. Raises ChildFailed when a process dies or falls silent."""
+    """Run the crowd, or another scene. Raises ChildFailed when a process dies or falls silent."""
+    scene = scene or crowd_of(clients)
     logs, port = CACHE / "logs", free_port()
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
         def child(name: str, command: list[str | Path], core: int) -> Child:
-            log = logs / f"crowd-{clients}-{transport}.{name}.log"
+            log = logs / f"{scene.name}-{clients}-{transport}.{name}.log"
             return stack.enter_context(Child(name, command, core, log))
 
-        world = BENCH / "worlds" / "crowd.toml"
+        world = BENCH / "worlds" / scene.world
         serve: list[str | Path] = [sys.executable, "-m", "isthmus", "serve", world, "--gateway-port", str(port)]
-        serve += ["--world-inhabitants-count", str(ENTITIES - PROPS - clients)]
-        serve += ["--gateway-datagrams", str(transport == "udp").lower()]
+        serve += [*scene.options, "--gateway-datagrams", str(transport == "udp").lower()]
         server = child("server", serve, SERVER_CORE)
         served = OurServer(server, port)
         served.ready()
@@ -80,7 +100,7 @@ def measure_crowd(
         probe.wait("ready", 60)
         swarm_command: list[str | Path] = [
             tools.swarm, "--port", str(port), "--clients", str(clients - PROBES), "--first", str(PROBES),
-            *our_swarm(folder, port, PROBES, clients - PROBES, transport),
+            "--inputs-per-s", str(scene.inputs_per_s), *our_swarm(folder, port, PROBES, clients - PROBES, transport),
         ]  # fmt: skip
         swarm = child("swarm", swarm_command, CLIENT_CORE)
         ready = swarm.wait("ready", 120)
