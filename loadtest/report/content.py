@@ -1,0 +1,107 @@
+"""What a report says, as plain values: the JSON, and what the page is made of.
+
+Decides which figures are shown and with which percentiles (p50, p99, p99.9 and the greatest). Invariant: the page and
+the JSON are made of the same values. Not responsible for: how it looks (``page``).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest.budgets import measures
+from loadtest.collecting import Gathering
+from loadtest.figures import LATE, RATES, SAMPLED, Sampled, rate
+from loadtest.scenario import Entry
+from loadtest.tally import GENERATOR, Cell, Tally
+
+SHOWN = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
+FORMAT = 1
+
+
+def sampled_row(entry: str, figure: Sampled, cell: Cell) -> dict[str, Any] | None:
+    """One figure of one entry; None if there is no sample."""
+    histogram = cell.histograms.get(figure.name)
+    if histogram is None or not histogram.count:
+        return None
+    parts = {name: histogram.percentile(part) for name, part in SHOWN.items()}
+    row = {"entry": entry, "figure": figure.name, "title": figure.title, "unit": figure.unit}
+    return row | {"count": histogram.count, "mean": histogram.mean, **parts}
+
+
+def tables(tally: Tally, entries: Mapping[str, Entry], from_s: float, to_s: float) -> dict[str, list[dict[str, Any]]]:
+    """``sampled``: a row for each figure of each entry. ``rates``: a row for each entry, rates by name; None for what
+    such clients do not have."""
+    sampled, rates = [], []
+    for entry, told in entries.items():
+        cell = tally.over(entry, from_s, to_s)
+        sampled += [row for figure in SAMPLED.values() if (row := sampled_row(entry, figure, cell)) is not None]
+        values = {name: rate(name, cell.counts) if measures(told, each) else None for name, each in RATES.items()}
+        rates.append({"entry": entry, "client_s": cell.counts.get("client_ms", 0.0) / 1000.0, **values})
+    late = sampled_row(GENERATOR, LATE, tally.over(GENERATOR, from_s, to_s))
+    return {"sampled": sampled + ([late] if late is not None else []), "rates": rates}
+
+
+def series(tally: Tally, entries: Mapping[str, Entry], began_s: float, to_s: float) -> dict[str, dict[str, list[Any]]]:
+    """By entry and name, [second of the run, value]: the percentiles of each second, and rates."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for entry in [*entries, GENERATOR]:
+        lines: dict[str, list[Any]] = {}
+        shown = [name for name, each in RATES.items() if entry in entries and measures(entries[entry], each)]
+        for second, cell in tally.series(entry):
+            if not began_s - 1.0 <= second < to_s:
+                continue
+            at = round(second - began_s, 1)
+            for figure in (*SAMPLED.values(), LATE):
+                histogram = cell.histograms.get(figure.name)
+                if histogram is not None:
+                    for part in ("p50", "p99"):
+                        lines.setdefault(f"{figure.name} {part}", []).append([at, histogram.percentile(SHOWN[part])])
+            if cell.counts.get("client_ms"):
+                lines.setdefault("clients", []).append([at, cell.counts["client_ms"] / 1000.0])
+                for name in shown:
+                    if (value := rate(name, cell.counts)) is not None:
+                        lines.setdefault(name, []).append([at, value])
+        found[entry] = lines
+    return found
+
+
+def content(run: Gathering) -> dict[str, Any]:
+    """Everything about a run that began; one that is not over is told as far as it is."""
+    scenario, verdict = run.scenario, run.verdict
+    entries, until_s = scenario.users, run.judged_until_s
+    judged_from_s = run.began_s + scenario.ramp.judged_from_s
+    server: dict[str, dict[str, list[Any]]] = {}
+    for (title, who), points in run.scraper.series.items():
+        server.setdefault(title, {})[who] = [[round(at_s - run.began_s, 1), value] for at_s, value in points]
+    return {
+        "format": FORMAT,
+        "scenario": {"name": scenario.path.stem, "title": scenario.title, "description": scenario.description},
+        "began_unix_s": run.began_s,
+        "took_s": until_s - run.began_s,
+        "judged_from_s": scenario.ramp.judged_from_s,
+        "storms_s": [storm.at_s for storm in scenario.storms],
+        "verdict": None if verdict is None else verdict.exit.name.lower(),
+        "reasons": [] if verdict is None else list(verdict.reasons),
+        "budgets": []
+        if verdict is None
+        else [
+            {
+                "entry": line.entry,
+                "budget": line.budget,
+                "title": line.title,
+                "unit": line.unit,
+                "bound": line.bound,
+                "value": line.value,
+                "kept": line.kept,
+            }
+            for line in verdict.lines
+        ],
+        **tables(run.tally, entries, judged_from_s, until_s),
+        "series": series(run.tally, entries, run.began_s, until_s),
+        "server": server,
+        "notes": [*run.notes, *_unanswered(run)],
+    }
+
+
+def _unanswered(run: Gathering) -> list[str]:
+    lost = run.scraper.unanswered
+    return [f"{lost} times a gateway did not answer /metrics: gaps in the server's lines"] if lost else []
