@@ -1,7 +1,7 @@
 """Many Python clients in one process, who walk about, look and chat: ``isthmus bots 200``.
 
-Decides what is counted; where bots go is ``client.wanderer``'s, everything else the client's. Invariants: each bot is an
-ordinary client with prediction, so that its corrections say what a person would have felt; the exit status is 0 only
+Decides what is counted; where bots go is ``client.wanderer``'s, everything else the client's. Invariants: each bot is
+an ordinary client with prediction, so that its corrections say what a person would have felt; the exit status is 0 only
 if all bots got in. Not responsible for: measuring the server (``bench``).
 """
 

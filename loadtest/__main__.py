@@ -8,6 +8,7 @@ Not responsible for: load (``locustfile``).
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,7 @@ def main() -> int:
         return Exit.KEPT
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = (given.report or Path(".isthmus") / "load" / f"{scenario.path.stem}-{stamp}").absolute()
+    signal.signal(signal.SIGTERM, _end)
     with ExitStack() as stack:
         more: list[str] = []
         host = given.host
@@ -80,6 +82,11 @@ def main() -> int:
         return _locust([*line, "--host", host, "--report", str(folder), *more, *locusts])
 
 
+def _end(*_: object) -> None:
+    """SIGTERM: what was started is ended on the way out."""
+    raise SystemExit(Exit.INVALID)
+
+
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     if "--" not in words:
         return words, []
@@ -88,10 +95,11 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _locust(line: list[str]) -> int:
-    """Run it to its end; a Ctrl-C is for locust, which then judges what it has."""
+    """Run it to its end. A Ctrl-C reaches locust as well, which then judges what it has; a SIGTERM is handed on."""
     paths = [str(LOCUSTFILE.parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     with subprocess.Popen(line, env=environment) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         while True:
             try:
                 return process.wait()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from isthmus.fleet.children import die_with_parent
 from loadtest.scenario import Scenario
 
 READY_S = 240.0
@@ -74,7 +75,8 @@ def running(scenario: Scenario, folder: Path) -> Iterator[Cluster]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C is for locust, which then judges
+            preexec_fn=die_with_parent,
             text=True,
         )
     try:

@@ -64,7 +64,7 @@ class Histogram:
         for index in sorted(self.counts):
             seen += self.counts[index]
             if seen >= wanted:
-                return 0.0 if index == 0 else LEAST * _GAMMA**index * _MIDDLE
+                return min(0.0 if index == 0 else LEAST * _GAMMA**index * _MIDDLE, self.max)
         raise AssertionError("counts add up to count")
 
     @property

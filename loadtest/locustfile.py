@@ -25,7 +25,7 @@ from loadtest import users
 from loadtest.budgets import Exit
 from loadtest.collecting import Gathering, Worker
 from loadtest.load import Load
-from loadtest.ramp import aim
+from loadtest.ramp import aim, scaled
 from loadtest.reading import ScenarioError, known, read
 from loadtest.report.content import content
 from loadtest.report.writing import summary, write
@@ -50,6 +50,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--report", default="", metavar="FOLDER", help="Where the report goes [.isthmus/load/<scenario>-<time>]"
     )
     group.add_argument("--tokens", default="", metavar="FILE", help="A token in each line, for a server without guests")
+    group.add_argument("--scale", type=float, default=1.0, help="So many times the scenario's users [1]")
     group.add_argument("--cluster-pid", type=int, default=None, help=argparse.SUPPRESS)
 
 
@@ -58,8 +59,9 @@ def chosen(arguments: list[str]) -> Scenario:
     parser = argparse.ArgumentParser(add_help=False)
     _options(parser)
     try:
-        return read(parser.parse_known_args(arguments)[0].scenario)
-    except ScenarioError as problem:
+        given = parser.parse_known_args(arguments)[0]
+        return scaled(read(given.scenario), given.scale)
+    except ValueError as problem:  # a ScenarioError, or a scale that is none
         sys.stderr.write(f"{problem}\n")
         sys.exit(Exit.INVALID)
 

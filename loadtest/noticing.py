@@ -7,7 +7,8 @@ counts for nothing. While frames are due: the time between two is a *gap*, what 
 time is *frozen*, and the newest tick's age beyond the least that any client of this process saw is *stale*. A
 connection that is lost while frames are due leaves them due, so the time without it is frozen, too.
 
-Invariant: time is counted once, whether a frame comes or not. Not responsible for: sockets, bytes, requests (``users``).
+Invariant: time is counted once, whether a frame comes or not. Not responsible for: sockets, bytes, requests
+(``users``).
 """
 
 from collections import deque

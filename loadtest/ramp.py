@@ -4,9 +4,18 @@ Decides how fast users are started and stopped, so that their number follows the
 often locust asks. Invariant: pure. Not responsible for: which users (locust's dispatcher, by the shares).
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
-from loadtest.scenario import Ramp
+from loadtest.scenario import Ramp, Scenario
+
+
+def scaled(scenario: Scenario, factor: float) -> Scenario:
+    """The scenario with ``factor`` times its users. Raises ValueError for a factor that is not positive."""
+    if not factor > 0.0:
+        raise ValueError(f"a scale is a number above 0, got {factor:g}")
+    points = tuple((second, round(users * factor)) for second, users in scenario.ramp.points)
+    return replace(scenario, ramp=replace(scenario.ramp, points=points))
 
 
 def users_at(ramp: Ramp, second: float) -> int | None:

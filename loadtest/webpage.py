@@ -94,7 +94,7 @@ def extend(web_ui: WebUI, run: Gathering) -> None:
 
     guarded: Any = web_ui.auth_required_if_enabled
     pages.add_url_rule("/report", "report", guarded(lambda: report("html")))
-    pages.add_url_rule("/report.json", "report.json", guarded(lambda: report("json")))
+    pages.add_url_rule("/report.json", "report_json", guarded(lambda: report("json")))
 
     def add(response: Response) -> Response:
         if request.path.endswith("/stats/requests") and response.status_code == 200:

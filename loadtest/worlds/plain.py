@@ -1,15 +1,12 @@
-"""The world of most scenarios: inhabitants stroll over a square, people are set down where the world says, and machines
-report what they measure.
+"""The world of most scenarios: inhabitants stroll over a square, people are set down about its middle, machines report.
 
-``world.options`` has nothing of its own here; the scenario moves people. A machine's reading is a component that
-everybody near it is told of.
+The scenario moves people; nothing here does.
 """
-
-from typing import Any
 
 import numpy as np
 
-from isthmus import Refused, Rows, Script, World
+from isthmus import Rows, Script, World
+from loadtest.worlds.machines import add_machines
 
 EXTENT_M = 512.0
 MARGIN_M = 8.0
@@ -20,11 +17,8 @@ TURN_RAD = 0.05
 script = Script("load")
 
 heading = script.component("heading", "f4", unit="rad")
-reading = script.component("reading", "f4", replicate=True)
-reports = script.component("reports", "u4", replicate=True)
-
 script.kind("inhabitant", [heading])
-script.extend("person", [reading, reports])
+add_machines(script)
 
 
 @script.start
@@ -53,14 +47,3 @@ def stroll(world: World, crowd: Rows) -> None:
     step_m = 1.2 * world.dt_s
     crowd.pos[:, 0] -= np.sin(crowd.heading) * step_m
     crowd.pos[:, 2] -= np.cos(crowd.heading) * step_m
-
-
-@script.action("report")
-def report(world: World, rows: Rows, payloads: list[Any]) -> list[int]:
-    """A machine says what it measures: ``{"reading": 21.5}``. Answer: how many reports this body has made."""
-    value = payloads[0].get("reading") if isinstance(payloads[0], dict) else None
-    if not isinstance(value, int | float):
-        raise Refused("a report is a map with a number as its reading")
-    rows.reading[:] = value
-    rows.reports += 1
-    return [int(rows.reports[0])]
