@@ -18,6 +18,7 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from loadtest.budgets import Verdict, judge
 from loadtest.load import Load
+from loadtest.report.content import Run
 from loadtest.scraping import Scraper
 from loadtest.tally import Tally
 
@@ -84,10 +85,13 @@ class Gathering:
         """All that was measured so far."""
         return self._merged if isinstance(self._runner, MasterRunner) else self.load.measuring.tally
 
-    @property
-    def judged_until_s(self) -> float:
-        """The end, or now while it is not over."""
-        return self.ended_s or time.time()
+    def told(self) -> Run:
+        """What is known of it now."""
+        lost = self.scraper.unanswered
+        gaps = [f"{lost} times a gateway did not answer /metrics: gaps in the server's lines"] if lost else []
+        until_s = self.ended_s or time.time()
+        notes = [*self.notes, *gaps]
+        return Run(self.scenario, self.tally, self.scraper.series, self.began_s, until_s, self.verdict, notes)
 
     def start(self) -> None:
         """A run begins."""

@@ -118,7 +118,7 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
 
 def _ended(run: Gathering, folder: str) -> None:
     """Write the report; the terminal gets its path and the verdict."""
-    told = content(run)
+    told = content(run.told())
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(run.began_s))
     own = Path(folder) if folder else REPORTS / f"{SCENARIO.path.stem}-{stamp}"
     page = write(own.absolute(), told)

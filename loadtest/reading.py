@@ -6,11 +6,13 @@ the world's file is a world.
 """
 
 import difflib
+import os.path
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -103,7 +105,12 @@ class _Reader:
             self._bad("world", "the path of a world's file is missing, relative to the scenario's folder")
             world = "."
         given = {key: value for key, value in rest.items() if key not in nested}
-        given |= {"ramp": Ramp(points=((0.0, 0), (1.0, 1))), "users": {}, "world": path.parent / world, "path": path}
+        given |= {
+            "ramp": Ramp(points=((0.0, 0), (1.0, 1))),
+            "users": {},
+            "world": Path(os.path.normpath(path.parent / world)),
+            "path": path,
+        }
         found = self._table(Scenario, given, "", given=("ramp", "users", "storms", "generator", "world", "path"))
         self._budgets(document.get("budgets"), "budgets")
         self._storms(nested["storms"], nested["ramp"])
@@ -115,17 +122,17 @@ class _Reader:
         if value is None:
             self._bad("ramp", "write [ramp] with points = [[second, users], …]")
             return None
-        ramp = self._table(Ramp, value, "ramp")
+        before, ramp = len(self.problems), self._table(Ramp, value, "ramp")
         if ramp is None:
             return None
         times = [second for second, _ in ramp.points]
-        if len(times) < 2 or times[0] != 0 or any(b <= a for a, b in pairwise(times)):
+        if len(times) < 2 or times[0] != 0 or not all(a < b < inf for a, b in pairwise(times)):
             self._bad("ramp.points", "at least two points are needed, the first at second 0, seconds ascending")
         elif any(users < 0 for _, users in ramp.points) or not any(users for _, users in ramp.points):
             self._bad("ramp.points", "users are whole numbers, and some point has more than 0")
         elif ramp.judged_from_s >= times[-1]:
             self._bad("ramp.judged_from_s", f"must be before the last point, second {times[-1]:g}")
-        return ramp
+        return ramp if len(self.problems) == before else None
 
     def _storms(self, storms: tuple[Storm, ...], ramp: Ramp | None) -> None:
         for index, storm in enumerate(storms):

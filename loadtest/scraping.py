@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from loadtest.wire.http import get
 
 EVERY_S = 2.0
+Series = dict[tuple[str, str], list[tuple[float, float]]]
+"""(figure with its unit, who) to (seconds since the epoch, value), ascending."""
 Samples = dict[str, float]
 """Sums over all labels by name; a histogram's buckets by ``name|le``."""
 
@@ -51,10 +53,10 @@ TICK = "isthmus_tick_seconds"
 
 
 class Scraper:
-    """Of one run. ``series``: (figure with its unit, who) to (seconds since the epoch, value), ascending."""
+    """Of one run."""
 
     def __init__(self, gateways: Iterable[str], cluster_pid: int | None) -> None:
-        self.series: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self.series: Series = defaultdict(list)
         self.unanswered = 0
         self._gateways = list(gateways)
         self._cluster_pid = cluster_pid

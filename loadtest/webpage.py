@@ -12,9 +12,9 @@ from flask import Blueprint, Response, request
 from locust.web import WebUI
 
 from loadtest.collecting import Gathering
-from loadtest.figures import RATES
-from loadtest.report.content import content, tables
-from loadtest.report.page import figure, render
+from loadtest.report.content import content
+from loadtest.report.page import render
+from loadtest.report.rows import server_rows, world_rows
 
 WORLD, SERVER = "world", "server"
 
@@ -41,37 +41,6 @@ TABLES = [
 """Keys have no capital letters and no digit before a letter: the page turns them into camel case."""
 
 
-def world_rows(run: Gathering) -> list[dict[str, str]]:
-    """What clients have seen since the run began (budgets: since ``judged_from_s``), ready to be shown."""
-    if not run.began_s:
-        return []
-    scenario = run.scenario
-    held = tables(run.tally, scenario.users, run.began_s - 1.0, run.judged_until_s + 1.0)
-    rows = [
-        {
-            "entry": row["entry"],
-            "figure": f"{row['title']}, {row['unit']}",
-            **{part: figure(row[part]) for part in ("p50", "p99", "p999", "max")},
-            "samples": figure(row["count"]),
-        }
-        for row in held["sampled"]
-    ]
-    for row in held["rates"]:
-        for rate in RATES.values():
-            title = f"{rate.title}, {rate.unit}" if rate.unit else rate.title
-            rows.append({"entry": row["entry"], "figure": title, "p50": figure(row[rate.name])})
-    return rows
-
-
-def server_rows(run: Gathering) -> list[dict[str, str]]:
-    """What the server said last."""
-    return [
-        {"figure": title, "who": who, "value": figure(points[-1][1])}
-        for (title, who), points in sorted(run.scraper.series.items())
-        if points
-    ]
-
-
 def extend(web_ui: WebUI, run: Gathering) -> None:
     """Add tabs and pages."""
     web_ui.template_args |= {
@@ -87,7 +56,7 @@ def extend(web_ui: WebUI, run: Gathering) -> None:
     def report(form: str) -> Response:
         if not run.began_s:
             return Response("nothing was run yet", status=404, mimetype="text/plain")
-        told = content(run)
+        told = content(run.told())
         if form == "json":
             return Response(json.dumps(told), mimetype="application/json")
         return Response(render(told), mimetype="text/html")
@@ -100,8 +69,8 @@ def extend(web_ui: WebUI, run: Gathering) -> None:
         if request.path.endswith("/stats/requests") and response.status_code == 200:
             stats: dict[str, Any] = response.get_json()
             stats["extended_stats"] = [
-                {"key": WORLD, "data": world_rows(run)},
-                {"key": SERVER, "data": server_rows(run)},
+                {"key": WORLD, "data": world_rows(run.told()) if run.began_s else []},
+                {"key": SERVER, "data": server_rows(run.told())},
             ]
             response.set_data(json.dumps(stats))
         return response

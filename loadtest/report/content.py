@@ -4,17 +4,31 @@ Decides which figures are shown and with which percentiles (p50, p99, p99.9 and 
 the JSON are made of the same values. Not responsible for: how it looks (``page``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from loadtest.budgets import measures
-from loadtest.collecting import Gathering
+from loadtest.budgets import Verdict, measures
 from loadtest.figures import LATE, RATES, SAMPLED, Sampled, rate
-from loadtest.scenario import Entry
+from loadtest.scenario import Entry, Scenario
+from loadtest.scraping import Series
 from loadtest.tally import GENERATOR, Cell, Tally
 
 SHOWN = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
 FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of a run that began; ``until_s``: its end, or now. ``verdict``: None while it is not over."""
+
+    scenario: Scenario
+    tally: Tally
+    server: Series
+    began_s: float
+    until_s: float
+    verdict: Verdict | None
+    notes: Sequence[str]
 
 
 def sampled_row(entry: str, figure: Sampled, cell: Cell) -> dict[str, Any] | None:
@@ -64,13 +78,13 @@ def series(tally: Tally, entries: Mapping[str, Entry], began_s: float, to_s: flo
     return found
 
 
-def content(run: Gathering) -> dict[str, Any]:
-    """Everything about a run that began; one that is not over is told as far as it is."""
+def content(run: Run) -> dict[str, Any]:
+    """Everything about a run; one that is not over is told as far as it is."""
     scenario, verdict = run.scenario, run.verdict
-    entries, until_s = scenario.users, run.judged_until_s
+    entries, until_s = scenario.users, run.until_s
     judged_from_s = run.began_s + scenario.ramp.judged_from_s
     server: dict[str, dict[str, list[Any]]] = {}
-    for (title, who), points in run.scraper.series.items():
+    for (title, who), points in run.server.items():
         server.setdefault(title, {})[who] = [[round(at_s - run.began_s, 1), value] for at_s, value in points]
     return {
         "format": FORMAT,
@@ -98,10 +112,5 @@ def content(run: Gathering) -> dict[str, Any]:
         **tables(run.tally, entries, judged_from_s, until_s),
         "series": series(run.tally, entries, run.began_s, until_s),
         "server": server,
-        "notes": [*run.notes, *_unanswered(run)],
+        "notes": list(run.notes),
     }
-
-
-def _unanswered(run: Gathering) -> list[str]:
-    lost = run.scraper.unanswered
-    return [f"{lost} times a gateway did not answer /metrics: gaps in the server's lines"] if lost else []

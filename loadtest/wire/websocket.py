@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from gevent import socket
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -98,7 +99,8 @@ class WebSocket:
                 self._write(self._ws.send(event.response()))
             case CloseConnection(code=code, reason=reason):
                 self.code, self.text = int(code), reason or self.text
-                self._write(self._ws.send(event.response()))
+                if self._ws.state is ConnectionState.REMOTE_CLOSING:  # not an answer to our own
+                    self._write(self._ws.send(event.response()))
                 return True
             case RejectConnection(status_code=status):
                 self.text = f"the server answered {status} instead of a WebSocket"

@@ -9,7 +9,7 @@ TURN_RAD = 0.05
 SLOW_PART = 0.3
 AROUND_M = 60.0
 
-script = Script("load-city")
+script = Script("load_city")
 
 heading = script.component("heading", "f4", unit="rad")
 pace = script.component("pace", "f4", unit="m/s")
