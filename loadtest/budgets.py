@@ -63,6 +63,8 @@ def measures(entry: Entry, figure: Sampled | Rate) -> bool:
         return entry.moves and (name == "input_delay_ms" or entry.predict)
     if name in ("frame_gap_ms", "stale_ms", "frozen_ms_per_min", "instability"):
         return entry.moves or entry.kind == "tv"
+    if name == "without_udp":
+        return entry.transport == "datagrams"
     return bool(entry.acts) if name == "act_ms" else True
 
 

@@ -60,6 +60,7 @@ RATES = {
         Rate("bytes_out_per_s", "B/s", "bytes from a client", "all that it wrote to its sockets"),
         Rate("corrections_per_min", "1/min", "corrections", "how often a prediction was wrong, per client"),
         Rate("instability", "", "instability ratio", "how much successive frame gaps jump (Meterstick's ISR)"),
+        Rate("without_udp", "", "without UDP", "part of the time that those who want datagrams are not over them"),
         Rate(
             "errors",
             "",
@@ -85,6 +86,8 @@ def rate(name: str, counts: Mapping[str, float]) -> float | None:
             return counts.get("frozen_ms", 0.0) * 60.0 / client_s
         case "corrections_per_min":
             return counts.get("corrections", 0.0) * 60.0 / client_s
+        case "without_udp":
+            return max(0.0, 1.0 - counts.get("datagram_ms", 0.0) / (1000.0 * client_s))
         case "bytes_per_s":
             return counts.get("bytes_in", 0.0) / client_s
         case "bytes_out_per_s":

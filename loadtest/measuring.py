@@ -39,6 +39,7 @@ class Measuring:
         self._second = int(time.time())
         self._meters: dict[str, Meter] = {}
         self._own = self.tally.cell(self._second, GENERATOR)
+        self._used_s = time.process_time()
         self._ticking: gevent.Greenlet[..., None] | None = None
 
     def meter(self, entry: str) -> Meter:
@@ -51,6 +52,7 @@ class Measuring:
     def start(self) -> None:
         """Begin to measure, from nothing."""
         self.stop()
+        self._renew()
         self.tally.clear()
         self._renew()
         self._ticking = gevent.spawn(self._tick)
@@ -63,11 +65,14 @@ class Measuring:
 
     def take(self) -> list[object]:
         """What was measured since the last time, for a message."""
+        self._renew()
         taken = self.tally.take()
         self._renew()
         return taken
 
     def _renew(self) -> None:
+        used_s, self._used_s = time.process_time() - self._used_s, time.process_time()
+        self._own.count("cpu_ms", 1000.0 * used_s)
         self._second = int(time.time())
         self._own = self.tally.cell(self._second, GENERATOR)
         for meter in self._meters.values():

@@ -78,7 +78,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """A remedy for a name that is not known."""
     listed = list(names)
     close = difflib.get_close_matches(name, listed, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(listed)}"
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(listed)}" if len(listed) <= 20 else "docs/LOADTEST.md lists them"
 
 
 class _Reader:

@@ -4,7 +4,7 @@ Decides which figures are shown and with which percentiles (p50, p99, p99.9 and 
 the JSON are made of the same values. Not responsible for: how it looks (``page``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from loadtest.tally import GENERATOR, Cell, Tally
 
 SHOWN = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
 FORMAT = 1
+CORE_PART = 0.7
+"""Of a core that a generator may use before it is late itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,18 @@ def series(tally: Tally, entries: Mapping[str, Entry], began_s: float, to_s: flo
     return found
 
 
+def generator(tally: Tally, entries: Iterable[str], from_s: float, to_s: float) -> dict[str, float | None]:
+    """What the load itself cost: ``cores`` used by all processes that make it, and how many of such clients one core
+    would hold at CORE_PART of it."""
+    span_s = to_s - from_s
+    used_s = tally.over(GENERATOR, from_s, to_s).counts.get("cpu_ms", 0.0) / 1000.0
+    client_s = sum(tally.over(entry, from_s, to_s).counts.get("client_ms", 0.0) for entry in entries) / 1000.0
+    return {
+        "cores": used_s / span_s if span_s > 0.0 else None,
+        "clients_per_core": CORE_PART * client_s / used_s if used_s > 0.0 and client_s > 0.0 else None,
+    }
+
+
 def content(run: Run) -> dict[str, Any]:
     """Everything about a run; one that is not over is told as far as it is."""
     scenario, verdict = run.scenario, run.verdict
@@ -110,6 +124,7 @@ def content(run: Run) -> dict[str, Any]:
             for line in verdict.lines
         ],
         **tables(run.tally, entries, judged_from_s, until_s),
+        "generator": generator(run.tally, entries, judged_from_s, until_s),
         "series": series(run.tally, entries, run.began_s, until_s),
         "server": server,
         "notes": list(run.notes),
