@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from locust import LoadTestShape, events
+from locust import LoadTestShape, events, runners
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -35,6 +35,8 @@ from loadtest.webpage import extend
 
 ENVIRONMENT = "LOCUST_SCENARIO"
 REPORTS = Path(".isthmus") / "load"
+WORKER_SILENT_S = 15
+"""A worker that is held up for less is still one: to give its users to another would hide what held it up."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -169,5 +171,6 @@ def _judge(environment: Environment, run: Gathering) -> None:
         environment.process_exit_code = int(Exit.INVALID)
 
 
+runners.HEARTBEAT_LIVENESS = WORKER_SILENT_S
 hooks.init_command_line_parser.add_listener(_add_options)
 hooks.init.add_listener(_init)

@@ -25,11 +25,9 @@ def summary(content: dict[str, Any], page: Path) -> str:
     """What the terminal shows at the end."""
     lines = [f"{content['scenario']['title']}: {content['took_s']:.0f} s"]
     for budget in content["budgets"]:
-        value = "nothing measured" if budget["value"] is None else figure(budget["value"])
-        mark = "kept  " if budget["kept"] else "MISSED"
         unit = f" {budget['unit']}" if budget["unit"] else ""
-        lines.append(
-            f"  {mark} {budget['entry']:12} {budget['title']}: {value}{unit}, at most {figure(budget['bound'])}"
-        )
+        value = "nothing measured" if budget["value"] is None else f"{figure(budget['value'])}{unit}"
+        mark = "kept  " if budget["kept"] else "MISSED"
+        lines.append(f"  {mark} {budget['entry']:12} {budget['title']}: {value}, at most {figure(budget['bound'])}")
     lines += [f"  {text}" for text in (*content["reasons"], *content["notes"])]
     return "\n".join([*lines, f"report: {page}", f"verdict: {content['verdict']}"])
