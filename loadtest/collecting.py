@@ -8,7 +8,7 @@ itself.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
@@ -93,14 +93,14 @@ class Gathering:
         notes = [*self.notes, *gaps]
         return Run(self.scenario, self.tally, self.scraper.series, self.began_s, until_s, self.verdict, notes)
 
-    def start(self) -> None:
-        """A run begins."""
+    def start(self, gateways: Sequence[str]) -> None:
+        """A run against these begins."""
         self._merged.clear()
         self.notes.clear()
         self.verdict, self.began_s, self.ended_s = None, time.time(), 0.0
         if not isinstance(self._runner, MasterRunner):
             self.load.begin(0)
-        self.scraper.start()
+        self.scraper.start(gateways)
 
     def stopping(self) -> None:
         """The run is about to end: what counts is what was measured until now."""

@@ -22,6 +22,10 @@ class NoTokenError(Exception):
     """There are more users than tokens."""
 
 
+class NoGatewayError(Exception):
+    """Nobody said where to go."""
+
+
 class Load:
     """One process's part of a run."""
 
@@ -58,7 +62,9 @@ class Load:
         return count * self._workers + self._worker, np.random.default_rng(seed)
 
     def gateway(self, number: int) -> str:
-        """The gateway to join at."""
+        """The gateway to join at. Raises NoGatewayError."""
+        if not self._gateways:
+            raise NoGatewayError("name the gateways as host: http://127.0.0.1:8080, several with commas between them")
         return self._gateways[number % len(self._gateways)]
 
     def token(self, url: str, name: str, number: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from locust import LoadTestShape, events, runners
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import WorkerRunner
 from locust.web import WebUI
 
 from loadtest import users
@@ -132,30 +132,23 @@ def _init(environment: Environment, runner: Any, web_ui: WebUI | None, **_: Any)
     options = environment.parsed_options
     assert options is not None
 
-    def configure() -> None:
-        # A worker is told the master's options when a run begins.
-        hosts = [each.strip() for each in (environment.host or "").split(",") if each.strip()]
-        if not hosts:
-            raise SystemExit("name the gateways: --host http://127.0.0.1:8080, several with commas between them")
-        tokens = Path(options.tokens).read_text().split() if options.tokens else None
-        LOAD.configure(hosts, tokens, options.expect_workers or 1)
+    def gateways() -> list[str]:
+        return [each.strip() for each in (environment.host or "").split(",") if each.strip()]
 
+    def configure() -> None:
+        # When a run begins: a worker is told the master's options then, and the page may name another host.
+        tokens = Path(options.tokens).read_text().split() if options.tokens else None
+        LOAD.configure(gateways(), tokens, options.expect_workers or 1)
+
+    hooks.test_start.add_listener(lambda **_: configure())
     if isinstance(runner, WorkerRunner):
         worker = Worker(LOAD, runner)
-
-        def begin(**_: Any) -> None:
-            configure()
-            worker.start()
-
-        hooks.test_start.add_listener(begin)
+        hooks.test_start.add_listener(lambda **_: worker.start())
         hooks.test_stop.add_listener(lambda **_: worker.stop())
         hooks.quitting.add_listener(lambda **_: setattr(environment, "process_exit_code", 0))
         return
-    hosts = [each.strip() for each in (environment.host or "").split(",") if each.strip()]
-    run = Gathering(LOAD, runner, Scraper(hosts, options.cluster_pid), lambda run: _ended(run, options.report))
-    if not isinstance(runner, MasterRunner):
-        hooks.test_start.add_listener(lambda **_: configure())
-    hooks.test_start.add_listener(lambda **_: run.start())
+    run = Gathering(LOAD, runner, Scraper(options.cluster_pid), lambda run: _ended(run, options.report))
+    hooks.test_start.add_listener(lambda **_: run.start(gateways()))
     hooks.test_stopping.add_listener(lambda **_: run.stopping())
     hooks.quitting.add_listener(lambda **_: _judge(environment, run))
     if web_ui is not None:

@@ -55,18 +55,19 @@ TICK = "isthmus_tick_seconds"
 class Scraper:
     """Of one run."""
 
-    def __init__(self, gateways: Iterable[str], cluster_pid: int | None) -> None:
+    def __init__(self, cluster_pid: int | None) -> None:
         self.series: Series = defaultdict(list)
         self.unanswered = 0
-        self._gateways = list(gateways)
+        self._gateways: list[str] = []
         self._cluster_pid = cluster_pid
         self._before: dict[str, tuple[float, Samples]] = {}
         self._processes: dict[int, tuple[str, psutil.Process]] = {}
         self._looking: gevent.Greenlet[..., None] | None = None
 
-    def start(self) -> None:
+    def start(self, gateways: Iterable[str]) -> None:
         """Begin anew, and look every EVERY_S."""
         self.stop()
+        self._gateways = list(gateways)
         self.series.clear()
         self.unanswered = 0
         self._before.clear()

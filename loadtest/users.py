@@ -17,7 +17,7 @@ from client.acting import TooManyActsError
 from client.events import ClientEvent
 from client.shell.connection import now_ms
 from loadtest.gestures import gesture
-from loadtest.load import Load, NoTokenError
+from loadtest.load import Load, NoGatewayError, NoTokenError
 from loadtest.measuring import Meter
 from loadtest.moves import mover
 from loadtest.noticing import Noticing
@@ -89,10 +89,10 @@ class WorldUser(User):
 
     def _visit(self) -> None:
         self._began_ms = now_ms()
-        url = self.load.gateway(self.number)
         try:
+            url = self.load.gateway(self.number)
             token = self.load.token(url, f"{self.entry_name[:12]} {self.number}", self.number)
-        except (OSError, ValueError, NoTokenError) as problem:
+        except (OSError, ValueError, NoGatewayError, NoTokenError) as problem:
             self.fail("JOIN", problem)
             return
         entry = self.entry

@@ -97,7 +97,7 @@ isthmus_tick_seconds_sum {sum}
 
 
 def test_counters_become_rates_and_buckets_a_percentile() -> None:
-    scraper = Scraper([], None)
+    scraper = Scraper(None)
     before = samples_of(METRICS.format(ticks=100, sent=1000, quick=100, sum=0.5))
     after = samples_of(METRICS.format(ticks=140, sent=5000, quick=138, sum=1.3))
     status = {
