@@ -7,15 +7,15 @@ SEED ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-CODE := isthmus protocol kernels shard server cluster bridges client
-TYPED := $(CODE) tests bench loadtest examples hatch_build.py
+CODE := isthmus protocol kernels shard server cluster bridges client loadtest
+TYPED := $(CODE) tests bench examples hatch_build.py
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
 STATIC := server/static/index.html
 IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -72,6 +72,12 @@ MINUTES ?= 30
 
 soak: .venv/.dev etcd postgres warmup ## A real cluster in trouble for MINUTES=30: does anything grow, is anybody let down? Writes docs/SOAK.md
 	$(BIN)/python -m bench.soak --minutes $(MINUTES) --write
+
+SCENARIO ?= city
+LOAD ?=
+
+load: .venv/.load etcd warmup ## Load a local cluster by SCENARIO=stadium (docs/LOADTEST.md); LOAD='--web' opens locust's page instead
+	@$(BIN)/python -m loadtest $(SCENARIO) $(LOAD)
 
 bench: .venv/.dev compiler ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
@@ -140,7 +146,11 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,dev]'
+	$(PIP) -e '.[place,loadtest,dev]'
+	@touch $@
+
+.venv/.load: .venv/.installed
+	$(PIP) -e '.[place,loadtest]'
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json
