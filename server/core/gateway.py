@@ -66,6 +66,9 @@ CELLS_PER_RADIUS = 4
 """Finer cells cost more lines, coarser ones more rows out of range: measured best for 50 to 200 visible."""
 LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
+FRAMES_MAX = 2**32 - 2**16
+"""A stream that has had so many frames ends before their numbers come round (STANDARD.md §5): 0 is none's. What is
+left is more than LOOK_TICKS can bring."""
 SAID_WEIGHT, DONE_WEIGHT = 1.0, 0.5
 """For a channel's director: of a line in the chat, of an act or of something that a behaviour says of an entity."""
 
@@ -472,8 +475,17 @@ class GatewayCore:
         for conn, answer in self.channels.tick(tick, now_s):
             self._out.post(np.array([conn], np.int32), encode_server(answer))
         if tick % LOOK_TICKS == 0:
+            self._end_spent(now_s)
             self.bodies.look(now_s)
             self._look_around(now_s)
+
+    def _end_spent(self, now_s: float) -> None:
+        """Streams without a number for their next frames; the session goes on with another one."""
+        views = self.views.state.views[: self.views.high]
+        for conn in np.flatnonzero((views["active"] == 1) & (views["frame"] >= FRAMES_MAX)).tolist():
+            self.violated(
+                conn, "frames_spent", Close.GOING_AWAY, now_s, "this stream has no number left: go on by another"
+            )
 
     def _look_around(self, now_s: float) -> None:
         """Mirror what views see, and no more."""
