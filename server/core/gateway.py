@@ -39,6 +39,7 @@ from server.core.poses import PoseRules, Poses
 from server.core.profiles import Profile, portion_of
 from server.core.regions import Regions
 from server.core.schema import schema_hash
+from server.core.seeing import bounds
 from server.core.sight import Sight
 from server.core.views import Batch, Portion, ViewRules, Views
 from server.session.actions import (
@@ -137,6 +138,8 @@ class GatewayCore:
         self.poses = Poses(capacity, numbers, pose_rules or PoseRules(), facts.rate_hz, datagrams_from)
         self.acts = Acts(limits)
         self._now_s = 0.0
+        self._framed_tick = 0
+        """Of the newest frames."""
         self.bodies = Bodies(
             capacity, facts.gateway, self.partition, facts.spawn_m, self.mirror, self.views, self.regions,
             self.sessions, self._do, self._again,
@@ -442,9 +445,15 @@ class GatewayCore:
         for told in self.acts.heard(conn, answer):
             self._out.post(np.array([conn], np.int32), encode_server(told))
 
+    def _seen(self, conn: int) -> tuple[int, int]:
+        """Which ticks a client can have shown that says something now."""
+        view = self.views.state.views[conn]
+        rtt_ms = int(view["rtt_ms"]) if view["rtt_window_end_ms"] else None
+        return bounds(self._framed_tick, rtt_ms, 1000 / self.facts_fixed.rate_hz)
+
     def _take_act(self, conn: int, act: Act, now_s: float) -> None:
         try:
-            answer = self.acts.said(conn, act)
+            answer = self.acts.said(conn, act, self._seen(conn))
         except ProtocolViolation as violation:
             self.violated(conn, violation.reason, violation.code, now_s, violation.text)
             return
@@ -515,7 +524,7 @@ class GatewayCore:
     def frames(self, tick: int, now_s: float, blocked: npt.NDArray[np.uint8]) -> Iterator[Batch]:
         """Frames of ``tick`` for all views that may have one; of a newer tick if a region has told of one already: a
         gateway that is late, or whose clock is, can not show what is gone."""
-        tick = max(tick, self.mirror.newest_tick)
+        tick = self._framed_tick = max(tick, self.mirror.newest_tick)
         self.mirror.advance(tick)
         now_ms = int(now_s * 1000)
         sight = Sight(self.mirror, self._schema, self.body_kind(TV), self.facts_fixed.rate_hz)
