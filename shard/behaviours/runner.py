@@ -17,7 +17,7 @@ import numpy.typing as npt
 from protocol.acting import AnswerCode
 from shard.behaviours import api
 from shard.behaviours.answers import WHY_CHARS_MAX, answer_value
-from shard.behaviours.api import Behaviour, Refused, Script
+from shard.behaviours.api import Behaviour, Elsewhere, Refused, Script
 from shard.behaviours.timers import Timers, topic_number
 from shard.behaviours.world import Asked, World
 from shard.world.components import DeclarationError, Registry
@@ -115,9 +115,10 @@ class Runner:
 
     def act(
         self, row: int, name: str, payload: Any, number: int, apply: Apply, seen: tuple[int, int] | None = None
-    ) -> tuple[AnswerCode, Any]:
-        """The action ``name`` for the body in ``row``, as its session's act ``number``: what the client is answered.
-        Unless that is DONE, nothing has happened. ``seen``: oldest and newest tick that it can have shown then."""
+    ) -> tuple[AnswerCode, Any] | Elsewhere:
+        """The action ``name`` for the body in ``row``, as its session's act ``number``: what the client is answered, or
+        where it is to be carried out instead. Unless that is DONE, nothing has happened. ``seen``: oldest and newest
+        tick that the client can have shown then."""
         world, table = self.world, self._table
         kind = int(table.kind[row])
         behaviour = self._actions.get((name, kind))
@@ -135,6 +136,9 @@ class Runner:
         except Refused as refusal:
             world.undo()
             return AnswerCode.REFUSED, refusal.why[:WHY_CHARS_MAX]
+        except Elsewhere as there:
+            world.undo()
+            return there
         except Exception as error:  # as for other behaviours: it must not stop the world
             world.undo()
             self._switch_off(behaviour, error)

@@ -1,9 +1,10 @@
 """Acts of sessions: taken in once by the body that they are for, carried out in order of number, answered.
 
 Part of two phases: ``hear`` in *ingest*, ``run`` and ``close`` in *behaviours*. Invariants: a body takes the act whose
-number is the next, and no other; one that comes too early, or at a moment at which it may not be taken, is left, for
-its gateway says it again until it is answered; one that was taken before is answered as before. Not responsible for:
-what actions do (``behaviours.runner``), what is remembered (``acting``), committing.
+number is the next, and no other; one that comes too early, at a moment at which it may not be taken, or that is to be
+carried out in another region, is left, for its gateway says it again until it is answered; one that was taken before is
+answered as before. Not responsible for: what actions do (``behaviours.runner``), what is remembered (``acting``),
+committing.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +14,10 @@ from protocol.acting import AnswerCode
 from protocol.border import Acted, Item
 from protocol.messages import pack, unpack
 from shard.acting import Answered, Heard
+from shard.behaviours.answers import WHY_CHARS_MAX
+from shard.behaviours.api import Elsewhere
 from shard.behaviours.world import Asked
-from shard.border import acts
+from shard.border import acts, calling
 from shard.state import ShardState
 
 
@@ -63,7 +66,13 @@ def run(state: ShardState, apply: Callable[[Asked, set[str]], None]) -> None:
         number = max(int(state.table.columns["o.acted"][row]) + 1, first)
         while number in heard and _may_take(state, session, row):
             act = heard[number]
-            code, value = state.runner.act(row, act.name, act.payload, number, apply, act.seen)
+            done = state.runner.act(row, act.name, act.payload, number, apply, act.seen)
+            if isinstance(done, Elsewhere):
+                if calling.call(state, row, done.thing):
+                    break  # its gateway says it again, to the region that will have the body
+                done = AnswerCode.REFUSED, done.why[:WHY_CHARS_MAX]
+            calling.answered(state, row)
+            code, value = done
             state.table.columns["o.acted"][row] = number  # looked up anew: spawning may have grown the table
             state.acting.answer(session, number, code, value)
             number += 1
