@@ -70,6 +70,8 @@ LOOK_TICKS = 10
 FRAMES_MAX = 2**32 - 2**16
 """A stream that has had so many frames ends before their numbers come round (STANDARD.md §5): 0 is none's. What is
 left is more than LOOK_TICKS can bring."""
+PEOPLE_DOUBLED = 1
+"""Where not all fits, a person is told of as if it were nearer, or had waited twice as long as a thing."""
 SAID_WEIGHT, DONE_WEIGHT = 1.0, 0.5
 """For a channel's director: of a line in the chat, of an act or of something that a behaviour says of an entity."""
 
@@ -468,6 +470,8 @@ class GatewayCore:
         if learned == self._schema_hash:
             return
         self._schema, self._schema_hash = schema, learned
+        if person := self.body_kind(""):
+            self.mirror.weigh(person, PEOPLE_DOUBLED)
         live = self.sessions.live_conns
         if len(live):
             self._out.post(live, encode_server(Schema(schema, learned)))
