@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from protocol.limits import FRAME_BYTES_MAX, SERVER_MESSAGE_BYTES_MAX
+from protocol.limits import SERVER_MESSAGE_BYTES_MAX
 
-LARGE_BYTES = FRAME_BYTES_MAX
-"""A message beyond this waits here whatever room there is: an area has room for one frame beside small messages."""
 _HEADERS_BYTES = 4096
 """Of the pieces of a largest message."""
 U8 = npt.NDArray[np.uint8]
@@ -34,18 +32,13 @@ class _Waiting:
     within: bool = False
     """Whether the first piece follows one of the same message."""
     small: int = 0
+    """Bytes of small messages, and of large ones."""
     large: int = 0
-
-    def count(self, size: int, sign: int) -> None:
-        """A message of so many bytes waits from now on (1), or has left (-1)."""
-        if size > LARGE_BYTES:
-            self.large += sign * size
-        else:
-            self.small += sign * size
 
 
 class Backlog:
-    """Of the connections of one transport. ``small_bytes_max``: of small messages that may wait for one connection."""
+    """Of the connections of one transport. ``small_bytes_max``: of small messages that may wait for one connection; a
+    larger one is large, and waits here whatever room there is."""
 
     def __init__(self, small_bytes_max: int) -> None:
         self._small_bytes_max = small_bytes_max
@@ -60,6 +53,10 @@ class Backlog:
         """Connections for which something waits."""
         return list(self._waiting)
 
+    def is_large(self, size: int) -> bool:
+        """Whether a message of so many bytes is large."""
+        return size > self._small_bytes_max
+
     def is_within(self, conn: int) -> bool:
         """Whether a part of a message has left and the rest of it waits."""
         waiting = self._waiting.get(conn)
@@ -69,9 +66,9 @@ class Backlog:
         """One more message, in pieces that nobody changes any more; False, and nothing is kept, if it is too much."""
         waiting = self._waiting.get(conn) or _Waiting()
         size = sum(map(len, pieces))
-        waiting.count(size, 1)
+        self._count(waiting, size, 1)
         if waiting.small > self._small_bytes_max or waiting.large > SERVER_MESSAGE_BYTES_MAX + _HEADERS_BYTES:
-            waiting.count(size, -1)
+            self._count(waiting, size, -1)
             return False
         waiting.pieces.extend((piece, 0) for piece in pieces[:-1])
         waiting.pieces.append((pieces[-1], size))
@@ -89,9 +86,16 @@ class Backlog:
                 return False
             waiting.pieces.popleft()
             waiting.begun, waiting.within = 0, size == 0
-            waiting.count(size, -1)
+            self._count(waiting, size, -1)
         del self._waiting[conn]
         return True
+
+    def _count(self, waiting: _Waiting, size: int, sign: int) -> None:
+        """A message of so many bytes waits from now on (1), or has left (-1)."""
+        if self.is_large(size):
+            waiting.large += sign * size
+        else:
+            waiting.small += sign * size
 
     def drop(self, conn: int) -> None:
         """The connection is over; nothing if nothing waits for it."""

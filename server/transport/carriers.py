@@ -35,7 +35,7 @@ from protocol.codes import Close, ProtocolViolation
 from protocol.messages import SSEQ_OFFSET
 from protocol.wsframe import frame
 from server.transport import syscalls, tls
-from server.transport.backlog import LARGE_BYTES, Backlog
+from server.transport.backlog import Backlog
 from server.transport.config import CarrierConfig
 from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.link import Link
@@ -384,16 +384,16 @@ class Carriers:
         """Queue one message for many connections; it leaves with the next ``send`` or ``flush``, before its frames.
 
         ``sseq`` (uint32[n]): the number that each stream gives to this structure message, patched in place. A message
-        that is larger than a tick's frames waits for room, and so does what is posted behind it. A
-        connection with more than ``post_bytes_max`` waiting besides is closed with 4002 and reported as ``Lost``.
+        of more than ``post_bytes_max`` waits for room, and so does what is posted behind it. A connection with more
+        than that waiting besides is closed with 4002 and reported as ``Lost``.
         """
         framed = as_array(frame(message))
         at = len(framed) - len(message) + SSEQ_OFFSET
         numbers = _NO_SSEQ if sseq is None else sseq
         if sseq is not None and len(sseq) != len(conns):
             raise ValueError(f"post: {len(conns)} connections but {len(sseq)} structure numbers")
-        if len(message) > LARGE_BYTES or self._backlog:
-            waits = self._held[conns] | (len(message) > LARGE_BYTES)
+        if self._backlog or self._backlog.is_large(len(framed)):
+            waits = self._held[conns] | self._backlog.is_large(len(framed))
             self._hold(conns[waits], message, numbers if sseq is None else numbers[waits])
             conns, numbers = conns[~waits], numbers if sseq is None else numbers[~waits]
         refused = enqueue(

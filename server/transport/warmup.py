@@ -16,7 +16,6 @@ from protocol.datagrams import KIND_MESSAGE, binding, open_sealed, plaintext, se
 from protocol.messages import Ack, Bye, encode_client
 from protocol.wsframe import frame
 from server.transport import syscalls
-from server.transport.backlog import LARGE_BYTES
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig
 from server.transport.datagrams.config import DatagramConfig
@@ -78,8 +77,8 @@ def _warm_datagrams() -> None:
         datagrams.send(buffer, conn, np.arange(2), one, np.array([1, KIND_MESSAGE], np.uint8))
         note = as_array(frame(b"a"))
         datagrams.send_frames(note, conn[:1], np.zeros(1, np.int64), np.full(1, len(note), np.int64))
-        datagrams.post(conn[:1], bytes(LARGE_BYTES + 1))
+        datagrams.post(conn[:1], bytes(datagrams.config.post_bytes_max + 1))
         datagrams.flush()
-        if not datagrams.blocked.sum() == 0 or open_sealed(down, token.number, bind, theirs.recv(2048)) is None:
+        if datagrams.blocked.tolist() != [1, 0] or open_sealed(down, token.number, bind, theirs.recv(2048)) is None:
             raise RuntimeError("the transport's kernels did not send a datagram")
     datagrams.stop()

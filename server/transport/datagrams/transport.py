@@ -56,7 +56,7 @@ from protocol.codes import Close, ProtocolViolation
 from protocol.datagrams import SIZE_BYTES, binding
 from protocol.messages import SSEQ_OFFSET, Closing, Token, encode_server
 from server.transport import mmsg
-from server.transport.backlog import LARGE_BYTES, Backlog
+from server.transport.backlog import Backlog
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.sealing import Sealer
 from server.transport.datagrams.sockets import Wire, address_text, open_socket, remote_text
@@ -294,16 +294,16 @@ class Datagrams:
     def post(self, conns: npt.NDArray[np.int32], message: bytes, sseq: npt.NDArray[np.uint32] | None = None) -> None:
         """Queue one message on the streams of many connections; it leaves with the next ``flush``.
 
-        ``sseq`` (uint32[n]): the number that each stream gives to this structure message. A message that is larger
-        than a frame waits for room in the stream, and so does what is posted behind it. Of whom too much waits is
+        ``sseq`` (uint32[n]): the number that each stream gives to this structure message. A message of more than
+        ``post_bytes_max`` waits for room in the stream, and so does what is posted behind it. Of whom too much waits is
         closed with 4002 and reported as ``Lost``.
         """
         if sseq is not None and len(sseq) != len(conns):
             raise ValueError(f"post: {len(conns)} connections but {len(sseq)} structure numbers")
         numbers = _NO_SSEQ if sseq is None else sseq
         data = as_array(message)
-        if len(message) > LARGE_BYTES or self._backlog:
-            waits = (self.rows["held"][conns - self.base] == 1) | (len(message) > LARGE_BYTES)
+        if self._backlog or self._backlog.is_large(len(message)):
+            waits = (self.rows["held"][conns - self.base] == 1) | self._backlog.is_large(len(message))
             self._hold(conns[waits], data, numbers if sseq is None else numbers[waits])
             conns, numbers = conns[~waits], numbers if sseq is None else numbers[~waits]
         post(conns, data, numbers, SSEQ_OFFSET, self.base, self._peers, self._ended, self._written)

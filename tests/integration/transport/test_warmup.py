@@ -66,7 +66,7 @@ def datagrams() -> None:
     note = np.frombuffer(bytearray(frame(b"c")), np.uint8)
     gate.transport.send_frames(note, np.full(1, BASE, np.int32), np.zeros(1, np.int64), np.full(1, 3, np.int64))
     assert not gate.transport.blocked.any()
-    gate.transport.post(np.full(1, BASE, np.int32), bytes(20_000), np.ones(1, np.uint32))
+    gate.transport.post(np.full(1, BASE, np.int32), bytes(60_000), np.ones(1, np.uint32))
     gate.transport.close(BASE, 4000)
     gate.transport.flush()
     gate.transport.stop()

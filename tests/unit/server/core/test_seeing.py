@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.acting import Act, Answer
 from protocol.frames import Frame, decode
 from protocol.messages import Ack, decode_server, encode_client
-from server.core.gateway import Deliver
+from server.core.outgoing import Deliver
 from server.core.seeing import DELAY_MS, MARGIN_MS, RTT_MOST_MS, RTT_UNKNOWN_MS, bounds
 from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
