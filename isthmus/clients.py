@@ -87,9 +87,7 @@ class Clients:
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
             if batch.kind is None:
-                assert (batch.conn < self._datagrams_from).all(), "WebSocket frames for a datagram connection"
-                carriers.send(batch.buffer, batch.conn, batch.at, batch.length)
-                sent = True
+                sent |= self._send_frames(batch.buffer, batch.conn, batch.at, batch.length)
             elif self.datagrams is not None:
                 self.datagrams.send(batch.buffer, batch.conn, batch.at, batch.length, batch.kind)
             begin("encode")
@@ -100,6 +98,24 @@ class Clients:
             self.datagrams.flush()
         begin("")
         self._note()
+
+    def _send_frames(
+        self,
+        buffer: npt.NDArray[np.uint8],
+        conn: npt.NDArray[np.int32],
+        at: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+    ) -> bool:
+        """WebSocket frames; those of a channel may be for datagram connections, too. Returns whether any left over
+        WebSocket."""
+        over_udp = conn >= self._datagrams_from
+        if self.datagrams is not None and over_udp.any():
+            self.datagrams.send_frames(buffer, conn[over_udp], at[over_udp], length[over_udp])
+            conn, at, length = conn[~over_udp], at[~over_udp], length[~over_udp]
+            if not len(conn):
+                return False
+        self.carriers.send(buffer, conn, at, length)
+        return True
 
     async def end(self, text: str) -> None:
         """Everybody is told to come back elsewhere or later, and their connections close."""

@@ -139,7 +139,7 @@ class Acceptor:
         self._refusals += 1
         try:
             link.deaf = True
-            link.write(closing_frames(code, retry_after_ms, text))
+            link.write(b"".join(closing_frames(code, retry_after_ms, text)))
             link.half_close()
             await asyncio.wait([link.done], timeout=self._carriers.config.linger_s)
         finally:
