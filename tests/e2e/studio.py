@@ -14,7 +14,6 @@ rings = script.component("rings", "u4", replicate=True)
 hands.grabbable("cup", [colour])
 script.kind("bell", [rings])
 script.kind("inhabitant", [colour], Body(radius_m=0.3, mass_kg=70, height_m=1.75))
-script.extend("person", [colour])
 
 
 @script.start

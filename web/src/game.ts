@@ -6,6 +6,7 @@
  */
 import { ServerClock } from "./net/clock";
 import { Predictor } from "./net/predict";
+import type { Crowd } from "./protocol/crowds";
 import type { Frame, Own } from "./protocol/frames";
 import { GRID_PER_M, OWN_MOVED, type Vec3 } from "./protocol/layouts";
 import { toWire, type ServerMessage, type Welcome, type WireCommand } from "./protocol/messages";
@@ -93,7 +94,7 @@ export class Game {
         this.poses.tell(message, this.welcome?.rateHz ?? 1);
         break;
       case "crowd":
-        this.crowd.tell(message);
+        this.count(message);
         break;
       case "close":
         break;
@@ -151,6 +152,11 @@ export class Game {
   /** A name tag's text; empty for those without a name. */
   nameOf(id: bigint, number: number): string {
     return this.entities.nameOf(number) || this.people.nameOf(id);
+  }
+
+  private count(crowd: Crowd): void {
+    const [x, , z] = this.feet ?? [0, 0, 0];
+    this.crowd.tell(crowd, x, z, this.entities.farthestPersonM(x, z));
   }
 
   private begin(welcome: Welcome): void {

@@ -13,8 +13,8 @@ export class CrowdFigures {
   private readonly places = new Float32Array(2 * FIGURES_MAX);
 
   constructor() {
-    const body = coloured(new CapsuleGeometry(0.2, 1.05, 1, 5).translate(0, 0.72, 0), "#8b939b");
-    const head = coloured(new SphereGeometry(0.13, 5, 4).translate(0, 1.62, 0), "#a3aab0");
+    const body = coloured(new CapsuleGeometry(0.19, 1.06, 2, 6).translate(0, 0.73, 0), "#8b939b");
+    const head = coloured(new SphereGeometry(0.14, 6, 5).translate(0, 1.6, 0), "#a3aab0");
     const shape = mergeGeometries([body, head]);
     this.mesh = new InstancedMesh(shape, new MeshLambertMaterial({ vertexColors: true }), FIGURES_MAX);
     this.mesh.frustumCulled = false;

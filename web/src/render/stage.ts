@@ -39,19 +39,19 @@ export class Stage {
   private ratio: number;
   private sinceChange = 0;
 
-  /** Throws Error where WebGL 2 is missing. */
-  constructor(canvas: HTMLCanvasElement) {
+  /** `isWeak`: a set-top box or the like, which paints fewer pixels. Throws Error where WebGL 2 is missing. */
+  constructor(canvas: HTMLCanvasElement, isWeak = false) {
     this.renderer = new WebGLRenderer({
       canvas,
-      antialias: window.devicePixelRatio < 2,
+      antialias: !isWeak && window.devicePixelRatio < 2,
       powerPreference: "high-performance",
     });
     const gl = this.renderer.getContext();
     const info = gl.getExtension("WEBGL_debug_renderer_info");
     const name = info === null ? "" : String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL));
     const software = /swiftshader|llvmpipe|software/i.test(name);
-    this.viewM = software ? 380 : 900;
-    this.ratio = software ? 0.75 : Math.min(2, window.devicePixelRatio);
+    this.viewM = software || isWeak ? 380 : 900;
+    this.ratio = software ? 0.75 : Math.min(isWeak ? 1 : 2, window.devicePixelRatio);
 
     this.scene.fog = new Fog(HORIZON, this.viewM * 0.3, this.viewM);
     this.scene.add(new HemisphereLight("#dbe8f5", "#c9bda8", 2.2));

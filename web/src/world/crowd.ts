@@ -2,18 +2,23 @@
  * Those in the distance who are counted instead of told of one by one (STANDARD.md §12): places for figures that stand for them.
  *
  * How many are in each cell and how they move is the server's word; where they are within the cell is imagined here, the same way each
- * time, and they go round within it. So figures never carry names, and nobody is to take one for a certain person. Invariants: there are
- * as many as were counted, but at most FIGURES_MAX, each cell its share; nothing allocates in `place`. Told ticks; asks for no time.
- * Not responsible for: drawing (render/crowd.ts).
+ * time, and they go round within it. The nearest are told of one by one, so no figure stands nearer than the farthest of these: who finds
+ * no place in what is left of its cell is not shown. Invariants: at most FIGURES_MAX, each cell its share; nothing allocates in `place`.
+ * Told ticks; asks for no time. Not responsible for: drawing (render/crowd.ts), which shows them as nobody in particular.
  */
 import type { Crowd } from "../protocol/crowds";
 import { SHOWN_PER_M } from "../protocol/layouts";
 import { scatter } from "./scatter";
 
 export const FIGURES_MAX = 1500;
+/** So many places are tried for a figure. */
+const TRIES = 4;
 
 export class FarCrowd {
   private crowd: Crowd | null = null;
+  private fromX = 0;
+  private fromZ = 0;
+  private nearM = 0;
   /** All that were counted. */
   total = 0;
 
@@ -23,10 +28,13 @@ export class FarCrowd {
     this.total = 0;
   }
 
-  /** The newest count takes the place of all before. */
-  tell(crowd: Crowd): void {
+  /** The newest count takes the place of all before. Nobody in it is within `nearM` of (x, z). */
+  tell(crowd: Crowd, x: number, z: number, nearM: number): void {
     if (this.crowd !== null && crowd.tick < this.crowd.tick) return;
     this.crowd = crowd;
+    this.fromX = x;
+    this.fromZ = z;
+    this.nearM = nearM;
     this.total = crowd.count.reduce((sum, count) => sum + count, 0);
   }
 
@@ -41,10 +49,18 @@ export class FarCrowd {
       const [cx = 0, cz = 0] = [crowd.x[cell], crowd.z[cell]];
       const [vx = 0, vz = 0] = [crowd.vx[cell], crowd.vz[cell]];
       const figures = Math.min(FIGURES_MAX - at, Math.ceil((crowd.count[cell] ?? 0) * share));
-      for (let i = 0; i < figures; i++, at++) {
-        const key = Math.imul(cx, 73856093) ^ Math.imul(cz, 19349663) ^ Math.imul(i + 1, 83492791);
-        out[2 * at] = side * (cx + wrapped(scatter(key) + (vx * tick) / SHOWN_PER_M / side));
-        out[2 * at + 1] = side * (cz + wrapped(scatter(key ^ 0x5bd1e995) + (vz * tick) / SHOWN_PER_M / side));
+      const [goneX, goneZ] = [(vx * tick) / SHOWN_PER_M / side, (vz * tick) / SHOWN_PER_M / side];
+      for (let i = 0; i < figures; i++) {
+        for (let attempt = 0; attempt < TRIES; attempt++) {
+          const key = Math.imul(cx, 73856093) ^ Math.imul(cz, 19349663) ^ Math.imul(TRIES * i + attempt + 1, 83492791);
+          const x = side * (cx + wrapped(scatter(key) + goneX));
+          const z = side * (cz + wrapped(scatter(key ^ 0x5bd1e995) + goneZ));
+          if (Math.hypot(x - this.fromX, z - this.fromZ) < this.nearM) continue;
+          out[2 * at] = x;
+          out[2 * at + 1] = z;
+          at++;
+          break;
+        }
       }
     }
     return at;

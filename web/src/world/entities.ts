@@ -76,11 +76,12 @@ export class Entities {
     this.describe(schema);
   }
 
-  /** The stream begins anew behind structure message `sseq`; who enters again goes on from where they were shown. */
-  rebegin(sseq: number): void {
+  /** The stream begins anew behind structure message `sseq` and a frame; who enters again goes on from where they were shown. */
+  rebegin(sseq: number, frame: number): void {
     this.keep();
     this.records.reset();
     this.records.sseq = sseq;
+    this.records.frame = frame;
   }
 
   private keep(): void {
@@ -141,6 +142,12 @@ export class Entities {
     }
   }
 
+  /** Metres from (x, z) to the farthest person. */
+  farthestPersonM(x: number, z: number): number {
+    const people = this.list.filter((entity) => this.isPerson(entity.kind));
+    return people.reduce((most, entity) => Math.max(most, Math.hypot(entity.x - x, entity.z - z)), 0);
+  }
+
   kindName(kind: number): string {
     return this.schema?.kinds.get(kind) ?? `kind ${kind}`;
   }
@@ -179,7 +186,8 @@ export class Entities {
     return key === undefined ? undefined : this.records.components.get(number)?.get(key);
   }
 
-  private describe(schema: Schema): void {
+  /** What kinds and components are called from now on. */
+  describe(schema: Schema): void {
     this.schema = schema;
     this.keys = new Map([...schema.components.values()].map((component) => [component.name, component.key]));
   }
