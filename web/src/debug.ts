@@ -56,6 +56,7 @@ export function debugState(parts: () => Parts): void {
         name: game.nameOf(entity.id, entity.number),
         position: [entity.x, entity.y, entity.z],
         record: game.entities.records.shown(entity.number, tick),
+        components: game.entities.componentsOf(entity.number),
       }));
     },
     /** Heads and hands of others as drawn: by entity id, [x, y, z, and the rotation x, y, z, w] of each part in the world, or null. */
@@ -81,6 +82,7 @@ export function debugState(parts: () => Parts): void {
         fade: rig.fade,
         apartM: rig.apartM,
         parts: partsOf(vr.pose, [0, 0, 0]),
+        said: vr.said,
         holds: [vr.holds(1)?.toString() ?? null, vr.holds(2)?.toString() ?? null],
         aim: vr.isAiming ? { x: arc.x, z: arc.z, isOpen: arc.isOpen } : null,
       };

@@ -9,6 +9,8 @@
 import { BEHIND_S_MAX } from "../protocol/channels";
 
 const SKIP_S = 10;
+/** Nearer than this one is meant to be at the present: a recording is entered every few seconds. */
+const PRESENT_S = 5;
 const REST_MS = 350;
 
 export type Key = "up" | "down" | "left" | "right" | "ok" | "back";
@@ -98,8 +100,10 @@ export class Remote {
       this.isOpen = true;
       this.cursor = this.index;
     } else if (key === "left") this.want(this.name, Math.min(BEHIND_S_MAX, this.behindS + SKIP_S), nowMs, REST_MS);
-    else if (key === "right") this.want(this.name, Math.max(0, this.behindS - SKIP_S), nowMs, REST_MS);
-    else if (key === "back") this.want(this.name, 0, nowMs, 0);
+    else if (key === "right") {
+      const ahead = this.behindS - SKIP_S;
+      this.want(this.name, ahead < PRESENT_S ? 0 : ahead, nowMs, REST_MS);
+    } else if (key === "back") this.want(this.name, 0, nowMs, 0);
     else if (count > 1) {
       const next = this.guide[(this.index + (key === "up" ? count - 1 : 1)) % count];
       this.want(next?.name ?? this.name, 0, nowMs, REST_MS);

@@ -186,6 +186,13 @@ export class Entities {
     return key === undefined ? undefined : this.records.components.get(number)?.get(key);
   }
 
+  /** All components by name; ids of 64 bits as texts. */
+  componentsOf(number: number): Record<string, unknown> {
+    const values = [...this.keys].map(([name]): [string, unknown] => [name, this.component(number, name)]);
+    const known = values.filter(([, value]) => value !== undefined);
+    return Object.fromEntries(known.map(([name, value]) => [name, typeof value === "bigint" ? `${value}` : value]));
+  }
+
   /** What kinds and components are called from now on. */
   describe(schema: Schema): void {
     this.schema = schema;

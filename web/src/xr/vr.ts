@@ -44,6 +44,8 @@ export class Vr implements OwnHands {
   private readonly eye = new Vector3();
   private readonly ahead = new Vector3();
   private readonly turned = new Quaternion();
+  /** The newest line. */
+  said = "";
   private headset: Headset | null = null;
   private body: bigint | null = null;
   private headYaw = 0;
@@ -88,7 +90,9 @@ export class Vr implements OwnHands {
 
   /** A line of text for somebody who does not see the page. */
   say(text: string): void {
-    if (this.isOn) this.sign.show(text);
+    if (!this.isOn) return;
+    this.said = text;
+    this.sign.show(text);
   }
 
   welcomed(body: bigint | null): void {
@@ -225,7 +229,7 @@ export class Vr implements OwnHands {
     const refused = (error: unknown) => {
       told(false, null);
       headset.buzz(hand, 1);
-      this.sign.show(error instanceof Error ? error.message : String(error));
+      this.say(error instanceof Error ? error.message : String(error));
     };
     try {
       this.shell.act(act.name, act.payload).then((value) => {
