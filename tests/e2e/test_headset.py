@@ -74,7 +74,7 @@ def test_teleport_and_turn_are_the_only_moves_of_the_view(wear: Wear, visitors: 
     target = (aim["x"], aim["z"])
     assert 2.5 < distance(target, (begin[0], begin[2])) < 8
     anna.stick(RIGHT, 0.0, 0.0)
-    anna.visitor.until("the body to be there", lambda: distance(anna.visitor.at, target) < NEAR_CM)
+    anna.visitor.until(f"the body to be at {target}", lambda: distance(anna.visitor.at, target) < NEAR_CM)
     bert.until("to see it there", lambda: distance(bert.where(body), target) < NEAR_CM)
     anna.visitor.until("to see again", lambda: anna.about["fade"] == 0)
     head = anna.part(HEAD)

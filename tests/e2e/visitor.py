@@ -49,7 +49,7 @@ class Visitor:
     def about(self) -> dict[str, Any]:
         """For messages of failures."""
         try:
-            parts = ("state", "body", "tick", "position", "rttMs", "people", "tiles", "unacknowledged", "rejected")
+            parts = ("state", "body", "tick", "position", "rttMs", "people", "tiles", "unacknowledged", "rejected", "headset")
             about = {name: self.get(name) for name in parts}
         except Error as error:
             about = {"unreadable": str(error)}
