@@ -27,6 +27,8 @@ ARGUMENTS = (
 )
 SMALL: ViewportSize = {"width": 640, "height": 400}
 """A page drawn in software pays for each pixel."""
+PATIENCE_MS = 90_000
+"""For what Playwright itself waits for: loading a page, a button to be there."""
 Visit = Callable[..., Visitor]
 Wear = Callable[[str], Headset]
 
@@ -91,6 +93,7 @@ def visitors(browser: Browser) -> Iterator[Visit]:
 
     def visit(url: str, name: str | None = None, script: str = "") -> Visitor:
         context = browser.new_context(viewport=SMALL)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         visitor = Visitor(context.new_page())
         visitors.append(visitor)

@@ -1,4 +1,4 @@
-"""Somebody with a headset: IWER, Meta's emulator of WebXR, is put into the page by the test alone; no build contains it."""
+"""Somebody with a headset: IWER, Meta's emulator of WebXR, is put into the page by the test alone."""
 
 from dataclasses import dataclass
 from math import atan2, cos, hypot, sin

@@ -1,4 +1,4 @@
-"""A world for headsets and televisions: cups to take, a bell to press, and sixty people who wander beside the square."""
+"""A world for headsets and televisions: cups to take, a bell to press, and people who wander beside the square."""
 
 import numpy as np
 

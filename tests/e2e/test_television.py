@@ -6,7 +6,7 @@ from tests.e2e.conftest import Visit
 from tests.e2e.served import Served
 
 SMOOTH_M = 0.6
-"""The camera flies with 3.8 m/s: between two looks at the page, 40 ms apart and more on a busy machine, it goes no farther."""
+"""The camera flies with 3.8 m/s: farther it does not go within 100 ms, and on a busy machine no farther for each."""
 
 
 def test_channels_play_change_and_go_back_in_time(visitors: Visit, studio: Served) -> None:

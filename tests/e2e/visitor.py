@@ -49,8 +49,8 @@ class Visitor:
     def about(self) -> dict[str, Any]:
         """For messages of failures."""
         try:
-            parts = ("state", "body", "tick", "position", "rttMs", "people", "tiles", "unacknowledged", "rejected", "headset")
-            about = {name: self.get(name) for name in parts}
+            parts = ("state", "body", "tick", "position", "rttMs", "people", "tiles", "unacknowledged", "rejected")
+            about = {name: self.get(name) for name in (*parts, "headset")}
         except Error as error:
             about = {"unreadable": str(error)}
         return {**about, "errors": self.errors}

@@ -44,7 +44,7 @@ stage.scene.add(picture.group);
 
 const shell = new Shell(receive, (status) => {
   page.showStatus(status);
-  if (status.text !== "") vr.say(status.text);
+  if (status.state === "waiting") vr.say(status.text);
   if (status.state !== "ended") return;
   storeTicket(null);
   if (status.wantsToken && guestRenews) {

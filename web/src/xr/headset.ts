@@ -39,18 +39,22 @@ export class Headset {
       optionalFeatures: ["hand-tracking"],
     });
     const { renderer, camera } = stage;
-    const near = camera.near;
-    camera.near = NEAR_M;
-    session.addEventListener("end", () => {
+    const { near, fov } = camera; // a session sets both
+    const restore = () => {
+      renderer.xr.removeEventListener("sessionend", restore);
       camera.near = near;
+      camera.fov = fov;
+      camera.zoom = 1;
       camera.position.set(0, 0, 0);
       camera.quaternion.identity();
       stage.resize();
       camera.updateProjectionMatrix();
       ended();
-    });
+    };
+    camera.near = NEAR_M;
     renderer.xr.enabled = true;
     renderer.xr.setReferenceSpaceType("local-floor");
+    renderer.xr.addEventListener("sessionend", restore); // behind three's own, which gives the canvas back
     await renderer.xr.setSession(session);
     const rates = Array.from(session.supportedFrameRates ?? []).filter((rate) => rate <= RATE_MAX_HZ);
     if (rates.length > 0) await session.updateTargetFrameRate(Math.max(...rates)).catch(ignore);

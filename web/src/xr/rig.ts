@@ -20,7 +20,7 @@ const CLOSE_M = 0.08;
 const STILL_M_PER_S = 0.02;
 /** So long a teleport that was granted may take until the body is there. */
 const ARRIVAL_S = 0.6;
-const ARRIVED_M = 0.25;
+const ARRIVED_M = 0.03;
 
 export class Rig {
   x = 0;

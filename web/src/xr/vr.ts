@@ -75,6 +75,7 @@ export class Vr implements OwnHands {
 
   /** Put the headset on: the same body, as a client of profile vr. Rejects if there is none or the person refuses. */
   async enter(): Promise<void> {
+    if (this.isOn) return;
     this.headset = await Headset.open(this.stage, () => {
       this.wentOut();
     });
