@@ -36,10 +36,12 @@ class Headset:
     visitor: Visitor
 
     def put_on(self) -> None:
-        """By the page's button."""
+        """By the page's button; one is in the world already, and keeps the body."""
+        body = self.visitor.get("body")
         self.visitor.page.get_by_role("button", name="Enter VR").click()
         self.visitor.until("the headset to be on", lambda: self.about)
         self.visitor.until("to be welcomed with it", lambda: self.visitor.get("state") == "welcomed")
+        assert self.visitor.get("body") == body
 
     def take_off(self) -> None:
         """By the headset's own button."""

@@ -42,7 +42,6 @@ def test_head_and_hands_are_seen_until_the_headset_is_taken_off(wear: Wear, visi
     bert = visitors(studio.url, "Bert")
     anna = wear("Anna")
     body = anna.visitor.get("body")
-    assert bert.other(body) is not None, "the body is the one she came with"
     anna.move(HEAD, (0.1, 1.7, 0.05), (0.0, sin(0.2), 0.0, cos(0.2)))
     anna.move(LEFT, (-0.3, 1.3, -0.4), (sin(0.3), 0.0, 0.0, cos(0.3)))
     anna.move(RIGHT, (0.4, 1.5, -0.5), (0.0, 0.0, sin(-0.4), cos(-0.4)))

@@ -1,7 +1,7 @@
 /**
  * POSE and POSES: where head and hands of people in headsets are (STANDARD.md §11).
  *
- * Invariants: a rotation that was unpacked is a unit quaternion whatever its bits were; nothing here allocates but `decodePoses`,
+ * Invariants: a rotation that was unpacked is a unit quaternion whatever its bits were; nothing here makes objects but `decodePoses`,
  * once for each message. Not responsible for: when a pose is said (xr/saying.ts), what is shown (world/poses.ts).
  */
 import { ProtocolError } from "./codes";

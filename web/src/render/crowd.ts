@@ -1,6 +1,6 @@
 /**
  * Figures for those who are only counted: plain grey ones, without faces, in one draw call, so that nobody takes them for certain people.
- * Nothing here allocates in the steady state. Not responsible for: where they are (world/crowd.ts).
+ * Nothing here makes objects in the steady state. Not responsible for: where they are (world/crowd.ts).
  */
 import { CapsuleGeometry, InstancedMesh, Matrix4, MeshLambertMaterial, SphereGeometry } from "three";
 import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";

@@ -2,7 +2,7 @@
  * People as simple figures, instanced: each part of all of them is one draw call, however many there are.
  *
  * The gait follows the metres walked, so feet never slide. Of people whose head and hands are known the head is where it is, the trunk
- * hangs below it, the knees give way when they crouch, and arms reach from the shoulders to the hands. Nothing here allocates in the
+ * hangs below it, the knees give way when they crouch, and arms reach from the shoulders to the hands. Nothing here makes objects in the
  * steady state. Not responsible for: where anybody is (world/).
  */
 import {
@@ -23,7 +23,7 @@ import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 
 import { LEFT, PART_STRIDE, RIGHT, type Pose } from "../protocol/poses";
 import { scatter } from "../world/scatter";
-import { coloured, paint, spot, spotMaterial } from "./shapes";
+import { coloured, dye, spot, spotMaterial } from "./shapes";
 
 const HIP_M = 0.86;
 const EYES_M = 1.66;
@@ -56,7 +56,9 @@ export class Figures {
   private legs!: InstancedMesh;
   private palms!: InstancedMesh;
   private shadows!: InstancedMesh;
-  private readonly lit = new MeshLambertMaterial({ vertexColors: true });
+  /** One for parts that have a colour of their own and one for those that have none: a shared one would be another program at each turn. */
+  private readonly dyed = new MeshLambertMaterial({ vertexColors: true });
+  private readonly plain = new MeshLambertMaterial({ vertexColors: true });
   private readonly shapes = {
     torso: torso(),
     head: head(),
@@ -136,7 +138,8 @@ export class Figures {
     this.set(this.torsos, i, x, y + bob, z, yaw, lean);
     this.at.set(0, EYES_M, -FACE_M).applyQuaternion(this.turn);
     this.set(this.heads, i, x + this.at.x, y + bob + this.at.y, z + this.at.z, yaw, lean);
-    const [sin, cos] = [Math.sin(yaw), Math.cos(yaw)];
+    const sin = Math.sin(yaw);
+    const cos = Math.cos(yaw);
     for (let side = -1; side <= 1; side += 2) {
       const k = 2 * i + (side + 1) / 2;
       this.leg(k, x, y + HIP_M, z, yaw, side, -side * swing, 1);
@@ -147,15 +150,19 @@ export class Figures {
 
   private act(i: number, x: number, y: number, z: number, bodyYaw: number, swing: number, pose: Pose): void {
     const { parts } = pose;
-    const [hx, hy, hz] = [x + (parts[0] ?? 0), y + (parts[1] ?? 0), z + (parts[2] ?? 0)];
+    const hx = x + (parts[0] ?? 0);
+    const hy = y + (parts[1] ?? 0);
+    const hz = z + (parts[2] ?? 0);
     this.turn.set(parts[3] ?? 0, parts[4] ?? 0, parts[5] ?? 0, parts[6] ?? 1);
     this.reach.set(0, 0, -1).applyQuaternion(this.turn);
     const level = Math.hypot(this.reach.x, this.reach.z);
     const yaw = level > 0.2 ? Math.atan2(-this.reach.x, -this.reach.z) : bodyYaw;
     this.heads.setMatrixAt(i, this.matrix.compose(this.at.set(hx, hy, hz), this.turn, this.size));
     const drop = Math.min(STRETCH_MAX_M, Math.max(-CROUCH_MAX_M, hy - y - EYES_M));
-    const [sin, cos] = [Math.sin(yaw), Math.cos(yaw)];
-    const [tx, tz] = [hx + FACE_M * sin, hz + FACE_M * cos];
+    const sin = Math.sin(yaw);
+    const cos = Math.cos(yaw);
+    const tx = hx + FACE_M * sin;
+    const tz = hz + FACE_M * cos;
     this.set(this.torsos, i, tx, y + drop, tz, yaw, 0);
     for (let side = -1; side <= 1; side += 2) {
       const k = 2 * i + (side + 1) / 2;
@@ -181,7 +188,8 @@ export class Figures {
   }
 
   private palm(hand: number, pose: Pose, x: number, y: number, z: number): void {
-    const [at, { parts, grips }] = [hand * PART_STRIDE, pose];
+    const { parts, grips } = pose;
+    const at = hand * PART_STRIDE;
     this.turn.set(parts[at + 3] ?? 0, parts[at + 4] ?? 0, parts[at + 5] ?? 0, parts[at + 6] ?? 1);
     // A closed hand is shorter.
     if (hand === LEFT) this.turn.multiply(OVER);
@@ -216,9 +224,9 @@ export class Figures {
     this.dressedId[i] = id;
     this.dressedColour[i] = colour;
     const key = Number(BigInt.asIntN(32, id ^ (id >> 32n)));
-    this.color.set(paint(colour === NO_COLOUR ? Math.floor(scatter(key) * 4096) : colour));
-    this.torsos.setColorAt(i, this.color);
-    for (const k of [2 * i, 2 * i + 1]) this.arms.setColorAt(k, this.color);
+    const dress = dye(colour === NO_COLOUR ? Math.floor(scatter(key) * 4096) : colour);
+    this.torsos.setColorAt(i, dress);
+    for (const k of [2 * i, 2 * i + 1]) this.arms.setColorAt(k, dress);
     this.color.setHSL(0.58, 0.15 * scatter(key + 1), 0.14 + 0.2 * scatter(key + 2));
     for (const k of [2 * i, 2 * i + 1]) this.legs.setColorAt(k, this.color);
     for (const mesh of [this.torsos, this.arms, this.legs]) {
@@ -239,11 +247,11 @@ export class Figures {
     };
     this.capacity = capacity;
     this.dressedId.length = this.dressedColour.length = 0;
-    this.torsos = make(this.shapes.torso, this.lit, capacity);
-    this.heads = make(this.shapes.head, this.lit, capacity);
-    this.arms = make(this.shapes.arm, this.lit, 2 * capacity);
-    this.legs = make(this.shapes.leg, this.lit, 2 * capacity);
-    this.palms = make(this.shapes.palm, this.lit, 2 * capacity);
+    this.torsos = make(this.shapes.torso, this.dyed, capacity);
+    this.heads = make(this.shapes.head, this.plain, capacity);
+    this.arms = make(this.shapes.arm, this.dyed, 2 * capacity);
+    this.legs = make(this.shapes.leg, this.dyed, 2 * capacity);
+    this.palms = make(this.shapes.palm, this.plain, 2 * capacity);
     this.shadows = make(this.shapes.shadow, spotMaterial, capacity);
     this.meshes = [this.torsos, this.heads, this.arms, this.legs, this.palms, this.shadows];
   }
@@ -277,7 +285,7 @@ function leg(): BufferGeometry {
 
 /** A right hand as a mitten: −Z ahead, its thumb to the left. */
 function palm(): BufferGeometry {
-  const mitten = coloured(new SphereGeometry(0.05, 8, 6).scale(0.85, 0.55, 1.5).translate(0, 0, -0.04), "#dfb294");
+  const mitten = coloured(new SphereGeometry(0.05, 10, 8).scale(0.85, 0.55, 1.5).translate(0, 0, -0.04), "#dfb294");
   const thumb = coloured(new SphereGeometry(0.02, 6, 4).scale(1, 1, 1.8).translate(-0.048, 0.01, -0.05), "#d0a184");
   return mergeGeometries([mitten, thumb]);
 }

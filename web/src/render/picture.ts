@@ -1,6 +1,6 @@
 /**
  * Everybody and everything that is seen, for one moment: entities become figures and things, poses become heads and hands, and what is
- * held is drawn in the hand that holds it. Nothing here allocates in the steady state.
+ * held is drawn in the hand that holds it. Nothing here makes objects in the steady state.
  *
  * Not responsible for: the town (town.ts), where anything is (world/), the camera.
  */

@@ -1,6 +1,6 @@
 /**
  * Loose things as instanced shapes, one draw call for each kind of shape. A kind whose name this page does not know is shown as a
- * crate: what is there must be seen, because it stops and is pushed. Nothing here allocates in the steady state. Not responsible for:
+ * crate: what is there must be seen, because it stops and is pushed. Nothing here makes objects in the steady state. Not responsible for:
  * people (figures.ts), which shape a thing has (picture.ts).
  */
 import {
@@ -22,14 +22,14 @@ import {
 import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 
 import { NO_COLOUR } from "./figures";
-import { coloured, paint, spot, spotMaterial } from "./shapes";
+import { coloured, dye, spot, spotMaterial } from "./shapes";
 
 const BALL_RADIUS_M = 0.3;
 const CRATE_M = 0.8;
-const WOOD = "#b98a55";
 /** What has no colour of its own. */
-const BARE: Readonly<Record<Shape, string>> = {
-  ...{ ball: "#c8553d", crate: WOOD, cup: "#e8e4da", trinket: "#7d8fa3", bell: "#c79a2b", seat: "#8a6a48" },
+const BARE: Readonly<Record<Shape, Color>> = {
+  ...{ ball: new Color("#c8553d"), crate: new Color("#b98a55"), cup: new Color("#e8e4da") },
+  ...{ trinket: new Color("#7d8fa3"), bell: new Color("#c79a2b"), seat: new Color("#8a6a48") },
 };
 /** Radius of the spot below; 0: none, since what can be held is seldom near the ground. */
 const SHADOW_M: Readonly<Record<Shape, number>> = { ball: 0.34, crate: 0.66, cup: 0, trinket: 0, bell: 0, seat: 0.6 };
@@ -51,7 +51,6 @@ export class Props {
   };
   private readonly all = Object.values(this.batches);
   private readonly shadows = new Batch(this.group, spot, spotMaterial);
-  private readonly color = new Color();
   private readonly at = new Vector3();
   private readonly turn = new Quaternion();
 
@@ -86,7 +85,7 @@ export class Props {
   }
 
   private paint(shape: Shape, colour: number): Color {
-    return this.color.set(colour === NO_COLOUR ? BARE[shape] : paint(colour));
+    return colour === NO_COLOUR ? BARE[shape] : dye(colour);
   }
 }
 
@@ -180,7 +179,7 @@ function crate(): BufferGeometry {
 function cup(): BufferGeometry {
   const body = coloured(new CylinderGeometry(0.045, 0.036, 0.1, 12, 1, true), "#ffffff");
   const bottom = coloured(new CylinderGeometry(0.038, 0.036, 0.012, 12).translate(0, -0.044, 0), "#e2e2e2");
-  const inside = coloured(new CylinderGeometry(0.04, 0.034, 0.004, 12).translate(0, 0.02, 0), "#5b4030");
+  const inside = coloured(new CylinderGeometry(0.043, 0.034, 0.1, 12, 1, true).scale(-1, 1, 1), "#a8a39a");
   const handle = coloured(new TorusGeometry(0.027, 0.007, 5, 10).translate(0.062, 0, 0), "#f4f4f4");
   return mergeGeometries([body, bottom, inside, handle]);
 }

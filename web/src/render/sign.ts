@@ -1,6 +1,6 @@
 /**
  * Texts in a headset, which does not show the page: a board with the newest line, and the names of those near by. A texture is painted
- * when a text is new; nothing allocates otherwise. Not responsible for: which texts.
+ * when a text is new; nothing is made otherwise. Not responsible for: which texts.
  */
 import {
   CanvasTexture,
@@ -95,7 +95,8 @@ export class Names {
       this.nearest[i] = entity;
     }
     for (let i = 0; i < NAMES_MAX; i++) {
-      const [slot, entity] = [this.sprites[i], this.nearest[i]];
+      const slot = this.sprites[i];
+      const entity = this.nearest[i];
       if (slot === undefined) continue;
       slot.sprite.visible = entity != null;
       if (entity == null) continue;

@@ -3,7 +3,7 @@
  *
  * How many are in each cell and how they move is the server's word; where they are within the cell is imagined here, the same way each
  * time, and they go round within it. The nearest are told of one by one, so no figure stands nearer than the farthest of these: who finds
- * no place in what is left of its cell is not shown. Invariants: at most FIGURES_MAX, each cell its share; nothing allocates in `place`.
+ * no place in what is left of its cell is not shown. Invariants: at most FIGURES_MAX, each cell its share; `place` makes no objects.
  * Told ticks; asks for no time. Not responsible for: drawing (render/crowd.ts), which shows them as nobody in particular.
  */
 import type { Crowd } from "../protocol/crowds";
@@ -46,10 +46,11 @@ export class FarCrowd {
     const side = crowd.sideM;
     let at = 0;
     for (let cell = 0; cell < crowd.count.length; cell++) {
-      const [cx = 0, cz = 0] = [crowd.x[cell], crowd.z[cell]];
-      const [vx = 0, vz = 0] = [crowd.vx[cell], crowd.vz[cell]];
+      const cx = crowd.x[cell] ?? 0;
+      const cz = crowd.z[cell] ?? 0;
       const figures = Math.min(FIGURES_MAX - at, Math.ceil((crowd.count[cell] ?? 0) * share));
-      const [goneX, goneZ] = [(vx * tick) / SHOWN_PER_M / side, (vz * tick) / SHOWN_PER_M / side];
+      const goneX = ((crowd.vx[cell] ?? 0) * tick) / SHOWN_PER_M / side;
+      const goneZ = ((crowd.vz[cell] ?? 0) * tick) / SHOWN_PER_M / side;
       for (let i = 0; i < figures; i++) {
         for (let attempt = 0; attempt < TRIES; attempt++) {
           const key = Math.imul(cx, 73856093) ^ Math.imul(cz, 19349663) ^ Math.imul(TRIES * i + attempt + 1, 83492791);

@@ -85,7 +85,8 @@ export class PoseTracks {
       if (this.time(number, earlier) <= at) break;
       later = earlier;
     }
-    const [t0, t1] = [this.time(number, earlier), this.time(number, later)];
+    const t0 = this.time(number, earlier);
+    const t1 = this.time(number, later);
     this.mix(number, earlier, later, t1 > t0 ? Math.min(1, Math.max(0, (at - t0) / (t1 - t0))) : 1, out);
     return true;
   }
@@ -98,7 +99,8 @@ export class PoseTracks {
     const { values } = this;
     const a = (number * SLOTS + earlier) * STRIDE;
     const b = (number * SLOTS + later) * STRIDE;
-    const [before = 0, after = 0] = [values[a + STRIDE - 1], values[b + STRIDE - 1]];
+    const before = values[a + STRIDE - 1] ?? 0;
+    const after = values[b + STRIDE - 1] ?? 0;
     out.tracked = after;
     for (let i = 0; i < PARTS; i++) {
       // A part that was not tracked before is where it is now.

@@ -62,7 +62,9 @@ export class Rig {
       this.isPlaced = true;
       this.settle(feetX, feetY, feetZ, headX, headZ);
     }
-    const [dx, dy, dz] = [feetX - this.bodyX, feetY - this.bodyY, feetZ - this.bodyZ];
+    const dx = feetX - this.bodyX;
+    const dy = feetY - this.bodyY;
+    const dz = feetZ - this.bodyZ;
     this.bodyX = feetX;
     this.bodyY = feetY;
     this.bodyZ = feetZ;
@@ -125,16 +127,21 @@ export class Rig {
 
   /** From the room to the world. */
   carry(room: Pose, out: Pose): void {
-    const [sin, cos] = [Math.sin(this.yaw / 2), Math.cos(this.yaw / 2)];
+    const sin = Math.sin(this.yaw / 2);
+    const cos = Math.cos(this.yaw / 2);
     out.tracked = room.tracked;
     for (let part = 0; part < PARTS; part++) {
       const at = part * PART_STRIDE;
-      const [px = 0, py = 0, pz = 0] = [room.parts[at], room.parts[at + 1], room.parts[at + 2]];
+      const px = room.parts[at] ?? 0;
+      const py = room.parts[at + 1] ?? 0;
+      const pz = room.parts[at + 2] ?? 0;
       out.parts[at] = this.worldX(px, pz);
       out.parts[at + 1] = py + this.y;
       out.parts[at + 2] = this.worldZ(px, pz);
-      const [qx = 0, qy = 0] = [room.parts[at + 3], room.parts[at + 4]];
-      const [qz = 0, qw = 1] = [room.parts[at + 5], room.parts[at + 6]];
+      const qx = room.parts[at + 3] ?? 0;
+      const qy = room.parts[at + 4] ?? 0;
+      const qz = room.parts[at + 5] ?? 0;
+      const qw = room.parts[at + 6] ?? 1;
       out.parts[at + 3] = cos * qx + sin * qz;
       out.parts[at + 4] = cos * qy + sin * qw;
       out.parts[at + 5] = cos * qz - sin * qx;
@@ -164,7 +171,8 @@ export class Rig {
   }
 
   private measure(feetX: number, feetZ: number, headX: number, headZ: number): void {
-    const [ax, az] = [this.worldX(headX, headZ) - feetX, this.worldZ(headX, headZ) - feetZ];
+    const ax = this.worldX(headX, headZ) - feetX;
+    const az = this.worldZ(headX, headZ) - feetZ;
     this.apartM = Math.hypot(ax, az);
     this.isAfter = !this.isRiding && this.apartM > (this.isAfter ? CLOSE_M : AFTER_M);
     const speed = Math.min(1, 2 * this.apartM) / Math.max(this.apartM, 1e-6);

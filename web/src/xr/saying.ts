@@ -2,7 +2,7 @@
  * The own head and hands on their way out: up to three samples in a POSE, 20 times a second (STANDARD.md §11).
  *
  * Frames of a headset come faster than samples are said, so the newest one is taken and those that lie about a third of the time before
- * it. Invariants: nothing older than one message's worth is kept; what was lost is not said again; nothing allocates but the message.
+ * it. Invariants: nothing older than one message's worth is kept; what was lost is not said again; nothing is made but the message.
  * Told times; asks for none. Not responsible for: connections (net/), tracking (headset.ts).
  */
 import {
