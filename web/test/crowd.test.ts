@@ -6,27 +6,28 @@ import { decode } from "../src/protocol/messages";
 import { FarCrowd, FIGURES_MAX } from "../src/world/crowd";
 import { unhex, vectors } from "./vectors";
 
-const told = vectors("crowd.json") as readonly {
-  readonly hex: string;
-  readonly stream: number;
-  readonly tick: number;
-  readonly side_m: number;
-  readonly cells: readonly number[][];
-}[];
+const { crowds } = vectors("frames.json") as {
+  readonly crowds: readonly {
+    readonly hex: string;
+    readonly items: Readonly<
+      Record<"stream" | "tick" | "side_m", number> & Record<"x" | "z" | "count" | "vx" | "vz", number[]>
+    >;
+  }[];
+};
 
 describe("crowd vectors", () => {
-  it("decode to the cells named", () => {
-    for (const vector of told) {
-      const crowd = decode(unhex(vector.hex));
+  it("decode to the items named", () => {
+    expect(crowds.length).toBeGreaterThan(1);
+    for (const { hex, items } of crowds) {
+      const crowd = decode(unhex(hex));
       if (crowd?.type !== "crowd") throw new Error("vectors");
-      expect(crowd).toMatchObject({ stream: vector.stream, tick: vector.tick, sideM: vector.side_m });
-      const cells = [...crowd.count].map((count, i) => [crowd.x[i], crowd.z[i], count, crowd.vx[i], crowd.vz[i]]);
-      expect(cells).toEqual(vector.cells);
+      expect(crowd).toMatchObject({ stream: items.stream, tick: items.tick, sideM: items.side_m });
+      for (const name of ["x", "z", "count", "vx", "vz"] as const) expect([...crowd[name]]).toEqual(items[name]);
     }
   });
 
   it("truncation is refused", () => {
-    const whole = unhex(told[0]?.hex ?? "");
+    const whole = unhex(crowds[0]?.hex ?? "");
     for (let i = 0; i < whole.length; i++) expect(() => decode(whole.slice(0, i))).toThrow(ProtocolError);
   });
 });

@@ -149,6 +149,7 @@ export function decodePoses(r: Items): Poses {
   const midHand = [c.take(Uint16Array, m), c.take(Uint16Array, m)] as const;
   const [nearSamples, backMs, tracked] = [c.take(Uint8Array, n), c.take(Uint8Array, s), c.take(Uint8Array, s)];
   const grip = [c.take(Uint8Array, s), c.take(Uint8Array, s)] as const;
+  if (nearSamples.some((count) => count > SAMPLES_MAX)) throw new ProtocolError("POSES: too many samples of one");
   if (nearSamples.reduce((sum, count) => sum + count, 0) !== s)
     throw new ProtocolError("POSES: samples that are nobody's");
   if (tracked.some((bits) => bits > TRACKED_ALL || (bits & TRACKED_HEAD) === 0)) {
