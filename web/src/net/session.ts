@@ -8,7 +8,7 @@
  * Not responsible for: sockets and timers (socket.ts), what the world's messages mean (world/), the keys (input.ts).
  */
 import { adviceOf, meaningOf, ProtocolError } from "../protocol/codes";
-import { CHAT_CHARS_MAX, COMMANDS_PER_INPUT_MAX } from "../protocol/layouts";
+import { CHAT_CHARS_MAX, COMMANDS_PER_INPUT_MAX, type Profile } from "../protocol/layouts";
 import { Acts } from "./acts";
 import * as messages from "../protocol/messages";
 import type { Scope, ServerMessage, Welcome, WireCommand } from "../protocol/messages";
@@ -69,8 +69,11 @@ export class Session {
   private readonly acts = new Acts();
   state: "idle" | Status["state"] = "idle";
 
-  /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. */
-  constructor(private readonly jitter: () => number) {}
+  /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. `profile`: what this page is. */
+  constructor(
+    private readonly jitter: () => number,
+    private profile: Profile = "desktop",
+  ) {}
 
   /** Enter a world. `ticket`: from an earlier page, to get the same body back. */
   join(name: string, token: string | null, ticket: Ticket | null = null): Action[] {
@@ -80,6 +83,14 @@ export class Session {
     this.failures = 0;
     this.schemaHash = null;
     return [...this.dropLinks(), ...this.openCurrent("Joining …")];
+  }
+
+  /** Another device from now on, with the same body: a page that goes into a headset. */
+  become(profile: Profile): Action[] {
+    if (profile === this.profile) return [];
+    this.profile = profile;
+    if (this.state !== "welcomed") return []; // the next HELLO says it
+    return [...this.dropLinks(), ...this.openCurrent("Changing over …")];
   }
 
   /** Leave for good. */
@@ -99,12 +110,12 @@ export class Session {
     const link = this.find(id);
     if (link === null) return [{ do: "close", link: id }];
     link.opened = true;
-    const { token, name, schemaHash } = this;
+    const { token, name, profile, schemaHash } = this;
     return [
       {
         do: "send",
         link: id,
-        data: messages.encodeHello({ token, name, resume: link.resume, schemaHash, agent: AGENT }),
+        data: messages.encodeHello({ token, name, profile, resume: link.resume, schemaHash, agent: AGENT }),
       },
     ];
   }
@@ -179,6 +190,21 @@ export class Session {
     return this.say(messages.encodeAck(this.newestFrame, stamp(nowMs)), nowMs);
   }
 
+  /** Where head and hands are: samples as protocol/poses.ts writes them. It is no heartbeat. */
+  pose(samples: Uint8Array, nowMs: number): Action[] {
+    return this.tell(messages.encodePose(stamp(nowMs), samples));
+  }
+
+  /** A television joins a channel (null: the world's first), `behindS` seconds in the past. */
+  watch(name: string | null, behindS: number): Action[] {
+    return this.tell(messages.encodeWatch(name, behindS));
+  }
+
+  private tell(data: Uint8Array<ArrayBuffer>): Action[] {
+    if (this.current === null || this.state !== "welcomed") return [];
+    return [{ do: "send", link: this.current.id, data }];
+  }
+
   chat(scope: Scope, text: string, to: bigint | null = null): Action[] {
     const link = this.current;
     if (link === null || this.state !== "welcomed" || text === "") return [];
@@ -195,9 +221,8 @@ export class Session {
   }
 
   private say(data: Uint8Array<ArrayBuffer>, nowMs: number): Action[] {
-    if (this.current === null || this.state !== "welcomed") return [];
     this.lastSaidMs = nowMs;
-    return [{ do: "send", link: this.current.id, data }];
+    return this.tell(data);
   }
 
   private handle(link: Link, message: ServerMessage, nowMs: number): Action[] {

@@ -1,13 +1,13 @@
 /**
  * The session's shell: WebSockets, timers and the guest token. It does what the session core returns and decides nothing.
  */
-import { SUBPROTOCOL } from "../protocol/layouts";
+import { SUBPROTOCOL, type Profile } from "../protocol/layouts";
 import type { ServerMessage } from "../protocol/messages";
 import { ProtocolError } from "../protocol/codes";
 import { Session, type Action, type Status } from "./session";
 
 export class Shell {
-  readonly session = new Session(Math.random);
+  readonly session: Session;
   private readonly sockets = new Map<number, WebSocket>();
   /** Messages that the world could not take: a gap, an unknown number. Their link is dropped and a new one opened. */
   rejected = 0;
@@ -15,7 +15,10 @@ export class Shell {
   constructor(
     private readonly onMessage: (message: ServerMessage) => void,
     private readonly onStatus: (status: Status) => void,
-  ) {}
+    profile: Profile = "desktop",
+  ) {
+    this.session = new Session(Math.random, profile);
+  }
 
   /** Do what the core asked for. */
   run(actions: readonly Action[]): void {
