@@ -77,12 +77,12 @@ describe("a television", () => {
     const tv = new Television();
     if (welcome?.type !== "welcome") throw new Error("vectors");
     for (const message of [welcome, channel, keyframe, structure(11, [7n])]) tv.apply(message, 0);
-    expect(tv.applied).toBe(0);
+    expect([tv.applied, tv.isHalf]).toEqual([0, true]);
     expect(() => {
       tv.apply(frame(51, 1004, 11), 0);
     }).toThrow(ProtocolError);
     tv.apply(camera, 0);
-    expect(tv.applied).toBe(50);
+    expect([tv.applied, tv.isHalf]).toEqual([50, false]);
     tv.apply(frame(51, 1004), 200);
     expect(tv.applied).toBe(51);
     expect(() => {

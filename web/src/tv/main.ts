@@ -113,7 +113,7 @@ function draw(now: number): void {
   lastFrameMs = now;
   television.advance(performance.now());
   const { view } = television;
-  if (view === null) return;
+  if (view === null || television.isHalf) return; // the picture before stays
   map?.want(view[3], view[5], stage.viewM);
   stage.camera.position.set(view[0], view[1], view[2]);
   stage.camera.lookAt(look.set(view[3], view[4], view[5]));

@@ -104,6 +104,11 @@ export class Television {
     for (let i = 0; i < 6; i++) this.shown[i] = (target[i] ?? 0) + ((this.shown[i] ?? 0) - (target[i] ?? 0)) * keep;
   }
 
+  /** Parts of a keyframe are still to come: what is here is half a picture. */
+  get isHalf(): boolean {
+    return this.parts > 0;
+  }
+
   /** Eye (three numbers) and look (three more) in metres, as shown; null before the first camera. */
   get view(): Readonly<Six> | null {
     return this.shown;
