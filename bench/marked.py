@@ -31,10 +31,12 @@ from client.shell.connection import Links, now_ms
 YAW_STEP = 4
 YAW_APART = 16
 """Of 256: marks are farther apart than any tolerance of the wire."""
-BETWEEN_S = (0.25, 0.5)
-REST_S = (0.6, 1.0)
+BETWEEN_S = (0.2, 0.35)
+REST_S = (0.5, 0.8)
 """Longer than a walker needs to stop and its client to fall silent."""
 TURNS = 2
+TICK_S = 0.05
+GOLDEN = (math.sqrt(5) - 1) / 2
 JOIN_TIMEOUT_S = 30.0
 GRACE_S = 1.0
 """After the window a mark may still be seen for so long."""
@@ -51,7 +53,11 @@ class Mark:
 
 
 def plan_of(number: int, seconds: float, seed: int) -> list[Mark]:
-    """What client ``number`` does: the same for every server with the same ``seed``. The last mark is a stop."""
+    """What client ``number`` does: the same for every server with the same ``seed``. The last mark is a stop.
+
+    Times are random, but for their phase within a tick, which goes evenly over all phases: what a mark waits for the
+    next tick is most of its delay, and should be no matter of luck.
+    """
     rng = random.Random(f"{seed}/{number}")
     marks: list[Mark] = []
     at_s, yaw = rng.uniform(0.0, REST_S[1]), 0
@@ -59,7 +65,8 @@ def plan_of(number: int, seconds: float, seed: int) -> list[Mark]:
     def mark(kind: str) -> None:
         nonlocal yaw
         yaw = (yaw + YAW_STEP * rng.randint(YAW_APART // YAW_STEP, (256 - YAW_APART) // YAW_STEP)) % 256
-        marks.append(Mark(at_s, kind, kind != "stop", yaw))
+        phase = (GOLDEN * len(marks) + number * GOLDEN**2 + seed / 7) % 1.0
+        marks.append(Mark((at_s // TICK_S + phase) * TICK_S, kind, kind != "stop", yaw))
 
     while at_s < seconds - (TURNS + 1) * BETWEEN_S[1]:
         for kind in ("start", *["turn"] * TURNS, "stop"):
@@ -170,6 +177,7 @@ def result(clients: list[Marked]) -> dict[str, Any]:
             "kind": seen.mark.kind,
             "delay_ms": None if math.isnan(seen.seen_ms) else seen.seen_ms - seen.sent_ms,
             "asked_ms": None if math.isnan(seen.seen_ms) else seen.seen_ms - seen.asked_ms,
+            "sent_at": seen.sent_ms, "seen_at": seen.seen_ms,
         }
         for client in clients
         for seen in client.done
