@@ -22,12 +22,16 @@ Records = npt.NDArray[np.void]
 
 QUEUE = 64
 """Commands that a walker may have queued: over a second of them at 60 a second."""
+NONE_CAME = 1 << 30
+"""Of ``Queues.ahead``: no command came."""
 
 
 class Queues(NamedTuple):
     """By row: ``seq, move_x, move_z, yaw, buttons, steps`` [n, QUEUE]; ``queued`` (commands), ``bank`` (steps earned),
-    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued) int64[n]; ``done`` uint8[n] (steps
-    taken of the first command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
+    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued), ``ahead`` (least steps that any
+    command found before it when it came; NONE_CAME) and ``watched`` (ticks for which that is so) int64[n]; ``done``
+    uint8[n] (steps taken of the first command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest
+    one had)."""
 
     seq: U32
     move_x: I8
@@ -39,9 +43,20 @@ class Queues(NamedTuple):
     bank: I64
     quiet: I64
     late: I64
+    ahead: I64
+    watched: I64
     done: U8
     heard: U8
     newest: U32
+
+
+@jit
+def _waiting(queues: Queues, row: int) -> int:
+    """Steps in a row's queue that are not taken yet."""
+    steps = -np.int64(queues.done[row])
+    for i in range(queues.queued[row]):
+        steps += queues.steps[row, i]
+    return steps
 
 
 @jit
@@ -105,6 +120,7 @@ def feed(
             _drop(queues, row, 1)
             counted[3] += 1
         at = queues.queued[row]
+        queues.ahead[row] = min(queues.ahead[row], _waiting(queues, row))
         queues.seq[row, at] = seqs[k]
         queues.move_x[row, at] = command["move_x"]
         queues.move_z[row, at] = command["move_z"]
@@ -126,6 +142,7 @@ def plan(
     ticks: int,
     bank_max: int,
     late_ticks_max: int,
+    watch_ticks: int,
     own_seq: U32,
     moved: U8,
     budget: I64,
@@ -136,18 +153,18 @@ def plan(
     Each tick earns ``tick_steps``, up to ``bank_max`` are kept. Consumed are min(queued, this step's ticks' worth), and
     more from the bank while more than two ticks' worth stays queued. Where more than two ticks' worth stayed queued for
     ``late_ticks_max`` ticks, the oldest commands beyond one tick's worth are dropped: ``own_seq`` goes on, ``moved`` is
-    1, ``counted[3]`` counts.
+    1, ``counted[3]`` counts. Steps that were before every command that came in ``watch_ticks`` are delay that the
+    client's network does not need: they are walked off from the bank, one more each time.
     """
     worth = tick_steps * ticks
     for k in range(len(rows)):
         row = rows[k]
         queues.quiet[row] += ticks
         queues.bank[row] = min(queues.bank[row] + worth, bank_max)
-        queued = -np.int64(queues.done[row])
-        for i in range(queues.queued[row]):
-            queued += queues.steps[row, i]
+        queued = _waiting(queues, row)
         if queues.queued[row] == 0:
-            queues.late[row] = 0
+            queues.late[row] = queues.watched[row] = 0
+            queues.ahead[row] = NONE_CAME
             budget[k] = 0
             continue
         steps = min(queued, worth, queues.bank[row])
@@ -156,6 +173,14 @@ def plan(
             more = min(beyond, queues.bank[row] - steps)
             steps += more
             beyond -= more
+        queues.watched[row] += ticks
+        if queues.watched[row] >= watch_ticks:
+            if 0 < queues.ahead[row] < NONE_CAME and steps < min(queued, queues.bank[row]):
+                steps += 1
+                queues.ahead[row] -= 1
+            else:
+                queues.watched[row] = 0
+                queues.ahead[row] = NONE_CAME
         queues.bank[row] -= steps
         budget[k] = steps
         if beyond <= 0:
@@ -175,6 +200,8 @@ def plan(
         if drop > 0:
             own_seq[row] = queues.seq[row, drop - 1]
             moved[row] = 1
+            queues.watched[row] = 0
+            queues.ahead[row] = NONE_CAME
             queues.done[row] = 0
             _drop(queues, row, drop)
             counted[3] += drop

@@ -55,6 +55,8 @@ _COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("q.bank", "<i8", 0),
     ("q.quiet", "<i8", 0),
     ("q.late", "<i8", 0),
+    ("q.ahead", "<i8", 0),
+    ("q.watched", "<i8", 0),
     ("q.done", "u1", 0),
     ("q.heard", "u1", 0),
     ("q.newest", "<u4", 0),

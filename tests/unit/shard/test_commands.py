@@ -1,6 +1,7 @@
 """Command queues: what is taken, what is skipped, and that nobody walks faster than time."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,50 @@ def test_commands_of_a_hiccup_are_caught_up_with_from_the_bank() -> None:
     behind = steady.state.table.pos[same[3], 0] - core.state.table.pos[given_[3], 0]
     assert behind <= 2 * 3 * 3.0 / 60 + 1e-9
     assert core.state.counted[3] == 0
+
+
+def test_the_delay_of_a_hiccup_is_walked_off() -> None:
+    """A command that came a tick late delays those behind it for ``watch_s`` and for less than twice as long."""
+    core, given_ = joined()
+    queues, row = core.state.queues(), given_[3]
+    watch = int(CONFIG.watch_s * CONFIG.rate_hz)
+    left = []
+    for tick in range(2, 20 + 3 * watch):
+        late = (20, 21) if tick == 21 else () if tick == 20 else (tick,)
+        core.step(tick, [inputs(tick, given_, [(seq, command(127)) for seq in late])])
+        left.append(int(queues.steps[row, : queues.queued[row]].sum()) - int(queues.done[row]))
+    assert left[17:20] == [0, 0, 3]  # none in tick 20, one of two in tick 21
+    assert left[20 : 20 + watch - 1] == [3] * (watch - 1)
+    assert not any(left[20 + 2 * watch :])
+
+
+@pytest.mark.parametrize(
+    "arrivals", [(2, 0), (1, 0, 2, 1), (3, 0, 0)], ids=["two at a time", "one late", "three at a time"]
+)
+def test_what_a_network_needs_is_not_walked_off(arrivals: tuple[int, ...]) -> None:
+    """Commands come in clumps, as many as ticks: after the first clumps no tick goes without a step."""
+    core, given_ = joined()
+    queues, row = core.state.queues(), given_[3]
+    seq = 1
+    for tick in range(2, 120):
+        came = arrivals[tick % len(arrivals)]
+        core.step(tick, [inputs(tick, given_, [(seq + k, command(127)) for k in range(came)])] if came else [])
+        seq += came
+        if tick > 10:
+            assert queues.bank[row] < CONFIG.bank_steps_max, f"tick {tick} went by without a step"
+            assert core.state.table.vel[row, 0] > 0
+    assert core.state.counted[3] == 0
+
+
+def test_long_commands_are_not_hurried() -> None:
+    """A client that says each third tick what to do for three walks evenly: what is left of a command delays none."""
+    core, given_ = joined()
+    x = []
+    for tick in range(2, 100):
+        said = [(tick // 3, command(127, steps=9))] if tick % 3 == 0 else []
+        core.step(tick, [inputs(tick, given_, said)])
+        x.append(float(core.state.table.pos[given_[3], 0]))
+    assert np.allclose(np.diff(x)[20:], 3 * 3.0 / 60)
 
 
 def test_a_lasting_backlog_is_dropped_and_counted() -> None:
