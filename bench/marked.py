@@ -34,7 +34,7 @@ YAW_APART = 16
 BETWEEN_S = (0.2, 0.35)
 REST_S = (0.5, 0.8)
 """Longer than a walker needs to stop and its client to fall silent."""
-TURNS = 2
+TURNS = 6
 TICK_S = 0.05
 GOLDEN = (math.sqrt(5) - 1) / 2
 JOIN_TIMEOUT_S = 30.0

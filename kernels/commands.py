@@ -28,10 +28,10 @@ NONE_CAME = 1 << 30
 
 class Queues(NamedTuple):
     """By row: ``seq, move_x, move_z, yaw, buttons, steps`` [n, QUEUE]; ``queued`` (commands), ``bank`` (steps earned),
-    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued), ``ahead`` (least steps that any
-    command found before it when it came; NONE_CAME) and ``watched`` (ticks for which that is so) int64[n]; ``done``
-    uint8[n] (steps taken of the first command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest
-    one had)."""
+    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued), ``short`` (steps that were missing in
+    the last ticks), ``calm`` (ticks since such steps came late), ``ahead`` (least steps that a command has found before
+    it lately; or NONE_CAME) int64[n]; ``done`` uint8[n] (steps taken of the first command);
+    ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
 
     seq: U32
     move_x: I8
@@ -43,8 +43,9 @@ class Queues(NamedTuple):
     bank: I64
     quiet: I64
     late: I64
+    short: I64
+    calm: I64
     ahead: I64
-    watched: I64
     done: U8
     heard: U8
     newest: U32
@@ -142,7 +143,7 @@ def plan(
     ticks: int,
     bank_max: int,
     late_ticks_max: int,
-    watch_ticks: int,
+    calm_ticks: int,
     own_seq: U32,
     moved: U8,
     budget: I64,
@@ -153,18 +154,23 @@ def plan(
     Each tick earns ``tick_steps``, up to ``bank_max`` are kept. Consumed are min(queued, this step's ticks' worth), and
     more from the bank while more than two ticks' worth stays queued. Where more than two ticks' worth stayed queued for
     ``late_ticks_max`` ticks, the oldest commands beyond one tick's worth are dropped: ``own_seq`` goes on, ``moved`` is
-    1, ``counted[3]`` counts. Steps that were before every command that came in ``watch_ticks`` are delay that the
-    client's network does not need: they are walked off from the bank, one more each time.
+    1, ``counted[3]`` counts.
+
+    Commands that come late, after ticks that went short of steps, would delay all behind them. They are caught up with
+    at once, if the last such hiccup is ``calm_ticks`` ago; else they stay, as room for a jitter that goes on. Steps that
+    were before every command of ``calm_ticks`` were no such room, and are caught up with then.
     """
     worth = tick_steps * ticks
     for k in range(len(rows)):
         row = rows[k]
         queues.quiet[row] += ticks
         queues.bank[row] = min(queues.bank[row] + worth, bank_max)
+        queues.calm[row] += ticks
         queued = _waiting(queues, row)
+        missing = worth - queued
         if queues.queued[row] == 0:
-            queues.late[row] = queues.watched[row] = 0
-            queues.ahead[row] = NONE_CAME
+            queues.late[row] = 0
+            queues.short[row] = min(queues.short[row] + missing, bank_max)
             budget[k] = 0
             continue
         steps = min(queued, worth, queues.bank[row])
@@ -173,14 +179,20 @@ def plan(
             more = min(beyond, queues.bank[row] - steps)
             steps += more
             beyond -= more
-        queues.watched[row] += ticks
-        if queues.watched[row] >= watch_ticks:
-            if 0 < queues.ahead[row] < NONE_CAME and steps < min(queued, queues.bank[row]):
-                steps += 1
-                queues.ahead[row] -= 1
-            else:
-                queues.watched[row] = 0
+        more = min(queued, queues.bank[row]) - steps
+        if missing > 0:
+            queues.short[row] = min(queues.short[row] + missing, bank_max)
+        elif queues.short[row] > 0:
+            if missing < 0:
+                if queues.calm[row] >= calm_ticks:
+                    steps += min(more, queues.short[row])
+                queues.calm[row] = 0
                 queues.ahead[row] = NONE_CAME
+            queues.short[row] = 0
+        elif queues.calm[row] % calm_ticks < ticks:
+            if queues.ahead[row] < NONE_CAME:
+                steps += min(more, queues.ahead[row])
+            queues.ahead[row] = NONE_CAME
         queues.bank[row] -= steps
         budget[k] = steps
         if beyond <= 0:
@@ -200,7 +212,6 @@ def plan(
         if drop > 0:
             own_seq[row] = queues.seq[row, drop - 1]
             moved[row] = 1
-            queues.watched[row] = 0
             queues.ahead[row] = NONE_CAME
             queues.done[row] = 0
             _drop(queues, row, drop)

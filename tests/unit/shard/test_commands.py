@@ -1,5 +1,7 @@
 """Command queues: what is taken, what is skipped, and that nobody walks faster than time."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,19 +97,35 @@ def test_commands_of_a_hiccup_are_caught_up_with_from_the_bank() -> None:
     assert core.state.counted[3] == 0
 
 
-def test_the_delay_of_a_hiccup_is_walked_off() -> None:
-    """A command that came a tick late delays those behind it for ``watch_s`` and for less than twice as long."""
+def left_after_ticks(late: Collection[int], ticks: int) -> list[int]:
+    """Steps that a steady walker has queued after each tick from 2 on, when commands of the ticks ``late`` come one
+    tick late."""
     core, given_ = joined()
     queues, row = core.state.queues(), given_[3]
-    watch = int(CONFIG.watch_s * CONFIG.rate_hz)
-    left = []
-    for tick in range(2, 20 + 3 * watch):
-        late = (20, 21) if tick == 21 else () if tick == 20 else (tick,)
-        core.step(tick, [inputs(tick, given_, [(seq, command(127)) for seq in late])])
+    left = [0, 0]
+    for tick in range(2, ticks):
+        came = [seq for seq in (tick - 1, tick) if (seq in late) == (seq < tick)]
+        core.step(tick, [inputs(tick, given_, [(seq, command(127)) for seq in came])] if came else [])
         left.append(int(queues.steps[row, : queues.queued[row]].sum()) - int(queues.done[row]))
-    assert left[17:20] == [0, 0, 3]  # none in tick 20, one of two in tick 21
-    assert left[20 : 20 + watch - 1] == [3] * (watch - 1)
-    assert not any(left[20 + 2 * watch :])
+    return left
+
+
+CALM = int(CONFIG.calm_s * CONFIG.rate_hz)
+
+
+def test_a_single_hiccup_delays_nothing_behind_it() -> None:
+    assert not any(left_after_ticks({2 * CALM}, 3 * CALM))
+
+
+def test_in_a_jittery_time_what_came_late_waits_until_it_is_calm() -> None:
+    """The second hiccup leaves a tick's worth in the queue, which the third one needs; then it is walked off."""
+    first = 2 * CALM
+    left = left_after_ticks({first, first + 5, first + 12}, first + 3 * CALM)
+    assert not any(left[: first + 6])
+    assert left[first + 6 : first + 12] == [3] * 6
+    assert left[first + 12] == 0, "the third command was late, and another one was there"
+    assert left[first + 13 : first + 6 + CALM] == [3] * (CALM - 7)
+    assert not any(left[first + 6 + 2 * CALM :])
 
 
 @pytest.mark.parametrize(
