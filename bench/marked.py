@@ -16,6 +16,7 @@ import math
 import os
 import random
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,10 +91,10 @@ class Marked:
     """One client."""
 
     core: ClientCore
-    links: Links
-    wake: asyncio.Event
     plan: list[Mark]
-    running: asyncio.Task[None] | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    is_in: asyncio.Event = field(default_factory=asyncio.Event)
+    """It has a body, and goes by the way that its configuration asks for."""
     partner: "Marked | None" = None
     began_ms: float | None = None
     done: list[Seen] = field(default_factory=list)
@@ -102,8 +103,10 @@ class Marked:
 
     def heard(self) -> None:
         """This client's core was told something: is it the partner's mark?"""
+        core, partner = self.core, self.partner
         self.wake.set()
-        partner = self.partner
+        if core.position is not None and core.on_datagrams == core.config.datagrams:
+            self.is_in.set()
         if partner is None or not partner.done:
             return
         waits = partner.done[-1]
@@ -119,7 +122,7 @@ class Marked:
             self.number = n = int(found[0]) if len(found) else None
         return None if n is None else int(records.yaw[n])
 
-    async def run(self) -> None:
+    async def run(self, links: Links) -> None:
         """Serve the core, and carry out the plan once it has begun, until cancelled."""
         core = self.core
         core.start(now_ms())
@@ -134,40 +137,17 @@ class Marked:
             core.advance(now_ms())
             if core.newest_seq != newest and self.done and math.isnan(self.done[-1].sent_ms):
                 self.done[-1].sent_ms = now_ms()
-            self.links.perform()
+            links.perform()
             core.take_events()
             wait_ms = min(core.next_ms(), self._due_ms()) - now_ms()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait_ms) / 1000):
                     await self.wake.wait()
-            except TimeoutError:
-                pass
             self.wake.clear()
 
     def _due_ms(self) -> float:
         at = len(self.done)
         return math.inf if self.began_ms is None or at >= len(self.plan) else self.began_ms + self.plan[at].at_s * 1000
-
-
-async def join(
-    session: aiohttp.ClientSession, group: asyncio.TaskGroup, port: int, name: str, token: str, datagrams: bool
-) -> Marked:
-    """A client that is in, and over datagrams if asked to. Raises TimeoutError."""
-    config = ClientConfig(
-        url=f"ws://127.0.0.1:{port}/ws", name=name, token=token, agent="bench", events=False, datagrams=datagrams
-    )
-    core, wake = ClientCore(config, random.Random(0).random), asyncio.Event()
-    marked: Marked
-
-    def woke() -> None:
-        marked.heard()
-
-    marked = Marked(core, Links(session, core, group, woke), wake, [])
-    marked.running = group.create_task(marked.run())
-    async with asyncio.timeout(JOIN_TIMEOUT_S):
-        while core.position is None or core.on_datagrams != datagrams:
-            await asyncio.sleep(0.01)
-    return marked
 
 
 def result(clients: list[Marked]) -> dict[str, Any]:
@@ -177,7 +157,6 @@ def result(clients: list[Marked]) -> dict[str, Any]:
             "kind": seen.mark.kind,
             "delay_ms": None if math.isnan(seen.seen_ms) else seen.seen_ms - seen.sent_ms,
             "asked_ms": None if math.isnan(seen.seen_ms) else seen.seen_ms - seen.asked_ms,
-            "sent_at": seen.sent_ms, "seen_at": seen.seen_ms,
         }
         for client in clients
         for seen in client.done
@@ -202,26 +181,30 @@ async def main(port: int, count: int, datagrams: bool, join_s: float, seconds: f
     if await commands.get() != "join":
         return
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        tasks = []
-        for name, token in zip(names, tokens, strict=True):
-            tasks.append(group.create_task(join(session, group, port, name, token, datagrams)))
+        clients, links, running = [], [], []
+        for number, (name, token) in enumerate(zip(names, tokens, strict=True)):
+            url = f"ws://127.0.0.1:{port}/ws"
+            config = ClientConfig(url, name, token, agent="bench", events=False, datagrams=datagrams)
+            client = Marked(ClientCore(config, random.Random(number).random), plan_of(number, seconds, seed))
+            clients.append(client)
+            links.append(Links(session, client.core, group, client.heard))
+            running.append(group.create_task(client.run(links[-1])))
             await asyncio.sleep(join_s / count)
-        clients = [await task for task in tasks]
-        for number, client in enumerate(clients):
-            client.plan, client.partner = plan_of(number, seconds, seed), clients[number ^ 1]
+        async with asyncio.timeout(JOIN_TIMEOUT_S):
+            for number, client in enumerate(clients):
+                client.partner = clients[number ^ 1]
+                await client.is_in.wait()
         print(json.dumps({"event": "ready"}), flush=True)
         if await commands.get() == "begin":
-            began_ms = now_ms()
             for client in clients:
-                client.began_ms = began_ms
+                client.began_ms = now_ms()
                 client.wake.set()
             await asyncio.sleep(seconds + GRACE_S)
             print(json.dumps(result(clients)), flush=True)
-            await commands.get()
-        for client in clients:
-            assert client.running is not None
-            client.running.cancel()
-            client.links.abort()
+        for task in running:
+            task.cancel()
+        for link in links:
+            link.abort()
 
 
 if __name__ == "__main__":

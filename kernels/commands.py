@@ -52,7 +52,7 @@ class Queues(NamedTuple):
 
 
 @jit
-def _waiting(queues: Queues, row: int) -> int:
+def _waiting(queues: Queues, row: int) -> np.int64:
     """Steps in a row's queue that are not taken yet."""
     steps = -np.int64(queues.done[row])
     for i in range(queues.queued[row]):
@@ -157,8 +157,8 @@ def plan(
     1, ``counted[3]`` counts.
 
     Commands that come late, after ticks that went short of steps, would delay all behind them. They are caught up with
-    at once, if the last such hiccup is ``calm_ticks`` ago; else they stay, as room for a jitter that goes on. Steps that
-    were before every command of ``calm_ticks`` were no such room, and are caught up with then.
+    at once, if the last such hiccup is ``calm_ticks`` ago; else they stay, as room for a jitter that goes on. Steps
+    that were before every command of ``calm_ticks`` were no such room, and are caught up with then.
     """
     worth = tick_steps * ticks
     for k in range(len(rows)):
