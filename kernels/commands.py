@@ -29,9 +29,9 @@ NONE_CAME = 1 << 30
 class Queues(NamedTuple):
     """By row: ``seq, move_x, move_z, yaw, buttons, steps`` [n, QUEUE]; ``queued`` (commands), ``bank`` (steps earned),
     ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued), ``short`` (steps that were missing in
-    the last ticks), ``calm`` (ticks since such steps came late), ``ahead`` (least steps that a command has found before
-    it lately; or NONE_CAME) int64[n]; ``done`` uint8[n] (steps taken of the first command);
-    ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
+    the last ticks; below 0: steps to catch up with), ``calm`` (ticks since missing steps came), ``ahead`` (least steps
+    that a command has found before it lately; or NONE_CAME) int64[n]; ``done`` uint8[n] (steps taken of the first
+    command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
 
     seq: U32
     move_x: I8
@@ -156,9 +156,9 @@ def plan(
     ``late_ticks_max`` ticks, the oldest commands beyond one tick's worth are dropped: ``own_seq`` goes on, ``moved`` is
     1, ``counted[3]`` counts.
 
-    Commands that come late, after ticks that went short of steps, would delay all behind them. They are caught up with
-    at once, if the last such hiccup is ``calm_ticks`` ago; else they stay, as room for a jitter that goes on. Steps
-    that were before every command of ``calm_ticks`` were no such room, and are caught up with then.
+    Commands that come late, after ticks that went short of steps, would delay all behind them. They are caught up with,
+    a step more each time, if the last such hiccup is ``calm_ticks`` ago; else they stay, as room for a jitter that goes
+    on. Steps that were before every command of ``calm_ticks`` were no such room, and are caught up with then.
     """
     worth = tick_steps * ticks
     for k in range(len(rows)):
@@ -170,7 +170,7 @@ def plan(
         missing = worth - queued
         if queues.queued[row] == 0:
             queues.late[row] = 0
-            queues.short[row] = min(queues.short[row] + missing, bank_max)
+            queues.short[row] = min(max(queues.short[row], 0) + missing, bank_max)
             budget[k] = 0
             continue
         steps = min(queued, worth, queues.bank[row])
@@ -179,20 +179,26 @@ def plan(
             more = min(beyond, queues.bank[row] - steps)
             steps += more
             beyond -= more
-        more = min(queued, queues.bank[row]) - steps
+        calm = queues.calm[row] >= calm_ticks
         if missing > 0:
-            queues.short[row] = min(queues.short[row] + missing, bank_max)
+            queues.short[row] = min(max(queues.short[row], 0) + missing, bank_max)
         elif queues.short[row] > 0:
-            if missing < 0:
-                if queues.calm[row] >= calm_ticks:
-                    steps += min(more, queues.short[row])
+            if missing < 0:  # here they are
+                queues.short[row] = -min(queues.short[row], -missing) if calm else 0
                 queues.calm[row] = 0
                 queues.ahead[row] = NONE_CAME
-            queues.short[row] = 0
-        elif queues.calm[row] % calm_ticks < ticks:
+            else:
+                queues.short[row] = 0
+        elif calm and queues.calm[row] % calm_ticks < ticks:
             if queues.ahead[row] < NONE_CAME:
-                steps += min(more, queues.ahead[row])
+                queues.short[row] = -queues.ahead[row]
             queues.ahead[row] = NONE_CAME
+        if queues.short[row] < 0:
+            if steps < min(queued, queues.bank[row]):
+                steps += 1
+                queues.short[row] += 1
+            else:
+                queues.short[row] = 0
         queues.bank[row] -= steps
         budget[k] = steps
         if beyond <= 0:

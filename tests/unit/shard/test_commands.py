@@ -113,19 +113,22 @@ def left_after_ticks(late: Collection[int], ticks: int) -> list[int]:
 CALM = int(CONFIG.calm_s * CONFIG.rate_hz)
 
 
-def test_a_single_hiccup_delays_nothing_behind_it() -> None:
-    assert not any(left_after_ticks({2 * CALM}, 3 * CALM))
+def test_a_single_hiccup_is_caught_up_with() -> None:
+    """A third faster than time, until nothing behind it is late."""
+    left = left_after_ticks({2 * CALM}, 3 * CALM)
+    assert left[2 * CALM + 1 : 2 * CALM + 4] == [2, 1, 0]
+    assert sum(left) == 3
 
 
 def test_in_a_jittery_time_what_came_late_waits_until_it_is_calm() -> None:
     """The second hiccup leaves a tick's worth in the queue, which the third one needs; then it is walked off."""
     first = 2 * CALM
     left = left_after_ticks({first, first + 5, first + 12}, first + 3 * CALM)
-    assert not any(left[: first + 6])
+    assert not any(left[first + 3 : first + 6])
     assert left[first + 6 : first + 12] == [3] * 6
     assert left[first + 12] == 0, "the third command was late, and another one was there"
     assert left[first + 13 : first + 6 + CALM] == [3] * (CALM - 7)
-    assert not any(left[first + 6 + 2 * CALM :])
+    assert not any(left[first + 9 + 2 * CALM :])
 
 
 @pytest.mark.parametrize(
