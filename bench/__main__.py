@@ -188,7 +188,7 @@ def main() -> int:
     valid = all(run.valid for run in runs) and all(crowd.valid for crowd in crowds.values())
     valid &= all(run.valid for each in delays for run in each.values())
     if not valid:
-        console.print("[bold red]INVALID[/bold red]: a probe saw what is not true, a connection was lost, or a server timed did not hold")
+        console.print("[bold red]INVALID[/bold red]: a run may not be judged; its line says why")
     if given.smoke:
         return 0 if valid else 2
     targets = [*targets_of(cases, limits, crowds, kernels), *latency_targets(delays)]
