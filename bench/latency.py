@@ -138,12 +138,13 @@ def measure_delays(tools: Tools, name: str, clients: int, window_s: float, seed:
         window = served.end()
         swarm.say("end")
         swarmed = swarm.wait("ended", 30)
-    return _delays(name, clients, told, window, int(swarmed["dead"]), cpu_s / seconds, (busy_s - cpu_s) / seconds)
+    return delays_of(name, clients, told, window, int(swarmed["dead"]), cpu_s / seconds, (busy_s - cpu_s) / seconds)
 
 
-def _delays(
+def delays_of(
     name: str, clients: int, told: dict[str, Any], window: dict[str, Any], dead: int, cpu: float, foreign: float
 ) -> Delays:
+    """From what the measured clients and the server ``told`` of a window."""
     seen = [mark for mark in told["marks"] if mark["delay_ms"] is not None]
     delay = np.array([mark["delay_ms"] for mark in seen] or [np.nan])
     asked = np.array([mark["asked_ms"] for mark in seen] or [np.nan])

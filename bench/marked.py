@@ -32,7 +32,7 @@ from client.shell.connection import Links, now_ms
 YAW_STEP = 4
 YAW_APART = 16
 """Of 256: marks are farther apart than any tolerance of the wire."""
-BETWEEN_S = (0.2, 0.35)
+BETWEEN_S = (0.25, 0.4)
 REST_S = (0.5, 0.8)
 """Longer than a walker needs to stop and its client to fall silent."""
 TURNS = 6
