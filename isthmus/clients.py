@@ -83,15 +83,19 @@ class Clients:
         begin("deliver")
         self.deliver()
         begin("encode")
-        sent = False
+        sent = waits = False
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
             if batch.kind is None:
                 assert (batch.conn < self._datagrams_from).all(), "WebSocket frames for a datagram connection"
+                if waits and self.datagrams is not None:
+                    self.datagrams.flush()  # behind the sends to all WebSockets they would be some milliseconds late
+                    waits = False
                 carriers.send(batch.buffer, batch.conn, batch.at, batch.length)
                 sent = True
             elif self.datagrams is not None:
                 self.datagrams.send(batch.buffer, batch.conn, batch.at, batch.length, batch.kind)
+                waits = True
             begin("encode")
         begin("send")
         if not sent:
