@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.contenders import Command, our_swarm
-from bench.marked import TICK_S, plan_of
+from bench.marked import MARKED, TICK_S, plan_of
 from bench.prepare import BENCH, CACHE, Tools
 from bench.process import Child, core_busy_s
 from bench.report import Target
@@ -37,7 +37,7 @@ from bench.trajectory import RATE_HZ, Trajectory, ensure
 CLIENTS = (300, 200, 150, 100, 50)
 OURS_WS, OURS_UDP, COLYSEUS = "isthmus", "isthmus-udp", "colyseus-ws"
 CONTENDERS = (OURS_WS, OURS_UDP, COLYSEUS)
-MARKED, VISIBLE, ENTITIES_PER_CLIENT = 8, 50, 10
+VISIBLE, ENTITIES_PER_CLIENT = 50, 10
 ROUNDS = 3
 JOIN_S, SETTLE_S, WINDOW_S, TRIAL_S = 3.0, 2.0, 15.0, 4.0
 MISSED_MAX = 0.01

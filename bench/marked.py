@@ -35,7 +35,9 @@ YAW_APART = 16
 BETWEEN_S = (0.25, 0.4)
 REST_S = (0.5, 0.8)
 """Longer than a walker needs to stop and its client to fall silent."""
-TURNS = 6
+TURNS = 3
+MARKED = 8
+"""Clients, four pairs: more would wait for each other where their frames are decoded."""
 TICK_S = 0.05
 GOLDEN = (math.sqrt(5) - 1) / 2
 JOIN_TIMEOUT_S = 30.0
@@ -66,7 +68,9 @@ def plan_of(number: int, seconds: float, seed: int) -> list[Mark]:
     def mark(kind: str) -> None:
         nonlocal yaw
         yaw = (yaw + YAW_STEP * rng.randint(YAW_APART // YAW_STEP, (256 - YAW_APART) // YAW_STEP)) % 256
-        phase = (GOLDEN * len(marks) + number * GOLDEN**2 + seed / 7) % 1.0
+        walks, of_walk = divmod(len(marks), TURNS + 2)
+        # Our clients keep the phase of a start until they stop, so starts alone go evenly over them, too.
+        phase = (GOLDEN * (MARKED * walks + number) + GOLDEN**2 * of_walk + seed / 7) % 1.0
         marks.append(Mark((at_s // TICK_S + phase) * TICK_S, kind, kind != "stop", yaw))
 
     while at_s < seconds - (TURNS + 1) * BETWEEN_S[1]:

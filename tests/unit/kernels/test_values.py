@@ -361,7 +361,7 @@ def test_datagrams_come_before_websocket_frames() -> None:
         views.open(conn, 1, (20 * GRID_PER_M, 0, 20 * GRID_PER_M), 0, 1 << 18)
     assert mirror.apply(world.step(1, 50, 0, 0, True))
     mirror.advance(1)
-    other = Batch(*(np.zeros(1, dtype) for dtype in (np.uint8, np.int32, np.int64, np.int64)), np.zeros(1, np.uint8))
+    other = Batch(np.zeros(1, np.uint8), np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.int64))
     told: list[int | str] = []
     for batch in views.frames(1, TICK_MS, mirror, np.zeros(4, np.uint8), between=[other]):
         told += ["between"] if batch is other else batch.conn.tolist()
