@@ -36,6 +36,7 @@ from bench.trajectory import RATE_HZ, Trajectory, ensure
 
 CLIENTS = (300, 200, 150, 100, 50)
 OURS_WS, OURS_UDP, COLYSEUS = "isthmus", "isthmus-udp", "colyseus-ws"
+"""Over UDP are all clients of that run, the swarm's too."""
 CONTENDERS = (OURS_WS, OURS_UDP, COLYSEUS)
 VISIBLE, ENTITIES_PER_CLIENT = 50, 10
 ROUNDS = 3
@@ -102,7 +103,9 @@ def _swarm(name: str, tools: Tools, folder: Path, port: int, clients: int) -> Co
     others = clients - MARKED
     command: Command = [tools.swarm, "--port", str(port), "--clients", str(others), "--first", str(MARKED)]
     command += ["--joins-per-s", str(others / JOIN_S)]
-    return [*command, *(["--mode", "colyseus"] if name == COLYSEUS else our_swarm(folder, port, MARKED, others))]
+    if name == COLYSEUS:
+        return [*command, "--mode", "colyseus"]
+    return [*command, *our_swarm(folder, port, MARKED, others, "udp" if name == OURS_UDP else "websocket")]
 
 
 def measure_delays(tools: Tools, name: str, clients: int, window_s: float, seed: int) -> Delays:
