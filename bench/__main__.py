@@ -20,6 +20,7 @@ from rich.console import Console
 from bench.contenders import ALL, OURS, OURS_UDP, PEERS
 from bench.crowd import CrowdFigures, measure_crowd
 from bench.kernels import ALL_DUE, KernelResult, measure_apart
+from bench.latency import Delays, latency_targets, measure_latency, show_latency
 from bench.prepare import BENCH, CACHE, PreparationError, Tools, prepare
 from bench.process import ChildFailed
 from bench.report import ERROR_P999_M, Target, cpu_ratio, record, show_crowd, show_kernels, show_runs, show_targets
@@ -148,7 +149,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one small case, 2 s windows, nothing is judged or kept")
     parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), default=list(SERVERS), help="only these servers")
-    names = [*(case.name for case in FULL), *CROWDS, "kernels"]
+    names = [*(case.name for case in FULL), "latency", *CROWDS, "kernels"]
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="run only these cases")
     parser.add_argument("--results", type=Path, default=BENCH / "results.jsonl", help="where the JSON line goes")
     return parser.parse_args()
@@ -165,6 +166,10 @@ def main() -> int:
             if given.smoke or case.name in given.cases:
                 cases[case.name], limits[case.name] = run_case(console, tools, case, given.only)
                 show_runs(console, f"{case.name}, {case.motion}", cases[case.name])
+        delays: list[dict[str, Delays]] = []
+        if "latency" in given.cases and {OURS.name, *COLYSEUS} <= set(given.only):
+            delays = measure_latency(console, tools, 1, (20,), 4.0) if given.smoke else measure_latency(console, tools)
+            show_latency(console, delays)
         crowds: dict[str, CrowdFigures] = {}
         for name, (clients, transport) in CROWDS.items():
             if not given.smoke and name in given.cases and OURS.name in given.only:
@@ -181,15 +186,17 @@ def main() -> int:
         return 2
     runs = [run for rounds in cases.values() for figures in rounds for run in figures.values()]
     valid = all(run.valid for run in runs) and all(crowd.valid for crowd in crowds.values())
+    valid &= all(run.valid for each in delays for run in each.values())
     if not valid:
-        console.print("[bold red]INVALID[/bold red]: a probe saw what is not true, or a connection was lost")
+        console.print("[bold red]INVALID[/bold red]: a run may not be judged; its line says why")
     if given.smoke:
         return 0 if valid else 2
-    targets = targets_of(cases, limits, crowds, kernels)
+    targets = [*targets_of(cases, limits, crowds, kernels), *latency_targets(delays)]
     show_targets(console, targets)
     extra = {
         "valid": valid,
         "physical": limits,
+        "latency": [{name: asdict(run) for name, run in each.items()} for each in delays],
         "crowds": {name: asdict(figures) for name, figures in crowds.items()},
         "kernels": [asdict(load) for load in kernels],
     }

@@ -83,13 +83,17 @@ class Clients:
         begin("deliver")
         self.deliver()
         begin("encode")
-        sent = False
+        sent = waits = False
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
             if batch.kind is None:
+                if waits and self.datagrams is not None:
+                    self.datagrams.flush()  # behind the sends to all WebSockets they would be some milliseconds late
+                    waits = False
                 sent |= self._send_frames(batch.buffer, batch.conn, batch.at, batch.length)
             elif self.datagrams is not None:
                 self.datagrams.send(batch.buffer, batch.conn, batch.at, batch.length, batch.kind)
+                waits = True
             begin("encode")
         begin("send")
         if not sent:

@@ -22,12 +22,16 @@ Records = npt.NDArray[np.void]
 
 QUEUE = 64
 """Commands that a walker may have queued: over a second of them at 60 a second."""
+NONE_CAME = 1 << 30
+"""Of ``Queues.ahead``: no command came."""
 
 
 class Queues(NamedTuple):
     """By row: ``seq, move_x, move_z, yaw, buttons, steps`` [n, QUEUE]; ``queued`` (commands), ``bank`` (steps earned),
-    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued) int64[n]; ``done`` uint8[n] (steps
-    taken of the first command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
+    ``quiet`` (ticks since a command came), ``late`` (ticks with too much queued), ``short`` (steps that were missing in
+    the last ticks; below 0: steps to catch up with), ``calm`` (ticks since missing steps came), ``ahead`` (least steps
+    that a command has found before it lately; or NONE_CAME) int64[n]; ``done`` uint8[n] (steps taken of the first
+    command); ``heard`` uint8[n] (0: no command yet), ``newest`` uint32[n] (newest one had)."""
 
     seq: U32
     move_x: I8
@@ -39,9 +43,21 @@ class Queues(NamedTuple):
     bank: I64
     quiet: I64
     late: I64
+    short: I64
+    calm: I64
+    ahead: I64
     done: U8
     heard: U8
     newest: U32
+
+
+@jit
+def _waiting(queues: Queues, row: int) -> np.int64:
+    """Steps in a row's queue that are not taken yet."""
+    steps = -np.int64(queues.done[row])
+    for i in range(queues.queued[row]):
+        steps += queues.steps[row, i]
+    return steps
 
 
 @jit
@@ -105,6 +121,7 @@ def feed(
             _drop(queues, row, 1)
             counted[3] += 1
         at = queues.queued[row]
+        queues.ahead[row] = min(queues.ahead[row], _waiting(queues, row))
         queues.seq[row, at] = seqs[k]
         queues.move_x[row, at] = command["move_x"]
         queues.move_z[row, at] = command["move_z"]
@@ -126,6 +143,7 @@ def plan(
     ticks: int,
     bank_max: int,
     late_ticks_max: int,
+    calm_ticks: int,
     own_seq: U32,
     moved: U8,
     budget: I64,
@@ -137,17 +155,22 @@ def plan(
     more from the bank while more than two ticks' worth stays queued. Where more than two ticks' worth stayed queued for
     ``late_ticks_max`` ticks, the oldest commands beyond one tick's worth are dropped: ``own_seq`` goes on, ``moved`` is
     1, ``counted[3]`` counts.
+
+    Commands that come late, after ticks that went short of steps, would delay all behind them. They are caught up with,
+    a step more each time, if the last such hiccup is ``calm_ticks`` ago; else they stay, as room for a jitter that goes
+    on. Steps that were before every command of ``calm_ticks`` were no such room, and are caught up with then.
     """
     worth = tick_steps * ticks
     for k in range(len(rows)):
         row = rows[k]
         queues.quiet[row] += ticks
         queues.bank[row] = min(queues.bank[row] + worth, bank_max)
-        queued = -np.int64(queues.done[row])
-        for i in range(queues.queued[row]):
-            queued += queues.steps[row, i]
+        queues.calm[row] += ticks
+        queued = _waiting(queues, row)
+        missing = worth - queued
         if queues.queued[row] == 0:
             queues.late[row] = 0
+            queues.short[row] = min(max(queues.short[row], 0) + missing, bank_max)
             budget[k] = 0
             continue
         steps = min(queued, worth, queues.bank[row])
@@ -156,6 +179,26 @@ def plan(
             more = min(beyond, queues.bank[row] - steps)
             steps += more
             beyond -= more
+        calm = queues.calm[row] >= calm_ticks
+        if missing > 0:
+            queues.short[row] = min(max(queues.short[row], 0) + missing, bank_max)
+        elif queues.short[row] > 0:
+            if missing < 0:  # here they are
+                queues.short[row] = -min(queues.short[row], -missing) if calm else 0
+                queues.calm[row] = 0
+                queues.ahead[row] = NONE_CAME
+            else:
+                queues.short[row] = 0
+        elif calm and queues.calm[row] % calm_ticks < ticks:
+            if queues.ahead[row] < NONE_CAME:
+                queues.short[row] = -queues.ahead[row]
+            queues.ahead[row] = NONE_CAME
+        if queues.short[row] < 0:
+            if steps < min(queued, queues.bank[row]):
+                steps += 1
+                queues.short[row] += 1
+            else:
+                queues.short[row] = 0
         queues.bank[row] -= steps
         budget[k] = steps
         if beyond <= 0:
@@ -175,6 +218,7 @@ def plan(
         if drop > 0:
             own_seq[row] = queues.seq[row, drop - 1]
             moved[row] = 1
+            queues.ahead[row] = NONE_CAME
             queues.done[row] = 0
             _drop(queues, row, drop)
             counted[3] += drop

@@ -50,6 +50,10 @@ class ShardConfig:
     """A walker that hears nothing for so long comes to rest."""
     bank_s: float = 0.25
     """How much unused walking time a client may catch up with after a hiccup of its network."""
+    calm_s: float = 1.0
+    """Commands of a hiccup are caught up with at once if there was none for so long; what later ones leave in the queue
+    stays as room for jitter until nothing has needed it for so long. Shorter: others see a walker on a bad network stop
+    and start; longer: what it does is seen up to two ticks late for no reason."""
     backlog_s: float = 2.0
     """Commands that stay behind for so long are dropped, so that delay does not stay for ever."""
     durable: bool = False

@@ -1,6 +1,8 @@
 // Colyseus with its StateView: who sees what is decided by our grid (Colyseus has none) and told by view.add and
 // view.remove; fields are its natural types (float32 metres, uint8 yaw). --transport ws or uws.
 // Patches are sent from the same fixed schedule as the other peers' ticks (patchRate = null, broadcastPatch()).
+// --steered n: the plane is flat, and clients' bodies 0..n-1 walk and look as their clients' newest inputs say, from the
+// next tick on; without it inputs move nothing.
 import { Room, Server, matchMaker } from '@colyseus/core';
 import { Encoder, StateView, schema, t } from '@colyseus/schema';
 import { Grid, Trajectory, options, say, serveTicks, yawByte } from './common.mjs';
@@ -8,6 +10,8 @@ import { Grid, Trajectory, options, say, serveTicks, yawByte } from './common.mj
 const opt = options();
 const motion = new Trajectory(opt.trajectory);
 const count = motion.entities;
+const steered = +(opt.steered ?? 0);
+const WALK_M_S = 1.6, PAIR_M = 4, GOLDEN_ANGLE = 2.4;
 const grid = new Grid(count, motion.side_m, motion.radius_m);
 Encoder.BUFFER_SIZE = 2 * 1024 * 1024;
 
@@ -33,6 +37,7 @@ class WorldRoom extends Room {
       viewer.seq = data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3];
       viewer.moveX = data[8] << 24 >> 24;
       viewer.moveZ = data[9] << 24 >> 24;
+      viewer.yaw = data[11];
       inputs++;
     });
   }
@@ -40,6 +45,7 @@ class WorldRoom extends Room {
   onJoin(client, given) {
     client.view = new StateView();
     client.userData = { index: given.i, known: new Int32Array(0), seenAt: new Int32Array(count).fill(-1), seq: 0 };
+    Object.assign(client.userData, { moveX: 0, moveZ: 0, yaw: 0 });
     this.viewers.push(client);
   }
 
@@ -48,8 +54,30 @@ class WorldRoom extends Room {
   }
 }
 
+// Where people are who walk. The first --marked of them are in pairs, as worlds/latency.py has them.
+const walked = motion.at(0);
+for (const name of ['x', 'z']) walked[name] = walked[name].slice(0, steered);
+for (let i = 0; i < +(opt.marked ?? 0); i++) {
+  const angle = GOLDEN_ANGLE * (i >> 1), ring = motion.side_m / 4;
+  walked.x[i] = ring * Math.cos(angle) + PAIR_M * (i & 1);
+  walked.z[i] = ring * Math.sin(angle);
+}
+
+function walk(world, at) {
+  const side = motion.side_m / 2, step = WALK_M_S / motion.rate_hz / 127, { x, z } = walked;
+  for (const { userData: { index: i, moveX, moveZ, yaw } } of world.viewers) {
+    x[i] = Math.min(side, Math.max(-side, x[i] + moveX * step));
+    z[i] = Math.min(side, Math.max(-side, z[i] + moveZ * step));
+    at.yaw[i] = yaw * 2 * Math.PI / 256;
+  }
+  at.x.set(x);
+  at.z.set(z);
+  at.y.fill(0);
+}
+
 function place(world, n) {
-  const { x, y, z, yaw } = motion.at(n);
+  const at = motion.at(n), { x, y, z, yaw } = at;
+  if (steered) walk(world, at);
   for (let i = 0; i < count; i++) {
     const body = world.bodies[i];
     body.x = x[i];

@@ -219,15 +219,15 @@ class Poses:
 
     # ----------------------------------------------------------------------------------------------------- for views
     def frames(
-        self, tick: int, mirror: Mirror, state: ViewState, high: int, blocked: npt.NDArray[np.uint8]
+        self, tick: int, mirror: Mirror, state: ViewState, first: int, high: int, blocked: npt.NDArray[np.uint8]
     ) -> Iterator[Batch]:
-        """POSES of ``tick`` for the views below ``high``, after their frames: numbers that enter with these are known
-        then."""
+        """POSES of ``tick`` for the views from ``first`` to below ``high``, after their frames: numbers that enter with
+        these are known then."""
         if not self._any:
             return
         if len(self._store.row) < mirror.rows:
             self._grow(mirror.rows)
-        counts, first = self._counts, 0
+        counts = self._counts
         counts[:] = 0
         while first < high:
             first = int(

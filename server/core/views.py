@@ -6,7 +6,7 @@ Everything that is done
 for all views each tick is in ``kernels.pace``, ``kernels.interest`` and ``kernels.encode``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -272,9 +272,10 @@ class Views:
         mirror: Mirror,
         blocked: npt.NDArray[np.uint8],
         frame_bytes_max: int = FRAME_BYTES_MAX,
+        between: Iterable[Batch] = (),
     ) -> Iterator[Batch]:
-        """All frames of ``tick``, in as few batches as fit the buffer; ``totals`` is complete when the iterator
-        ends."""
+        """All frames of ``tick``, in as few batches as fit the buffer, those by datagrams first and ``between`` behind
+        them; ``totals`` is complete when the iterator ends."""
         if len(self._scratch.mark) < mirror.rows:
             self._scratch = scratch(mirror.rows, self._numbers)
         counts = self._counts
@@ -295,6 +296,7 @@ class Views:
         by_datagrams = self._chosen[:chosen] >= self.sent.first  # views are chosen in ascending order
         others = chosen - int(by_datagrams.sum())
         yield from self._values(others, chosen, tick, now_ms, mirror)
+        yield from between
         chosen = others
         first = 0
         while first < chosen:

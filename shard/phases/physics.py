@@ -3,9 +3,10 @@
 The rule for commands (WALKING.md says what one step does): a command lasts ``steps`` walk steps; a walker earns
 ``steps_per_tick`` steps each tick and may save up ``bank_s`` seconds of them, so the time that a client spends never
 exceeds real time. A tick takes min(queued, steps_per_tick) steps, and more from the bank while more than two ticks'
-worth is queued; a command may be taken in parts (``own_steps`` tells how far). A walker that heard nothing for
-``quiet_s`` is stepped with a neutral command until it rests. What moves a body beside its commands (contacts, scripts,
-that neutral command, dropped commands) sets ``o.moved``.
+worth is queued, or to catch up with commands that came late (``kernels.commands.plan``); a command may be taken in
+parts (``own_steps`` tells how far). A walker that heard nothing for ``quiet_s`` is stepped with a neutral command until
+it rests. What moves a body beside its commands (contacts, scripts, that neutral command, dropped commands) sets
+``o.moved``.
 
 Invariants: two walkers never pass through each other; a walker never comes to overlap an obstacle: its own steps and
 pushes both go by the walker's rule.
@@ -60,10 +61,10 @@ def _walk(state: ShardState) -> None:
     moved, own_seq = columns["o.moved"], columns["o.seq"]
     budget = np.empty(len(rows), np.int64)
     used, taken = np.empty_like(budget), np.empty_like(budget)
-    late_max = int(config.backlog_s * config.rate_hz)
+    late_max, calm = int(config.backlog_s * config.rate_hz), max(1, int(config.calm_s * config.rate_hz))
     plan(
-        queues, rows, config.steps_per_tick, state.ticks, config.bank_steps_max, late_max, own_seq, moved, budget,
-        state.counted
+        queues, rows, config.steps_per_tick, state.ticks, config.bank_steps_max, late_max, calm, own_seq, moved,
+        budget, state.counted
     )  # fmt: skip
     h = 1.0 / (config.rate_hz * config.steps_per_tick)
     done = queues.done[rows]

@@ -16,7 +16,7 @@ from protocol.layouts import GRID_PER_M, OWN, OWN_MOVED, VELOCITY_PER_GRID
 from protocol.values import ValueRecords
 from server.core.mirror import Mirror
 from server.core.profiles import PROFILES, Profile, portion_of
-from server.core.views import Portion, ViewRules, Views
+from server.core.views import Batch, Portion, ViewRules, Views
 from tests.unit.kernels.gateway_world import World
 
 TICK_MS = 50
@@ -387,3 +387,18 @@ def test_each_level_keeps_its_bound_and_the_outermost_costs_least() -> None:
     share = {level: updates[level] / counts[level] for level in counts}
     assert min(counts.values()) > 1000
     assert share[2] < 0.5 * share[1]
+
+
+def test_datagrams_come_before_websocket_frames() -> None:
+    """And what else goes by datagrams comes between: nobody on UDP waits for the sends to all WebSockets."""
+    world, mirror = World(3, 60, 40.0), Mirror(cell_units=20 * GRID_PER_M)
+    views = Views(4, RULES, TICK_MS, datagrams_from=2)
+    for conn in range(4):
+        views.open(conn, 1, (20 * GRID_PER_M, 0, 20 * GRID_PER_M), 0, 1 << 18)
+    assert mirror.apply(world.step(1, 50, 0, 0, True))
+    mirror.advance(1)
+    other = Batch(np.zeros(1, np.uint8), np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    told: list[int | str] = []
+    for batch in views.frames(1, TICK_MS, mirror, np.zeros(4, np.uint8), between=[other]):
+        told += ["between"] if batch is other else batch.conn.tolist()
+    assert list(dict.fromkeys(told)) == [2, 3, "between", 0, 1]

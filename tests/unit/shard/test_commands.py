@@ -1,6 +1,9 @@
 """Command queues: what is taken, what is skipped, and that nobody walks faster than time."""
 
+from collections.abc import Collection
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +95,69 @@ def test_commands_of_a_hiccup_are_caught_up_with_from_the_bank() -> None:
     behind = steady.state.table.pos[same[3], 0] - core.state.table.pos[given_[3], 0]
     assert behind <= 2 * 3 * 3.0 / 60 + 1e-9
     assert core.state.counted[3] == 0
+
+
+def left_after_ticks(late: Collection[int], ticks: int) -> list[int]:
+    """Steps that a steady walker has queued after each tick from 2 on, when commands of the ticks ``late`` come one
+    tick late."""
+    core, given_ = joined()
+    queues, row = core.state.queues(), given_[3]
+    left = [0, 0]
+    for tick in range(2, ticks):
+        came = [seq for seq in (tick - 1, tick) if (seq in late) == (seq < tick)]
+        core.step(tick, [inputs(tick, given_, [(seq, command(127)) for seq in came])] if came else [])
+        left.append(int(queues.steps[row, : queues.queued[row]].sum()) - int(queues.done[row]))
+    return left
+
+
+CALM = int(CONFIG.calm_s * CONFIG.rate_hz)
+
+
+def test_a_single_hiccup_is_caught_up_with() -> None:
+    """A third faster than time, until nothing behind it is late."""
+    left = left_after_ticks({2 * CALM}, 3 * CALM)
+    assert left[2 * CALM + 1 : 2 * CALM + 4] == [2, 1, 0]
+    assert sum(left) == 3
+
+
+def test_in_a_jittery_time_what_came_late_waits_until_it_is_calm() -> None:
+    """The second hiccup leaves a tick's worth in the queue, which the third one needs; then it is walked off."""
+    first = 2 * CALM
+    left = left_after_ticks({first, first + 5, first + 12}, first + 3 * CALM)
+    assert not any(left[first + 3 : first + 6])
+    assert left[first + 6 : first + 12] == [3] * 6
+    assert left[first + 12] == 0, "the third command was late, and another one was there"
+    assert left[first + 13 : first + 6 + CALM] == [3] * (CALM - 7)
+    assert not any(left[first + 9 + 2 * CALM :])
+
+
+@pytest.mark.parametrize(
+    "arrivals", [(2, 0), (1, 0, 2, 1), (3, 0, 0)], ids=["two at a time", "one late", "three at a time"]
+)
+def test_what_a_network_needs_is_not_walked_off(arrivals: tuple[int, ...]) -> None:
+    """Commands come in clumps, as many as ticks: after the first clumps no tick goes without a step."""
+    core, given_ = joined()
+    queues, row = core.state.queues(), given_[3]
+    seq = 1
+    for tick in range(2, 120):
+        came = arrivals[tick % len(arrivals)]
+        core.step(tick, [inputs(tick, given_, [(seq + k, command(127)) for k in range(came)])] if came else [])
+        seq += came
+        if tick > 10:
+            assert queues.bank[row] < CONFIG.bank_steps_max, f"tick {tick} went by without a step"
+            assert core.state.table.vel[row, 0] > 0
+    assert core.state.counted[3] == 0
+
+
+def test_long_commands_are_not_hurried() -> None:
+    """A client that says each third tick what to do for three walks evenly: what is left of a command delays none."""
+    core, given_ = joined()
+    x = []
+    for tick in range(2, 100):
+        said = [(tick // 3, command(127, steps=9))] if tick % 3 == 0 else []
+        core.step(tick, [inputs(tick, given_, said)])
+        x.append(float(core.state.table.pos[given_[3], 0]))
+    assert np.allclose(np.diff(x)[20:], 3 * 3.0 / 60)
 
 
 def test_a_lasting_backlog_is_dropped_and_counted() -> None:

@@ -167,7 +167,7 @@ def test_blocked_and_stalled_views_get_nothing() -> None:
     room.core.views.state.views["stalled"][2] = 1
     room.say({0: still()})
     before = [len(client.messages) for client in room.clients]
-    for batch in room.core.poses.frames(room.tick, room.core.mirror, room.core.views.state, 3, room.blocked):
+    for batch in room.core.poses.frames(room.tick, room.core.mirror, room.core.views.state, 0, 3, room.blocked):
         raise AssertionError(batch.conn.tolist())
     assert [len(client.messages) for client in room.clients] == before
 
