@@ -14,7 +14,7 @@ from protocol.layouts import COMMAND
 from protocol.messages import Ack, Bye, Closing, Hello, Input, Notice, Say, decode_server, encode_client, encode_server
 from server.transport import mmsg
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from server.transport.inbound import Inbound, Lost, Opened
 from tests.counting import Work
 from tests.integration.transport.harness import until
