@@ -39,7 +39,7 @@ from protocol.wsframe import frame
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from server.transport.link import Link
 
 SINKS = 16

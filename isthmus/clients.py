@@ -19,7 +19,7 @@ from server.metrics import Metrics
 from server.session.actions import CloseConn, GiveToken, RefreshKeys
 from server.session.jwks import JwksKeeper
 from server.transport.carriers import Carriers
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from server.transport.inbound import Inbound
 
 _log = structlog.get_logger(__name__)

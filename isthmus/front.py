@@ -35,7 +35,7 @@ from server.transport.accept import Acceptor
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 
 
 class Front:

@@ -11,7 +11,7 @@ from isthmus.config import Config
 from server.metrics import LAG_QUANTILES, Metrics, Totals
 from server.transport import mmsg
 from server.transport.accept import Acceptor
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from shard.ticker import Ticker
 
 

@@ -19,7 +19,7 @@ from server.transport import syscalls
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from server.transport.outbox import as_array, enqueue
 
 

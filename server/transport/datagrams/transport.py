@@ -4,21 +4,17 @@ Decides when a token, a connection and a slot are over. To its user it is like `
 ``base`` … ``base + capacity - 1``. Invariants: a connection ends for its user in exactly one way, by the user's own
 ``close`` or by one ``Lost``; a slot is used again only after its end has been told, under another number and with
 other keys; nothing is sent to anybody of whom nothing was decrypted; no bytes from outside raise. In the steady state
-no Python runs for each connection except one call of the cipher for each datagram. Not responsible for: what messages
-mean (``server.session``), which values are sent (``server.core``).
+no Python runs for each connection except one call of the cipher for each datagram. Not responsible for: sockets
+(``live``), what messages mean (``server.session``), which values are sent (``server.core``).
 """
 
-import asyncio
-import secrets
-import socket
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import structlog
 
 from kernels.arriving import MESSAGES_MAX, PeerEnd, take_datagrams, take_streams
 from kernels.departing import (
@@ -47,6 +43,7 @@ from kernels.peers import (
     STATE_OPEN,
     STATE_TOKEN,
     Drop,
+    Rows,
     make_peers,
     make_rows,
     sift,
@@ -59,45 +56,61 @@ from server.transport import mmsg
 from server.transport.backlog import Backlog
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.sealing import Sealer
-from server.transport.datagrams.sockets import Wire, address_text, open_socket, remote_text
+from server.transport.datagrams.sockets import remote_text
 from server.transport.datagrams.tokens import Tokens
 from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.outbox import as_array
 
-_log = structlog.get_logger(__name__)
 _CODES = {PeerEnd.OVERSIZED: Close.TOO_LARGE, PeerEnd.TOO_MANY_MESSAGES: Close.TOO_MANY_MESSAGES}
 _NO_SSEQ = np.zeros(0, np.uint32)
 
 
-class Datagrams:
-    """Connections over one UDP socket; use from one event loop only.
+class Medium(Protocol):
+    """The way of datagrams to and from the network. ``received``, ``sent``: int64[CALL_COUNTS], as ``mmsg`` counts."""
+
+    received: npt.NDArray[np.int64]
+    sent: npt.NDArray[np.int64]
+
+    def receive(self, first: int) -> int:
+        """Fill rows for what arrives from ``first`` on; returns where the filled ones end."""
+        ...
+
+    def send(self, count: int) -> int:
+        """Send the first ``count`` rows for what departs; returns how many left."""
+        ...
+
+
+class DatagramCore:
+    """Connections over one way of datagrams; use from one thread only.
 
     ``rows``: PEER[U], by slot. ``rejected``: connections closed for what they sent, by reason. Totals since the start:
     ``received_messages``, ``sent_messages``, ``stream_bytes``, ``resent_bytes``; of datagrams see ``counts``.
     """
 
+    wire: Medium
+
     def __init__(
         self,
         config: DatagramConfig,
-        base: int = 0,
-        *,
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-        clock_ms: Callable[[], int] | None = None,
-        batched: bool | None = None,
+        base: int,
+        address: str,
+        make_wire: Callable[[Rows, Rows], Medium],
+        random_bytes: Callable[[int], bytes],
+        clock_ms: Callable[[], int],
     ) -> None:
-        """``base``: the number of the first connection. Raises OSError if the socket cannot be bound."""
+        """``base``: the number of the first connection; ``address``: what tokens name; ``make_wire``: for what arrives
+        and what departs."""
         self.config = config
         self.base = base
         self.rejected: Counter[str] = Counter()
         self.received_messages = self.sent_messages = self.stream_bytes = self.resent_bytes = 0
-        self._clock_ms = clock_ms or _now_ms
+        self._clock_ms = clock_ms
         self._peers = make_peers(config.capacity)
         self.rows = self._peers.row
         self._arrivals, self._departures = make_rows(config.arrivals_max), make_rows(config.departures_max)
         self._opening, self._sealing = Sealer(self._arrivals), Sealer(self._departures)
-        sock = open_socket(config.host, config.port, config.buffer_bytes)
-        self.wire = Wire(sock, self._arrivals, self._departures, batched)
-        self.address = config.advertise or address_text(sock)
+        self.wire = make_wire(self._arrivals, self._departures)
+        self.address = address
         self._tokens = Tokens(config.capacity, config.token_ms, random_bytes)
         n = config.capacity
         self._blocked = np.zeros(n, np.uint8)
@@ -116,8 +129,6 @@ class Datagrams:
         self._backlog = Backlog(config.post_bytes_max)
         self._filled = self._full = 0
         self._high = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------------------ figures
     @property
@@ -149,30 +160,6 @@ class Datagrams:
         return self._blocked
 
     # ------------------------------------------------------------------------------------------------------ life
-    def start(self) -> None:
-        """Empty the socket between polls, too, from the running loop."""
-        sock = self.wire.sock
-        _log.info(
-            "datagrams_open",
-            address=address_text(sock),
-            advertised=self.address,
-            receive_buffer_bytes=sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
-            send_buffer_bytes=sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
-            batched=self.wire.batched,
-        )
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.wire.sock.fileno(), self._on_readable)
-
-    def stop(self) -> None:
-        """Close the socket. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._loop is not None:
-            self._loop.remove_reader(self.wire.sock.fileno())
-            self._loop = None
-        self.wire.sock.close()
-
     def token(self, session: int) -> Token:
         """A fresh token for a session; the one before is useless from now on."""
         now_ms = self._clock_ms()
@@ -196,16 +183,9 @@ class Datagrams:
         return Token(self.address, given.number, given.key_up, given.key_down, self.config.token_ms, "")
 
     # ------------------------------------------------------------------------------------------------------ receiving
-    def _on_readable(self) -> None:
-        assert self._loop is not None
+    def fill(self) -> None:
+        """Take off the wire what has arrived; the next poll looks at it."""
         self._filled = self.wire.receive(self._filled)
-        self._loop.remove_reader(self.wire.sock.fileno())
-        self._timer = self._loop.call_later(self.config.wake_s, self._listen)
-
-    def _listen(self) -> None:
-        self._timer = None
-        if self._loop is not None:
-            self._loop.add_reader(self.wire.sock.fileno(), self._on_readable)
 
     def poll(self, now_ms: int) -> Inbound:
         """Take everything that has arrived; never blocks. The result is valid until the next poll."""
@@ -215,7 +195,8 @@ class Datagrams:
         inbound.cold = []
         inbound.pose_conn = NO_CONNS
         self._let_go(now_ms)
-        count = self._filled = self.wire.receive(self._filled)
+        self.fill()
+        count = self._filled
         self._full += count == len(self._arrivals.who)
         if count:
             sift(self._arrivals, count, self._peers, self._drops)
@@ -477,7 +458,3 @@ class Datagrams:
             self._tokens.free(slot)
         while self._high and self.rows["state"][self._high - 1] == STATE_FREE:
             self._high -= 1
-
-
-def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

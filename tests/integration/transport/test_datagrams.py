@@ -17,7 +17,7 @@ from protocol.messages import Ack, Bye, Closing, Hello, Input, Notice, Say, deco
 from protocol.wsframe import frame
 from server.transport import mmsg
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from server.transport.inbound import Inbound, Lost, Opened
 from tests.counting import Work
 from tests.integration.transport.harness import until
