@@ -82,6 +82,7 @@ from protocol.messages import (
     Input,
     Move,
     Notice,
+    Pose,
     Presence,
     Say,
     Schema,
@@ -479,7 +480,7 @@ class ClientCore:
     def _send(self, link: _Link, message: ClientMessage) -> None:
         data = encode_client(message)
         self.stats.bytes_out += len(data)
-        self._actions.append(Send(link.number, data, isinstance(message, Input | Ack)))
+        self._actions.append(Send(link.number, data, isinstance(message, Input | Ack | Pose)))
 
     def _lost(
         self, link: _Link, code: int, text: str, advice: Advice, now_ms: float, retry_after_ms: int | None = None

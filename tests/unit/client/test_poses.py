@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import ActAnswered, ActLost, ClientConfig, Told
+from client import ActAnswered, ActLost, ClientConfig, Send, Told
 from client.core import ClientCore
 from client.hands import OwnHands
 from client.poses import POSE_EVERY_MS
 from protocol.frames import Structure, encode_structure
-from protocol.messages import Pose, Schema, encode_server
+from protocol.messages import T_POSE, Pose, Schema, encode_server
 from protocol.poses import Part, Poses, Sample, encode_poses, samples_of
 from tests.unit.client.test_acting import Talk
 
@@ -67,6 +67,15 @@ def test_what_is_old_is_not_said() -> None:
     assert client.core.next_ms() <= client.now_ms + POSE_EVERY_MS
     assert len(client.wait(60.0)) == 1
     assert not client.wait(60.0), "nothing is said twice"
+
+
+def test_poses_may_be_lost_on_their_way() -> None:
+    """A reliable one would hold up acts, and come late (STANDARD.md §9.3)."""
+    client = Headset()
+    client.core.set_pose(at(1.0), client.now_ms)
+    client.core.advance(client.now_ms + POSE_EVERY_MS)
+    said = [action for action in client.core.take_actions() if isinstance(action, Send) and action.data[1] == T_POSE]
+    assert [action.may_be_lost for action in said] == [True]
 
 
 def test_only_headsets_say_poses() -> None:
