@@ -7,8 +7,13 @@ was never sent changes nothing. No datagram is kept: what was lost is put into a
 Theory. Acknowledgements say how far the stream has come without a gap. When the first byte that is missing has waited
 for the round trip and its usual variation (RFC 6298), one datagram's worth from it on is said again; what the other
 end holds behind the gap is then acknowledged at once, and if another gap follows it is said again without a wait (RFC
-6582). The window grows by what is acknowledged and is halved by a loss (RFC 5681). Not responsible for: datagrams
-(``departing``, ``arriving``).
+6582). The window grows by what is acknowledged and is halved by a loss (RFC 5681).
+
+A stream that says little at a time fills no queue: its losses are chance, so its waiting does not grow with each of
+them (Petlund et al., "TCP mechanisms for improving the user experience for time-dependent thin-stream applications",
+2008; Linux' tcp_thin_linear_timeouts has the same bounds). All values that build on what is missing wait with it: with
+growing waits a fifth of loss froze a client's world for seconds. Not responsible for: datagrams (``departing``,
+``arriving``).
 """
 
 from typing import Any, Final
@@ -28,7 +33,11 @@ RTT_OFF_FIRST_MS: Final = 100.0
 _RTT_OFF_LEAST_MS: Final = 50.0
 """A tick at 20 Hz: acknowledgements wait for one."""
 _WAIT_MOST_MS: Final = 2000.0
-_BACKOFF_MOST: Final = 4
+_BACKOFF_MOST: Final = 10
+THIN_BYTES: Final = 4 * 1200
+"""Less than this on its way: a thin stream."""
+THIN_TRIES: Final = 6
+"""So often a thin stream's losses count as chance."""
 _CHUNK_LEAST_BYTES: Final = 256
 """Less room than this beside values is not worth a piece's header, unless it holds all."""
 
@@ -201,7 +210,10 @@ def look_for_loss(peer: Any, now_ms: int) -> None:
     """Has the oldest unacknowledged byte waited for too long?"""
     if peer.out_acked == peer.out_sent or peer.resend == 1:
         return
-    wait_ms = (peer.rtt_ms + max(4 * peer.rtt_off_ms, _RTT_OFF_LEAST_MS)) * (1 << peer.backoff)
+    doublings = peer.backoff + 0
+    if peer.out_sent - peer.out_acked < THIN_BYTES:
+        doublings = max(doublings - THIN_TRIES, 0)
+    wait_ms = (peer.rtt_ms + max(4 * peer.rtt_off_ms, _RTT_OFF_LEAST_MS)) * (1 << doublings)
     if now_ms - peer.timer_ms <= min(wait_ms, _WAIT_MOST_MS):
         return
     peer.resend = 1

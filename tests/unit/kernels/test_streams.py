@@ -159,3 +159,21 @@ def test_memory_that_a_quiet_stream_touches_stays_small() -> None:
         kernel.hear(304 * round_, (300).to_bytes(4, "little") + bytes([1] * 300))
     assert np.flatnonzero(kernel.out).max() < 4096
     assert np.flatnonzero(kernel.into).max() < 4096
+
+
+def waits_ms(message_bytes: int) -> list[int]:
+    """Between the times that a lost message is said, by who hears nothing of it."""
+    end, said = End(), []
+    end.say(bytes(message_bytes))
+    for now_ms in range(0, 20_000, 10):
+        if end.pieces(now_ms, 1157):
+            said.append(now_ms)
+    return np.diff(said).tolist()
+
+
+def test_waiting_grows_with_losses_only_of_who_says_much() -> None:
+    thick, thin = waits_ms(2 * streams.THIN_BYTES), waits_ms(500)
+    assert thick[1] > 1.9 * thick[0]
+    assert len(set(thin[: streams.THIN_TRIES + 1])) == 1
+    assert thin[streams.THIN_TRIES + 1] > 1.9 * thin[0]
+    assert max(*thick, *thin) <= 2010
