@@ -56,16 +56,16 @@ e2e: .venv/.dev $(STATIC) browser ## Two pages and bots in a real Chromium
 
 OF ?= whole
 
-sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards or whole)
+sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards, whole or datagrams)
 	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED) --of $(OF),$(BIN)/pytest tests/sim)
 
 SEEDS ?= 80
 
 # Not with the unit tests: it takes both cores for some minutes, and fails as well if something was never tried.
-seeds: .venv/.dev warmup ## 200 seeds in storms: SEEDS of the whole cluster, half as many again of shards alone
+seeds: .venv/.dev warmup ## Seeds in storms: SEEDS of the whole cluster, half as many again of shards alone; and the matrix of bad networks
 	$(BIN)/python -m tests.sim --count $(SEEDS)
 
-storm: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards or whole)
+storm: .venv/.dev ## New seeds of the simulator until Ctrl-C (OF=one, shards, whole or datagrams)
 	$(BIN)/python -m tests.sim --storm --of $(OF)
 
 MINUTES ?= 30

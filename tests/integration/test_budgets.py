@@ -16,7 +16,7 @@ from protocol.datagrams import KIND_MESSAGE, KIND_OPENING
 from protocol.layouts import COMMAND
 from protocol.messages import Input, encode_client
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.live import Datagrams
 from server.transport.mmsg import C_CALLS
 from tests.counting import Work
 from tests.integration.crowd import PHASES, STEP, Crowd

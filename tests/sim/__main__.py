@@ -1,8 +1,9 @@
 """Runs of the simulator by hand: one seed again, or new seeds until told to stop.
 
-``python -m tests.sim --seed N [--of one|shards|whole]`` says what happened; ``--count M [--seed N]`` runs M seeds of
-the whole and half as many again of shards over all cores (``seeds``); ``--storm`` begins at that seed (at one that is
-drawn, without), goes on until Ctrl-C, and names every seed that failed.
+``python -m tests.sim --seed N [--of one|shards|whole|datagrams]`` says what happened; ``--of datagrams`` runs all cells
+of the matrix (seed 1, without one). ``--count M [--seed N]`` runs M seeds of the whole, half as many again of shards,
+and the matrix, over all cores (``seeds``); ``--storm`` begins at that seed (at one that is drawn, without), goes on
+until Ctrl-C, and names every seed that failed.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.sim import scenario, seeds, test_shards, test_whole
+from tests.sim import matrix, scenario, seeds, test_shards, test_whole
 from tests.sim.storms import totals
 
 
@@ -30,8 +31,14 @@ def _whole(seed: int) -> object:
     return dict(totals(world)), world.digest()
 
 
-RUNS: dict[str, Callable[[int], object]] = {"one": _one, "shards": _shards, "whole": _whole}
-"""A gateway pair before one shard; shards and placers; the whole cluster."""
+def _datagrams(seed: int) -> object:
+    return matrix.table(matrix.run(cell, seed) for cell in matrix.CELLS)
+
+
+RUNS: dict[str, Callable[[int], object]] = {
+    "one": _one, "shards": _shards, "whole": _whole, "datagrams": _datagrams
+}  # fmt: skip
+"""A gateway pair before one shard; shards and placers; the whole cluster; the same pair over each bad network."""
 
 
 def storm(run: Callable[[int], object], first: int) -> int:
@@ -69,6 +76,8 @@ def main() -> int:
     if given.storm:
         drawn = int(np.random.default_rng().integers(1_000_000))
         return min(1, storm(run, drawn if given.seed is None else given.seed))
+    if given.seed is None and given.of == "datagrams":
+        given.seed = 1
     if given.seed is None:
         parser.error("name a --seed, or --storm")
     try:

@@ -17,8 +17,9 @@ from shard.config import ShardConfig
 from shard.region import RegionCore
 from tests.sim.checkers import Truth
 from tests.sim.clock import Clock
+from tests.sim.doors import CAPACITY, Door
 from tests.sim.network import Carrier, Datagrams, Faults
-from tests.sim.people import CAPACITY, LIMITS, RULES, Door, People, authenticate, seeded_bytes
+from tests.sim.people import LIMITS, RULES, People, authenticate, seeded_bytes
 from tests.sim.world import place, script, walk_ground
 
 RATE_HZ = 20
@@ -33,8 +34,9 @@ class Gateway(Door):
 
     def __init__(self, cluster: "Cluster", number: int, map_path: str | None) -> None:
         facts = GatewayFacts(number, "sim", RATE_HZ, 3, None, map_path, "", "sim")
-        core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, seeded_bytes(cluster.seed * 8 + number))
-        super().__init__(cluster.folk, core)
+        draw = seeded_bytes(cluster.seed * 8 + number)
+        core = GatewayCore(facts, 2 * CAPACITY, RULES, LIMITS, authenticate, draw, datagrams_from=CAPACITY)
+        super().__init__(cluster.folk, core, number, draw)
         self.cluster = cluster
         make = cluster.rng, cluster.link_faults, cluster.counts
         self.to_shard = Carrier(cluster.clock, cluster.rng, cluster.up_faults, cluster.counts, cluster.upward)
@@ -48,9 +50,9 @@ class Gateway(Door):
 
 
 class Cluster:
-    """Everything, from one seed."""
+    """Everything, from one seed; all people over ``datagrams``, or none."""
 
-    def __init__(self, seed: int, people: int, link: Faults, carrier: Faults) -> None:
+    def __init__(self, seed: int, people: int, link: Faults, carrier: Faults, datagrams: bool = False) -> None:
         self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.clock = Clock(1000.0)
@@ -65,7 +67,7 @@ class Cluster:
         self.gateways = [Gateway(self, number, "/map/index.json") for number in range(GATEWAYS)]
         doors.update(enumerate(self.gateways))
         for number in range(people):
-            self.folk.begin(number, number % GATEWAYS)
+            self.folk.begin(number, number % GATEWAYS, datagrams)
         self.tick = 0
         self.clock.at(self.clock.now_ms, self._tick)
 
@@ -97,6 +99,7 @@ class Cluster:
         self.tick += 1
         tick = self.tick
         for gateway in self.gateways:
+            gateway.poll()
             for _, data in gateway.core.upward(tick):
                 gateway.to_shard.send(data)
         self.clock.after(STEP_AT_MS, lambda: self._step(tick))

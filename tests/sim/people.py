@@ -1,72 +1,50 @@
-"""Clients and their connections to gateways: the real client core and the real gateway core, joined by bad carriers on
-virtual time.
+"""Clients and their connections to gateways: the real client core and the real gateway core, joined by bad carriers and
+datagrams on virtual time.
 
-Decides, as the shells do, only when a core is told what. Not responsible for: what shards tell gateways (``cluster``,
-``whole``), what is right (``checkers``).
+Decides, as the shells do, only when a core is told what. Not responsible for: gateways (``doors``), what shards tell
+them (``cluster``, ``whole``), what is right (``checkers``, ``ledger``).
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from client import ClientConfig, ClientCore, ClientEvent, Connect, Disconnect, Send
+from client import ClientConfig, ClientCore, ClientEvent, Connect, Disconnect, Send, Welcomed
+from client.datagrams import DatagramLink
 from client.walk import Ground
 from protocol.acting import Answer
 from protocol.codes import Close
-from protocol.layouts import COMMAND
-from protocol.messages import (
-    SSEQ_OFFSET,
-    T_ACK,
-    T_ANSWER,
-    T_FRAME,
-    T_INPUT,
-    Ack,
-    Closing,
-    Input,
-    decode_client,
-    decode_server,
-    encode_server,
-)
+from protocol.messages import T_ANSWER, T_FRAME, Token, decode_server
 from protocol.poses import Part, Sample
-from server.core.gateway import GatewayCore
-from server.core.outgoing import Deliver
+from protocol.values import ValueRecords
 from server.core.views import ViewRules
-from server.session.actions import CloseConn
 from server.session.identity import Identity, TokenRefused
 from server.session.limits import SessionLimits
-from server.transport.inbound import Inbound
+from tests.sim.air import Air, Endpoint, GateSocket, address_of
 from tests.sim.checkers import NumberWatch
 from tests.sim.clock import Time
 from tests.sim.databank import Databank
 from tests.sim.deeds import Deeds
+from tests.sim.doors import CAPACITY, Connection, Door
 from tests.sim.hands import hand_of, has_hands
+from tests.sim.ledger import Ledger
 from tests.sim.network import Carrier, Faults
+from tests.sim.switches import Switches
 
-CAPACITY = 32
 SHELL_LEAST_MS, SHELL_MOST_MS = 2.0, 50.0
 """Between two turns of a client's shell; what a person wishes shows with the next one."""
+FRAME_SPREAD_MS = 12.0
+"""The datagrams of one tick come within this on a good network."""
+NEW_VIEW_MS = 3000.0
+"""So long a view begins with few bytes, until it knows what the way to its client holds."""
 ANY = "any"
 """In a URL: the address of a balancer before all gateways."""
 RULES = ViewRules(radius_m=40.0, near_radius_m=15.0, cap=200)
 LIMITS = SessionLimits(heartbeat_timeout_s=3.0, resume_grace_s=5.0, attach_timeout_s=4.0, hello_timeout_s=2.0)
-
-
-def hot(messages: Sequence[tuple[int, Input | Ack]]) -> Inbound:
-    """Messages of connections in columns, as a transport hands them over."""
-    came = Inbound()
-    acks = [(conn, ack.frame, ack.stamp_ms) for conn, ack in messages if isinstance(ack, Ack)]
-    came.ack_conn, came.ack_frame, came.ack_stamp = np.array(acks, np.uint32).reshape(-1, 3).T
-    inputs = [(conn, said) for conn, said in messages if isinstance(said, Input)]
-    rows = [(conn, said.seq, said.frame, said.stamp_ms) for conn, said in inputs]
-    came.input_conn, came.input_seq, came.input_frame, came.input_stamp = np.array(rows, np.uint32).reshape(-1, 4).T
-    came.commands = np.frombuffer(b"".join(said.commands for _, said in inputs), COMMAND)
-    count = np.array([len(said.commands) // COMMAND.itemsize for _, said in inputs], np.uint32)
-    came.command_count, came.command_first = count.astype(np.uint8), (np.cumsum(count) - count).astype(np.uint32)
-    return came
 
 
 def seeded_bytes(seed: int) -> Callable[[int], bytes]:
@@ -88,18 +66,8 @@ def authenticate(token: str | None) -> Identity:
     return Identity("sim", token, token)
 
 
-@dataclass(slots=True, eq=False)
-class Connection:
-    """One open connection between a client and a gateway."""
-
-    person: "Person"
-    link: int
-    gateway: "Door"
-    conn: int
-    up: Carrier
-    down: Carrier
-    numbers: NumberWatch
-    alive: bool = True
+def _ip(person: "Person") -> str:
+    return f"10.0.0.{person.number}"
 
 
 @dataclass(slots=True, eq=False)
@@ -109,101 +77,19 @@ class Person:
     number: int
     core: ClientCore
     rng: np.random.Generator
-    links: "dict[int, Connection]" = field(default_factory=dict)
+    links: dict[int, Connection] = field(default_factory=dict)
+    """Over carriers."""
+    endpoints: dict[int, Endpoint] = field(default_factory=dict)
+    """Over datagrams, by link."""
     deeds: Deeds = field(default_factory=Deeds)
     events: Counter[str] = field(default_factory=Counter)
+    frame_ms: float = 0.0
+    """When a datagram came last."""
+    welcomed_ms: float = 0.0
 
-
-class Door:
-    """A gateway core as its clients see it. ``clock``: its process's own, the servers' if there is none. ``open``:
-    whether its process lives."""
-
-    def __init__(self, people: "People", core: GatewayCore, clock: Callable[[], float] | None = None) -> None:
-        self.people = people
-        self.core = core
-        self.clock = clock
-        self.open = True
-        self.connections: dict[int, Connection] = {}
-        self._came: list[tuple[Connection, bytes]] = []
-
-    @property
-    def now_s(self) -> float:
-        """The time of its process."""
-        return self.people.now_s if self.clock is None else self.clock()
-
-    def arrived(self, connection: Connection, data: bytes) -> None:
-        """A message has come; it waits until the process reads."""
-        self._came.append((connection, data))
-
-    def read(self) -> None:
-        """Hand over what has come, in the order of a transport: first what is not hot."""
-        came, self._came = self._came, []
-        messages = []
-        for connection, data in came:
-            if not connection.alive:
-                continue
-            if data[1] in (T_INPUT, T_ACK):
-                message = decode_client(data)
-                assert isinstance(message, Input | Ack)
-                connection.numbers.acknowledged(message.frame)
-                messages.append((connection.conn, message))
-            else:
-                self.core.said(connection.conn, data, self.now_s)
-        if messages:
-            self.core.take_inbound(hot(messages), self.now_s)
-
-    def encode(self, tick: int) -> None:
-        """Deadlines, messages, frames."""
-        core, now_s = self.core, self.now_s
-        self.read()
-        core.tick(tick, now_s)
-        self.deliver()
-        blocked = np.zeros(CAPACITY, np.uint8)
-        for batch in core.frames(tick, now_s, blocked):
-            for conn, at, length in zip(batch.conn.tolist(), batch.at.tolist(), batch.length.tolist(), strict=True):
-                split(bytes(batch.buffer[at : at + length]), partial(self.send, conn))
-
-    def deliver(self) -> None:
-        """Carry out what the core wants done."""
-        for action in self.core.take():
-            if isinstance(action, Deliver):
-                for k, conn in enumerate(action.conns.tolist()):
-                    data = action.data
-                    if action.sseq is not None:
-                        number = int(action.sseq[k]).to_bytes(4, "big")
-                        data = data[:SSEQ_OFFSET] + number + data[SSEQ_OFFSET + 4 :]
-                    self.send(conn, data)
-            elif isinstance(action, CloseConn):
-                self.people.counts[f"closed {action.code}"] += 1
-                self.send(action.conn, encode_server(Closing(action.code, action.retry_after_ms, action.text)))
-                self.people.end(self.connections[action.conn], action.code, gently=True)
-
-    def send(self, conn: int, data: bytes) -> None:
-        """One message to one connection."""
-        connection = self.connections.get(conn)
-        if connection is not None and connection.alive:
-            connection.numbers.sent(data)
-            connection.down.send(data)
-
-    def kill(self) -> None:
-        """The process ends without a word: its connections are reset."""
-        self.open = False
-        for connection in list(self.connections.values()):
-            self.people.end(connection, 1006, gently=False)
-
-
-def split(frames: bytes, send: Callable[[bytes], None]) -> None:
-    """WebSocket messages (RFC 6455 §5.2, unmasked, whole) out of what the encoder wrote for one connection."""
-    at = 0
-    while at < len(frames):
-        assert frames[at] == 0x82, "a whole binary message"
-        length, head = frames[at + 1], 2
-        if length == 126:
-            length, head = int.from_bytes(frames[at + 2 : at + 4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(frames[at + 2 : at + 10], "big"), 10
-        send(frames[at + head : at + head + length])
-        at += head + length
+    def is_settled(self, now_ms: float) -> bool:
+        """Whether its view is not so new that it still fills up."""
+        return self.core.connected and now_ms - self.welcomed_ms > NEW_VIEW_MS
 
 
 class People:
@@ -225,6 +111,8 @@ class People:
         self.ground, self.doors, self.shown = ground, doors, shown
         self.digest = hashlib.blake2b(digest_size=16)
         self.all: list[Person] = []
+        self.air = Air(clock, rng, counts, self._gate)
+        self.switches = Switches(counts)
         self.bank: Databank | None = None
         """Of a durable world: what is told must be in it."""
 
@@ -233,8 +121,12 @@ class People:
         """The servers' clock."""
         return self.clock.now_ms / 1000.0
 
-    def begin(self, number: int, door: int | str) -> Person:
-        """One more person, who comes within two seconds to that gateway (ANY: to whichever lives)."""
+    def _gate(self, number: int) -> GateSocket | None:
+        return self.doors[number].socket if number in self.doors else None
+
+    def begin(self, number: int, door: int | str, datagrams: bool = False) -> Person:
+        """One more person, who comes within two seconds to that gateway (ANY: to whichever lives), and goes on over
+        ``datagrams`` then."""
         rng = np.random.default_rng([self.seed, number])
         config = ClientConfig(
             url=f"ws://{door}/ws",
@@ -242,6 +134,7 @@ class People:
             token=f"p{number}",
             input_hz=float(rng.choice([10.0, 20.0])),
             profile="vr" if has_hands(self.seed, number) else "desktop",
+            datagrams=datagrams,
         )
         person = Person(number, ClientCore(config, rng.random), rng)
         person.core.set_ground(self.ground)
@@ -268,19 +161,34 @@ class People:
         """Do what a client asks for."""
         for action in person.core.take_actions():
             match action:
+                case Connect(link, _, token, session) if token is not None:
+                    self._open_datagrams(person, link, token, session)
                 case Connect(link, url):
                     self.clock.after(self.faults.delay_ms * 2, partial(self._open, person, link, url))
+                case Send(link, data, may_be_lost) if link in person.endpoints:
+                    endpoint = person.endpoints[link]
+                    endpoint.ledger.up.said(data, may_be_lost)
+                    endpoint.link.say(data, may_be_lost)
                 case Send(link, data):
                     if link in person.links and person.links[link].alive:
                         person.links[link].up.send(data)
+                case Disconnect(link) if link in person.endpoints:
+                    endpoint = person.endpoints.pop(link)
+                    endpoint.send()
+                    endpoint.close()
                 case Disconnect(link):
                     if link in person.links:
                         self.end(person.links[link], 1000, gently=False)
+        for endpoint in list(person.endpoints.values()):
+            endpoint.serve()
         for event in person.core.take_events():
             self._heard(person, event)
+        self.switches.look(person.number, person.core)
 
     def _heard(self, person: Person, event: ClientEvent) -> None:
         person.events[type(event).__name__] += 1
+        if isinstance(event, Welcomed):
+            person.welcomed_ms = self.clock.now_ms
         person.deeds.heard(event)
         self.digest.update(repr((self.clock.now_ms, person.number, event)).encode())
 
@@ -299,10 +207,7 @@ class People:
         c: Connection
 
         def at_client(data: bytes) -> None:
-            self.digest.update(data)
-            if self.bank is not None and data[1] == T_ANSWER:
-                self._check_stored(person, data)
-            person.core.receive(link, data, self.clock.now_ms)
+            self._message_came(person, link, data)
             if data[1] == T_FRAME:
                 self.shown(person.core)
             self.act(person)
@@ -311,9 +216,49 @@ class People:
         up = Carrier(*make, lambda data: gateway.arrived(c, data))
         c = Connection(person, link, gateway, conn, up, Carrier(*make, at_client), numbers)
         gateway.connections[conn] = person.links[link] = c
-        gateway.core.connected(conn, f"10.0.0.{person.number}", gateway.now_s)
+        gateway.core.connected(conn, _ip(person), gateway.now_s, secure=True)
         person.core.opened(link, self.clock.now_ms)
         self.act(person)
+
+    def _open_datagrams(self, person: Person, link: int, token: Token, session: int) -> None:
+        gate = next(number for number in self.doors if address_of(number) == token.address)
+        ledger = self.doors[gate].ledgers.of_number.get(token.number)
+        if ledger is None:  # of a process that has died since
+            ledger = Ledger.of(token, session)
+        ledger.try_it()
+
+        def heard(datagram: bytes) -> None:
+            self._datagram_came(person, link, endpoint, datagram)
+
+        endpoint = Endpoint(self.air, gate, _ip(person), DatagramLink(token, session), ledger, heard)
+        person.endpoints[link] = endpoint
+        person.core.opened(link, self.clock.now_ms)
+        self.act(person)
+
+    def _datagram_came(self, person: Person, link: int, endpoint: Endpoint, datagram: bytes) -> None:
+        """As the shell: ``client.shell.datagrams``."""
+        core, now_ms = person.core, self.clock.now_ms
+        if now_ms - person.frame_ms > FRAME_SPREAD_MS and core.on_datagrams and person.is_settled(now_ms):
+            self.shown(core)  # of the tick before all has come
+        messages = endpoint.link.receive(datagram, now_ms)
+        if messages is None:
+            self.counts["datagram of no use"] += 1
+            return
+        person.frame_ms = now_ms
+        core.heard(link, now_ms)
+        for data in messages:
+            endpoint.ledger.hear_server(data)
+            self._message_came(person, link, data)
+        assert core.stats.violations == 0, "the server broke the standard"
+        if isinstance(core.records, ValueRecords) and core.records.waiting:
+            self.counts["values that waited for structure"] += 1
+        self.act(person)
+
+    def _message_came(self, person: Person, link: int, data: bytes) -> None:
+        self.digest.update(data)
+        if self.bank is not None and data[1] == T_ANSWER:
+            self._check_stored(person, data)
+        person.core.receive(link, data, self.clock.now_ms)
 
     def _check_stored(self, person: Person, data: bytes) -> None:
         answer, welcome = decode_server(data), person.core.welcome
@@ -352,6 +297,13 @@ class People:
             self.act(c.person)
 
         self.clock.after(wait_ms + self.faults.delay_ms, noticed)
+
+    def tally(self) -> None:
+        """Count what is counted at the end of a run, once."""
+        for door in self.doors.values():
+            if door.open:
+                door.tally()
+        self.counts["on datagrams in the end"] += sum(person.core.on_datagrams for person in self.all)
 
     # -------------------------------------------------------------------------------------------------------- faults
     def disturb(self) -> None:

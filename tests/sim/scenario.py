@@ -2,6 +2,7 @@
 right."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from tests.sim.checkers import check_components, check_deeds, check_one_body_each, check_own, check_poses, check_visible
 from tests.sim.cluster import Cluster
 from tests.sim.network import Faults
+from tests.sim.people import Person
 
 PEOPLE = 8
 BAD_S = 12.0
@@ -30,6 +32,26 @@ class Outcome:
     checked: int
     worst_m: float
     corrections: int
+
+
+def settle(cluster: Cluster, staying: Sequence[Person]) -> int:
+    """The faults have stopped: everything is right. Returns how many entities are seen by those who stay."""
+    cluster.truth.strict = True
+    for _ in range(round(CALM_S * 10)):
+        cluster.run(0.1)
+        cluster.folk.disturb()
+    seen = sum(check_visible(cluster, person) for person in staying)
+    for person in staying:
+        check_components(cluster, person)
+        person.core.steer(0.0, 0.0)
+    cluster.run(REST_S)
+    for person in staying:
+        check_own(cluster, person)
+        cluster.counts["hands known"] += check_poses(cluster, person)
+        check_deeds(cluster, person, kept=True)
+        assert not person.deeds.waiting, f"person {person.number} waits for {len(person.deeds.waiting)} answers"
+    check_one_body_each(cluster)
+    return seen
 
 
 def run(seed: int) -> Outcome:
@@ -61,22 +83,7 @@ def run(seed: int) -> Outcome:
     link.calm()
     carrier.calm()
     cluster.run(SETTLE_S)
-    staying = [person for person in cluster.folk.all if not person.core.done]
-    cluster.truth.strict = True
-    for _ in range(round(CALM_S * 10)):
-        cluster.run(0.1)
-        cluster.folk.disturb()
-    seen = sum(check_visible(cluster, person) for person in staying)
-    for person in staying:
-        check_components(cluster, person)
-        person.core.steer(0.0, 0.0)
-    cluster.run(REST_S)
-    for person in staying:
-        check_own(cluster, person)
-        cluster.counts["hands known"] += check_poses(cluster, person)
-        check_deeds(cluster, person, kept=True)
-        assert not person.deeds.waiting, f"person {person.number} waits for {len(person.deeds.waiting)} answers"
-    check_one_body_each(cluster)
+    seen = settle(cluster, [person for person in cluster.folk.all if not person.core.done])
     counts = cluster.counts + Counter()
     for gateway in cluster.gateways:
         counts["number reused"] += sum(connection.numbers.reused for connection in gateway.connections.values())

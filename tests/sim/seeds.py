@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from tests.sim import test_shards, test_whole
+from tests.sim import matrix, test_shards, test_whole
 from tests.sim.storms import MESSAGES, WHOLE_FAULTS, totals
-from tests.sim.tally import GATEWAYS, TRANSITIONS
+from tests.sim.tally import DATAGRAMS, GATEWAYS, TRANSITIONS
 
 
 def of_shards(seed: int) -> Counter[str]:
@@ -29,13 +29,20 @@ def of_whole(seed: int) -> Counter[str]:
     return totals(test_whole.run(seed))
 
 
-KINDS: dict[str, Callable[[int], Counter[str]]] = {"shards": of_shards, "whole": of_whole}
-PARTS = {"shards": 1.5, "whole": 1.0}
+def of_datagrams(seed: int) -> Counter[str]:
+    """One cell of the matrix, the next one with the next seed: what happened. Raises AssertionError."""
+    return matrix.run(matrix.CELLS[seed % len(matrix.CELLS)], seed).counts
+
+
+KINDS: dict[str, Callable[[int], Counter[str]]] = {
+    "datagrams": of_datagrams, "shards": of_shards, "whole": of_whole
+}  # fmt: skip
+PARTS = {"datagrams": 0.2, "shards": 1.5, "whole": 1.0}
 """Of the seeds asked for."""
-FOUND: dict[str, tuple[int, ...]] = {"shards": (), "whole": ()}
+FOUND: dict[str, tuple[int, ...]] = {"datagrams": (), "shards": (), "whole": ()}
 """Seeds beyond the first hundreds that have found something once: they stay."""
-EXPECTED = (*WHOLE_FAULTS, *MESSAGES, *TRANSITIONS, *GATEWAYS)
-"""What must occur in many seeds of both."""
+EXPECTED = (*WHOLE_FAULTS, *MESSAGES, *TRANSITIONS, *GATEWAYS, *DATAGRAMS)
+"""What must occur in many seeds of all kinds."""
 
 
 @dataclass(slots=True)

@@ -13,8 +13,10 @@ from cluster.records import MERGE, SPLIT, WishRecord, wish_key, write
 from cluster.regions import level_of
 from cluster.store.contract import Put, Transaction
 from shard.process import ShardOut
+from tests.sim.air import Air
 from tests.sim.databank import BankFaults
 from tests.sim.hosts import Host
+from tests.sim.network import Faults
 from tests.sim.shards import LinkFaults, Shards
 from tests.sim.storefront import STORE, StoreFaults
 from tests.sim.whole import Whole
@@ -25,7 +27,9 @@ FAULTS = (
     "two killed", "region split", "region merged",
 )  # fmt: skip
 """Each of them is dealt once in a deck."""
-WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers")
+AIR_FAULTS = ("bad air", "air cut", "air cut one way", "addresses changed", "datagrams replayed")
+"""Of datagrams."""
+WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers", *AIR_FAULTS)
 WISH_S = 10
 CALMS = 4
 """Of a deck: faults before it last for some cards."""
@@ -79,6 +83,7 @@ class Storm:
             host.paused = False
         if isinstance(world, Whole):
             world.carriers.calm()
+            world.folk.air.calm()
 
     # ---------------------------------------------------------------------------------------------------- who it hits
     def _names(self, kinds: str) -> list[str]:
@@ -233,6 +238,46 @@ class Storm:
         carriers.reset = float(rng.choice([0.0, 0.004]))
         return True
 
+    # ----------------------------------------------------------------------------------------------------- datagrams
+    def _air(self) -> Air:
+        assert isinstance(self.world, Whole)
+        return self.world.folk.air
+
+    def _bad_air(self) -> bool:
+        air, rng = self._air(), self.rng
+        loss, delay_ms = float(rng.choice([0.02, 0.05, 0.2])), float(rng.choice([20.0, 100.0]))
+        bytes_per_s = float(rng.choice([0.0, 64_000.0, 6_000.0]))
+        for faults in (air.up_faults, air.down_faults):
+            faults.loss, faults.reorder, faults.duplicate = loss, 0.04, 0.02
+            faults.delay_ms, faults.bytes_per_s = delay_ms, bytes_per_s
+        return True
+
+    def _air_cut(self) -> bool:
+        """As a firewall that has changed its mind, for longer or shorter than a client waits."""
+        air = self._air()
+        for faults in (air.up_faults, air.down_faults):
+            self._cut_for(faults, float(self.rng.uniform(1.0, 6.0)))
+        return True
+
+    def _air_cut_one_way(self) -> bool:
+        air = self._air()
+        self._cut_for(air.up_faults if self.rng.random() < 0.5 else air.down_faults, float(self.rng.uniform(1.0, 6.0)))
+        return True
+
+    def _cut_for(self, faults: Faults, seconds: float) -> None:
+        faults.cut = True
+        self.world.later(seconds, lambda: setattr(faults, "cut", False))
+
+    def _addresses_changed(self) -> bool:
+        """As a NAT does that forgets, or a phone that leaves its WLAN."""
+        moved = [endpoint for endpoint in self._air().endpoints if self.rng.random() < 0.5]
+        for endpoint in moved:
+            endpoint.move()
+        return bool(moved)
+
+    def _datagrams_replayed(self) -> bool:
+        return self._air().replay()
+
 
 def move_something(world: Shards, rng: np.random.Generator) -> bool:
     """Somebody's region goes to somebody else, as an operator may ask."""
@@ -252,4 +297,6 @@ def move_something(world: Shards, rng: np.random.Generator) -> bool:
 
 def totals(world: Shards) -> Counter[str]:
     """All that happened in a run; only once, at its end."""
+    if isinstance(world, Whole):
+        world.folk.tally()
     return world.counts + world.tally.of(host for host in world.hosts.values() if not host.dead)

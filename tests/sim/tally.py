@@ -37,6 +37,16 @@ GATEWAYS = (
 )  # fmt: skip
 """Of gateways and their sessions."""
 
+DATAGRAMS = (
+    "went on over datagrams", "datagrams begun in a crossing", "datagrams given up before they began",
+    "fell back after silence", "fell back in a crossing", "moved to another gateway from datagrams",
+    "came back after its own late HELLO", "token expired", "went on from another address", "on datagrams in the end",
+    "datagram lost", "datagram doubled", "datagram overtaken", "datagram beyond the queue",
+    "datagram to a former address", "datagram replayed", "datagram unknown_number", "datagram ended",
+    "datagrams silent", "stream said again", "values that waited for structure",
+)  # fmt: skip
+"""Of sessions over datagrams, and of what befalls them on their way."""
+
 
 class Tally:
     """Counters of those who are over. ``of`` adds those who live."""

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.sim.clock import Clock
-from tests.sim.network import Carrier, Datagrams, Faults
+from tests.sim.network import HEADER_BYTES, Carrier, Datagrams, Faults
 
-BAD = {"loss": 0.2, "reorder": 0.1, "duplicate": 0.1}
+BAD: dict[str, Any] = {"loss": 0.2, "reorder": 0.1, "duplicate": 0.1}
 
 
 def run(make: Callable[..., Datagrams | Carrier], seed: int) -> tuple[list[int], list[float], Counter[str]]:
@@ -59,3 +60,20 @@ def test_a_cut_carrier_delivers_nothing_more() -> None:
     carrier.cut()
     clock.run_until(200.0)
     assert got == [b"a"]
+
+
+def test_a_narrow_link_delays_datagrams_and_drops_what_its_queue_does_not_hold() -> None:
+    clock, counts = Clock(), Counter[str]()
+    times: list[float] = []
+    faults = Faults(delay_ms=20.0, jitter_ms=0.0, bytes_per_s=10_000.0)
+    link = Datagrams(clock, np.random.default_rng(1), faults, counts, lambda data: times.append(clock.now_ms))
+    for _ in range(4):
+        link.send(bytes(1000 - HEADER_BYTES))
+    clock.run_until(1000.0)
+    assert times == [120.0, 220.0]
+    assert counts["datagram beyond the queue"] == 2
+    link.send(bytes(1000 - HEADER_BYTES))
+    faults.cut = True
+    link.send(b"never")
+    clock.run_until(2000.0)
+    assert times[2:] == [1120.0]

@@ -27,6 +27,7 @@ SETTLE_S = 22
 WAIT_S = 12
 """Who came while his part of the world was starting is told to come again so much later."""
 CALM_S = 3
+SETTLED_S = 10
 CROSSINGS = 50
 CUTS = ("cut from a shard", "cut one way", "cut from the store", "hears no store")
 
@@ -36,8 +37,9 @@ def check(world: Whole, *, kept: bool = False) -> None:
     he asked for. ``kept``: no shard has died."""
     world.truth.strict = True
     live(world, CALM_S * RATE_HZ)
-    for _ in range(RATE_HZ):  # a region may be on its way from one shard to another
-        if all(world.truth.knows(person.core.records.tick) for person in world.folk.all):
+    for _ in range(SETTLED_S * RATE_HZ):  # a region may be on its way, or a person to other gateways or to datagrams
+        now_ms = world.folk.clock.now_ms
+        if all(world.truth.knows(p.core.records.tick) and p.is_settled(now_ms) for p in world.folk.all):
             break
         live(world, 1)
     assert sum(check_visible(world, person) for person in world.folk.all) > 20

@@ -15,9 +15,10 @@ from server.session.tickets import Tickets
 from shard.region import RegionCore
 from shard.ticker import FAR_SLACK
 from tests.sim.checkers import Truth
+from tests.sim.doors import CAPACITY, Door
 from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.network import Faults
-from tests.sim.people import ANY, CAPACITY, LIMITS, RULES, Door, People, authenticate, seeded_bytes
+from tests.sim.people import ANY, LIMITS, RULES, People, authenticate, seeded_bytes
 from tests.sim.shards import Shards
 from tests.sim.world import place, script, walk_ground
 
@@ -46,7 +47,7 @@ class SharedTime:
 
 
 class Whole(Shards):
-    """``gateways`` and ``people`` besides the shards."""
+    """``gateways`` and ``people`` besides the shards; every second one over ``datagrams`` where he can."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Whole(Shards):
         level: int = 1,
         durable: bool = False,
         grows: bool = True,
+        datagrams: bool = True,
     ) -> None:
         self.seed = seed
         self.slacks: deque[float] = deque(maxlen=RATE_HZ)
@@ -68,11 +70,12 @@ class Whole(Shards):
         self.folk = People(
             seed, clock, self.rng, self.carriers, self.counts, walk_ground(), self.doors, self.truth.check
         )
+        self.folk.switches.hop_of = lambda entity: self.known.hops.get(entity, 0)
         self.folk.bank = self.bank if durable else None
         for k in range(gateways):
             self.begin_gateway(k)
         for k in range(people):
-            self.folk.begin(k, ANY)
+            self.folk.begin(k, ANY, datagrams and k % 2 == 1)
 
     @property
     def cores(self) -> list[RegionCore]:
@@ -94,11 +97,11 @@ class Whole(Shards):
         )
         draw = seeded_bytes(drawn)
         tickets = Tickets.of_cluster(b"sim", draw, lambda: self.now_s)
-        core = GatewayCore(facts, CAPACITY, RULES, LIMITS, authenticate, draw, tickets)
+        core = GatewayCore(facts, 2 * CAPACITY, RULES, LIMITS, authenticate, draw, tickets, datagrams_from=CAPACITY)
         name = f"g{number}"
         process = GatewayProcess(name, self.record(GATEWAY, name, f"http://{number}/"), layout, core)
         host = self.begin(process, late_s=float(self.rng.uniform(0, TICK_S / 4)))
-        self.doors[number] = Door(self.folk, core, lambda: host.now_s(self.now_s))
+        self.doors[number] = Door(self.folk, core, number, draw, lambda: host.now_s(self.now_s))
 
     def kill_gateway(self, number: int, again_s: float = 0.0) -> None:
         """As kill -9; it starts again ``again_s`` later."""
@@ -135,6 +138,7 @@ class Whole(Shards):
             return super().make_tick(host, tick)
         door = self.doors[int(host.name[1:])]
         door.read()
+        door.poll()
         out = super().make_tick(host, tick)
         self.later(ENCODE_AT_S, lambda: door.encode(tick) if door.open and not host.asleep else None)
         return out

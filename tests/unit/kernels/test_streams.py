@@ -1,6 +1,8 @@
 """Reliable streams: what one end says, the other hears, once and in order, whatever the way loses, doubles and
 delays. One end is the kernel's, the other the protocol's."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -163,12 +165,10 @@ def test_memory_that_a_quiet_stream_touches_stays_small() -> None:
 
 def waits_ms(message_bytes: int) -> list[int]:
     """Between the times that a lost message is said, by who hears nothing of it."""
-    end, said = End(), []
+    end = End()
     end.say(bytes(message_bytes))
-    for now_ms in range(0, 20_000, 10):
-        if end.pieces(now_ms, 1157):
-            said.append(now_ms)
-    return np.diff(said).tolist()
+    said = [now_ms for now_ms in range(0, 20_000, 10) if end.pieces(now_ms, 1157)]
+    return [later - earlier for earlier, later in pairwise(said)]
 
 
 def test_waiting_grows_with_losses_only_of_who_says_much() -> None:

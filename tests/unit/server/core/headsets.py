@@ -30,7 +30,7 @@ from server.session.limits import SessionLimits
 from server.transport.inbound import Inbound
 from shard.config import ShardConfig
 from shard.region import RegionCore
-from tests.sim.people import hot, split
+from tests.sim.doors import hot, split
 
 RATE_HZ = 20
 Places = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from server.session.identity import Identity
 from server.session.limits import SessionLimits
 from shard.config import ShardConfig
 from shard.region import RegionCore
-from tests.sim.people import hot, split
+from tests.sim.doors import hot, split
 from tests.sim.world import place, script
 
 CAPACITY = 8

@@ -21,7 +21,7 @@ from server.core.views import ViewRules
 from server.session.actions import CloseConn
 from server.session.identity import Identity
 from server.session.limits import SessionLimits
-from tests.sim.people import hot, split
+from tests.sim.doors import hot, split
 from tests.unit.server.core.test_gateway import CAPACITY, NOBODY, Rig
 from tests.unit.server.core.test_mirror_regions import delta
 from tests.unit.server.session.rig import SCHEMA, seeded

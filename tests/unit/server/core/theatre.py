@@ -14,7 +14,7 @@ from server.core.cameras import ChannelSpec
 from server.core.channels import Channels, _Awake
 from server.core.mirror import Mirror
 from server.core.sight import Sight
-from tests.sim.people import split
+from tests.sim.doors import split
 from tests.unit.kernels.gateway_world import World
 
 RATE_HZ = 20
