@@ -28,6 +28,9 @@ NEAR_ERROR_M = 0.025
 FAR_ERROR_M = 0.085
 EDGE_M = 1.5
 """Entities move at most 0.3 m in a tick; a view is told with the next frame, and looks from where its body was then."""
+LATE_FRAMES = 3
+"""Over datagrams a view knows less of the way to its client, after losses: in a tick with more news than the way is
+known to hold some of it waits for an acknowledgement."""
 HISTORY_TICKS = 200
 WAITING_MAX = 20
 """Commands of a second at 20 Hz: many more than are under way on a good network."""
@@ -95,6 +98,7 @@ class Truth:
         self._ticks: deque[int] = deque(maxlen=HISTORY_TICKS)
         self._places: dict[int, dict[int, F64]] = {}
         self._on_way: dict[int, set[int]] = {}
+        self._late: dict[tuple[ClientCore, int], int] = {}
         self.unsure = 0
         self.worst_m = 0.0
         self.checked = 0
@@ -151,9 +155,14 @@ class Truth:
                 continue
             error_m = float(np.linalg.norm(place - truth[entity]))
             distance_m = float(np.linalg.norm(truth[entity] - me))
-            assert error_m <= (NEAR_ERROR_M if distance_m < NEAR_SURE_M else FAR_ERROR_M * self.far_slack), (
-                f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick {core.records.tick}"
-            )
+            late = self._late.pop((core, entity), 0)
+            if error_m > (NEAR_ERROR_M if distance_m < NEAR_SURE_M else FAR_ERROR_M * self.far_slack):
+                assert core.on_datagrams and late < LATE_FRAMES, (
+                    f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick"
+                    f" {core.records.tick}"
+                )
+                self._late[core, entity] = late + 1
+                continue
             self.worst_m = max(self.worst_m, error_m)
             self.checked += 1
 
