@@ -81,7 +81,7 @@ def entity_kinds(node: Running) -> dict[int, int]:
 def _datagram_status(datagrams: Datagrams | None) -> dict[str, Any]:
     if datagrams is None:
         return {}
-    sent, received = datagrams.wire.sent, datagrams.wire.received
+    sent, received = datagrams.way.sent, datagrams.way.received
     return {
         "datagrams": {
             "address": datagrams.address,
@@ -160,7 +160,7 @@ def _rejected(node: Running) -> Counter[str]:
 
 def _refresh_datagrams(m: Metrics, datagrams: Datagrams) -> None:
     m.datagram_connections.set(datagrams.open_count)
-    received, sent = datagrams.wire.received, datagrams.wire.sent
+    received, sent = datagrams.way.received, datagrams.way.sent
     _totals.add(m.datagrams_in, int(received[mmsg.C_DATAGRAMS]))
     _totals.add(m.datagrams_out, int(sent[mmsg.C_DATAGRAMS]))
     _totals.add(m.datagram_bytes_in, int(received[mmsg.C_BYTES]))

@@ -66,8 +66,8 @@ def _warm_datagrams() -> None:
         up, down = ChaCha20Poly1305(token.key_up), ChaCha20Poly1305(token.key_down)
         bye = encode_client(Bye())
         parts = [stream_part(0, len(bye).to_bytes(4, "little") + bye), (KIND_MESSAGE, encode_client(Ack(0, 0, 0)))]
-        theirs.sendto(seal(up, token.number, 1, bind, plaintext(0, parts)), datagrams.wire.sock.getsockname())
-        select.select([datagrams.wire.sock], [], [], 5.0)
+        theirs.sendto(seal(up, token.number, 1, bind, plaintext(0, parts)), datagrams.way.sock.getsockname())
+        select.select([datagrams.way.sock], [], [], 5.0)
         if datagrams.poll(0).cold != [(5, bye)]:
             raise RuntimeError("the transport's kernels did not deliver a message over datagrams")
         conn, buffer = np.full(2, 5, np.int32), as_array(b"ab")

@@ -8,16 +8,13 @@ no Python runs for each connection except one call of the cipher for each datagr
 mean (``server.session``), which values are sent (``server.core``).
 """
 
-import asyncio
 import secrets
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import structlog
 
 from kernels.arriving import MESSAGES_MAX, PeerEnd, take_datagrams, take_streams
 from kernels.departing import (
@@ -47,30 +44,26 @@ from kernels.peers import (
     Drop,
     make_peers,
     make_rows,
-    sift,
 )
 from kernels.streams import RTT_FIRST_MS, RTT_OFF_FIRST_MS, WINDOW_FIRST_BYTES
 from protocol.codes import Close, ProtocolViolation
-from protocol.datagrams import binding
 from protocol.messages import SSEQ_OFFSET, Closing, Token, encode_server
-from server.transport import mmsg
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.sealing import Sealer
-from server.transport.datagrams.sockets import Wire, address_text, open_socket, remote_text
 from server.transport.datagrams.tokens import Tokens
+from server.transport.datagrams.udp import UdpWay
+from server.transport.datagrams.way import Table, Way
 from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.outbox import as_array
 
-_log = structlog.get_logger(__name__)
 _CODES = {PeerEnd.OVERSIZED: Close.TOO_LARGE, PeerEnd.TOO_MANY_MESSAGES: Close.TOO_MANY_MESSAGES}
 _NO_SSEQ = np.zeros(0, np.uint32)
 
 
 class Datagrams:
-    """Connections over one UDP socket; use from one event loop only.
+    """Connections over one ``way``; use from one event loop only.
 
     ``rows``: PEER[U], by slot. ``rejected``: connections closed for what they sent, by reason. Totals since the start:
-    ``received_messages``, ``sent_messages``, ``stream_bytes``, ``resent_bytes``; of datagrams see ``counts``.
+    ``received_messages``, ``sent_messages``, ``stream_bytes``, ``resent_bytes``; of datagrams see ``way``.
     """
 
     def __init__(
@@ -81,8 +74,10 @@ class Datagrams:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         clock_ms: Callable[[], int] | None = None,
         batched: bool | None = None,
+        way: Callable[[Table], Way] | None = None,
     ) -> None:
-        """``base``: the number of the first connection. Raises OSError if the socket cannot be bound."""
+        """``base``: the number of the first connection; ``way``: makes what carries them, None for UDP. Raises OSError
+        if the socket cannot be bound."""
         self.config = config
         self.base = base
         self.rejected: Counter[str] = Counter()
@@ -91,14 +86,12 @@ class Datagrams:
         self._peers = make_peers(config.capacity)
         self.rows = self._peers.row
         self._arrivals, self._departures = make_rows(config.arrivals_max), make_rows(config.departures_max)
-        self._opening, self._sealing = Sealer(self._arrivals), Sealer(self._departures)
-        sock = open_socket(config.host, config.port, config.buffer_bytes)
-        self.wire = Wire(sock, self._arrivals, self._departures, batched)
-        self.address = config.advertise or address_text(sock)
         self._tokens = Tokens(config.capacity, config.token_ms, random_bytes)
+        self._drops = np.zeros(DROPS, np.int64)
+        table = Table(self._peers, self._tokens, self._arrivals, self._departures, self._drops)
+        self.way: Way = UdpWay(config, table, batched) if way is None else way(table)
         n = config.capacity
         self._blocked = np.zeros(n, np.uint8)
-        self._drops = np.zeros(DROPS, np.int64)
         self._ready = np.zeros(n, np.int32)
         self._fresh = np.zeros(n + 1, np.int32)
         self._ended = np.zeros((2, n), np.int32)
@@ -110,12 +103,14 @@ class Datagrams:
         self._lost: list[Lost] = []
         self._released: list[int] = []
         self._closing: dict[int, tuple[int, bytes]] = {}
-        self._filled = self._full = 0
         self._high = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------------------ figures
+    @property
+    def address(self) -> str:
+        """What tokens name."""
+        return self.way.address
+
     @property
     def open_count(self) -> int:
         """Slots in use, tokens that wait included."""
@@ -130,13 +125,8 @@ class Datagrams:
     def dropped(self) -> dict[str, int]:
         """Datagrams, and pieces of streams, that were not taken, by reason."""
         counted = {drop.name.lower(): int(self._drops[drop]) for drop in Drop}
-        sent = self.wire.sent
-        counted["send_blocked"] = int(sent[mmsg.C_BLOCKED])
-        counted["send_too_big"] = int(sent[mmsg.C_TOO_BIG])
-        counted["arrivals_full"] = self._full
         counted["message_too_long"] = int(self._written[T_TOO_LONG])
-        counted["send_failed"] = int(sent[mmsg.C_FAILED])
-        return counted
+        return counted | self.way.dropped
 
     @property
     def blocked(self) -> npt.NDArray[np.uint8]:
@@ -146,28 +136,12 @@ class Datagrams:
 
     # ------------------------------------------------------------------------------------------------------ life
     def start(self) -> None:
-        """Empty the socket between polls, too, from the running loop."""
-        sock = self.wire.sock
-        _log.info(
-            "datagrams_open",
-            address=address_text(sock),
-            advertised=self.address,
-            receive_buffer_bytes=sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
-            send_buffer_bytes=sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
-            batched=self.wire.batched,
-        )
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.wire.sock.fileno(), self._on_readable)
+        """Take what arrives between polls, too, from the running loop."""
+        self.way.start()
 
     def stop(self) -> None:
         """Close the socket. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._loop is not None:
-            self._loop.remove_reader(self.wire.sock.fileno())
-            self._loop = None
-        self.wire.sock.close()
+        self.way.stop()
 
     def token(self, session: int) -> Token:
         """A fresh token for a session; the one before is useless from now on."""
@@ -187,22 +161,10 @@ class Datagrams:
         peer["refilled_ms"] = peer["heard_ms"] = peer["sent_ms"] = now_ms
         peer["rtt_ms"], peer["rtt_off_ms"], peer["window_bytes"] = RTT_FIRST_MS, RTT_OFF_FIRST_MS, WINDOW_FIRST_BYTES
         peers.seen[slot] = 0
-        peers.bind[slot] = bytearray(binding(session, given.number, self.address))
         self._high = max(self._high, slot + 1)
-        return Token(self.address, given.number, given.key_up, given.key_down, self.config.token_ms, "")
+        return self.way.token(given, session, self.config.token_ms)
 
     # ------------------------------------------------------------------------------------------------------ receiving
-    def _on_readable(self) -> None:
-        assert self._loop is not None
-        self._filled = self.wire.receive(self._filled)
-        self._loop.remove_reader(self.wire.sock.fileno())
-        self._timer = self._loop.call_later(self.config.wake_s, self._listen)
-
-    def _listen(self) -> None:
-        self._timer = None
-        if self._loop is not None:
-            self._loop.add_reader(self.wire.sock.fileno(), self._on_readable)
-
     def poll(self, now_ms: int) -> Inbound:
         """Take everything that has arrived; never blocks. The result is valid until the next poll."""
         out, inbound, counts = self._outputs, self._inbound, self._outputs.counts
@@ -211,13 +173,8 @@ class Datagrams:
         inbound.cold = []
         inbound.pose_conn = NO_CONNS
         self._let_go(now_ms)
-        count = self._filled = self.wire.receive(self._filled)
-        self._full += count == len(self._arrivals.who)
-        if count:
-            sift(self._arrivals, count, self._peers, self._drops)
-            self._opening.unseal(count, self._tokens.up, self._drops)
+        if count := self.way.take():
             self._take(count, now_ms)
-            self._filled = 0
         self.received_messages += int(counts[N_FRAMES])
         for slot in self._fresh[1 : 1 + self._fresh[0]].tolist():
             self._begin(slot)
@@ -230,6 +187,10 @@ class Datagrams:
             out.take_cold(inbound, self.rows["odd"], self.base, self._refuse)
         for slot in self._silent(now_ms):
             self._note_lost(slot, 1006, "silent")
+            self._free(slot)
+        for slot in self.way.ended():
+            if self.rows["state"][slot] == STATE_OPEN:
+                self._note_lost(slot, 1006, "eof")
             self._free(slot)
         out.columns(inbound)
         inbound.opened, self._opened = self._opened, []
@@ -266,10 +227,8 @@ class Datagrams:
     def _begin(self, slot: int) -> None:
         """The first datagram of a token was decrypted: it is used, and this is a connection."""
         self._tokens.used(slot)
-        peer = self.rows[slot]
-        remote = remote_text(self._peers.address[slot, : peer["address_bytes"]].tobytes())
-        session = self._tokens.session_of(slot)
-        self._opened.append(Opened(self.base + slot, int(peer["generation"]), remote, False, session))
+        generation, session = int(self.rows["generation"][slot]), self._tokens.session_of(slot)
+        self._opened.append(Opened(self.base + slot, generation, self.way.remote(slot), False, session))
 
     def _silent(self, now_ms: int) -> list[int]:
         """Connections of which nothing was heard for too long."""
@@ -351,12 +310,11 @@ class Datagrams:
             self._depart()
 
     def _depart(self) -> None:
-        """Seal and send what is written."""
+        """Send what is written."""
         written = self._written
         count = int(written[T_ROWS])
         if count:
-            self._sealing.seal(count, self._tokens.down)
-            self.wire.send(count)
+            self.way.send(count)
             written[T_ROWS] = 0
         self.sent_messages += int(written[T_MESSAGES])
         self.stream_bytes += int(written[T_STREAM_BYTES])
@@ -418,6 +376,7 @@ class Datagrams:
     def _free(self, slot: int) -> None:
         """Nothing is known of the slot any more; it is used again once its end has been told."""
         self._closing.pop(slot, None)
+        self.way.let_go(slot)
         self.rows["state"][slot] = STATE_FREE
         self.rows["number"][slot] = 0
         self._blocked[slot] = 0
