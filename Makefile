@@ -137,7 +137,7 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,dev]'
+	$(PIP) -e '.[place,webtransport,dev]'
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json

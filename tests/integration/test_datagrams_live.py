@@ -182,8 +182,8 @@ async def test_with_a_fifth_of_all_datagrams_lost_the_world_is_still_whole(serve
             await walker.until(lambda: walker.x > begun + 128, walk=True, loses=loses)
             walker.udp.out.push(encode_client(Bye()))
             await walker.until(lambda: walker.closing is not None)
-    assert await asyncio.to_thread(server.metric, "isthmus_datagrams_sent_total") > 20
-    assert await asyncio.to_thread(server.metric, "isthmus_datagram_tokens_total", answer="given") >= 1
+    assert await asyncio.to_thread(server.metric, "isthmus_datagrams_sent_total", carrier="udp") > 20
+    assert await asyncio.to_thread(server.metric, "isthmus_datagram_tokens_total", answer="given", carrier="udp") >= 1
 
 
 async def test_a_client_whose_udp_breaks_comes_back_by_websocket(server: Server) -> None:
@@ -204,7 +204,9 @@ async def test_strangers_are_counted_and_not_answered(server: Server) -> None:
         token, _ = await ask(ws, server, "Host")
         assert token.address is not None
         host, _, port = token.address.rpartition(":")
-        before = await asyncio.to_thread(server.metric, "isthmus_datagrams_dropped_total", reason="not_sealed")
+        before = await asyncio.to_thread(
+            server.metric, "isthmus_datagrams_dropped_total", carrier="udp", reason="not_sealed"
+        )
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.setblocking(False)
             guess = b"\x31" + token.number.to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(100)
@@ -212,7 +214,7 @@ async def test_strangers_are_counted_and_not_answered(server: Server) -> None:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
                     dropped = await asyncio.to_thread(
-                        server.metric, "isthmus_datagrams_dropped_total", reason="not_sealed"
+                        server.metric, "isthmus_datagrams_dropped_total", carrier="udp", reason="not_sealed"
                     )
                     if dropped > before:
                         break
