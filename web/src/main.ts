@@ -56,14 +56,15 @@ const shell = new Shell(receive, (status) => {
 
 function receive(message: ServerMessage): void {
   const now = performance.now();
-  game.apply(message, now);
+  game.apply(message, now, shell.session.overDatagrams);
   switch (message.type) {
     case "welcome":
       welcomed(message);
       break;
     case "structure":
     case "frame":
-      shell.session.applied(message.frame);
+    case "values":
+      shell.session.applied(...game.entities.applied);
       break;
     case "chat":
       chatLog.push({ scope: message.scope, from: message.from, name: message.name, text: message.text });
@@ -128,9 +129,9 @@ async function join(name: string, pasted: string): Promise<void> {
 function input(): void {
   const now = performance.now();
   for (let due = game.command(keys.wish, now); due !== null; due = game.command(keys.wish, now)) {
-    shell.run(shell.session.input(due.seq, [due.command], now));
+    shell.run(shell.session.input(due.seq, [due.command], now, game.pending));
   }
-  shell.run(shell.session.idle(now));
+  shell.advance(now, game.pending);
 }
 
 function draw(now: number): void {
@@ -196,7 +197,7 @@ debugState(() => ({ game, shell, map, chatLog, stage, keys }));
 setInterval(input, INPUT_EVERY_MS);
 const pulse = new Worker(new URL("./net/pulse.ts", import.meta.url), { type: "module" });
 pulse.onmessage = () => {
-  shell.run(shell.session.idle(performance.now()));
+  shell.advance(performance.now(), game.pending);
 };
 requestAnimationFrame(draw);
 

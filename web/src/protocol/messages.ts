@@ -7,7 +7,7 @@
 import { decode as unpackAny, encode as packAny } from "@msgpack/msgpack";
 
 import { ProtocolError } from "./codes";
-import { decodeFrame, decodeStructure, type Frame, type Structure } from "./frames";
+import { decodeFrame, decodeStructure, decodeValues, type Frame, type Structure, type Values } from "./frames";
 import { COMMAND_BYTES, COMMAND_YAW_STEPS, MOVE_UNIT, VERSION, type Vec3 } from "./layouts";
 
 export type Scope = 0 | 1 | 2;
@@ -85,10 +85,23 @@ export interface Answer {
   readonly value: unknown;
 }
 
+/** Where this session may go on over datagrams (§9.1); `address` null: not here, `text` says why. */
+export interface Token {
+  readonly type: "token";
+  readonly address: string | null;
+  readonly number: number;
+  readonly keyUp: Uint8Array;
+  readonly text: string;
+  /** SHA-256 of certificates that the address may show; none: the browser asks its authorities. */
+  readonly certificates: readonly Uint8Array[];
+}
+
 export type ServerMessage =
   | Welcome
   | Structure
   | Frame
+  | Values
+  | Token
   | Answer
   | {
       readonly type: "chat";
@@ -156,12 +169,14 @@ export function toWire(command: Command): WireCommand {
   };
 }
 
-/** `seq` numbers the last command, `frame` the newest frame applied, `stampMs` is this page's clock. */
+/** `seq` numbers the last command, `frame` the newest frame applied, `stampMs` is this page's clock. `earlier`: over datagrams, which
+ * frames before `frame` have come (§9.4). */
 export function encodeInput(
   seq: number,
   frame: number,
   stampMs: number,
   commands: readonly WireCommand[],
+  earlier: bigint | null = null,
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(commands.length * COMMAND_BYTES);
   const view = new DataView(bytes.buffer);
@@ -173,11 +188,11 @@ export function encodeInput(
     view.setUint8(at + 5, command.buttons);
     view.setUint8(at + 6, command.steps);
   });
-  return pack([2, seq, frame, stampMs, bytes]);
+  return pack([2, seq, frame, stampMs, bytes, ...(earlier === null ? [] : [earlier])]);
 }
 
-export function encodeAck(frame: number, stampMs: number): Uint8Array<ArrayBuffer> {
-  return pack([3, frame, stampMs]);
+export function encodeAck(frame: number, stampMs: number, earlier: bigint | null = null): Uint8Array<ArrayBuffer> {
+  return pack([3, frame, stampMs, ...(earlier === null ? [] : [earlier])]);
 }
 
 export function encodeSay(scope: Scope, text: string, to: bigint | null): Uint8Array<ArrayBuffer> {
@@ -191,6 +206,10 @@ export function encodeAct(number: number, name: string, payload: unknown): Uint8
 
 export function encodeBye(): Uint8Array<ArrayBuffer> {
   return pack([6]);
+}
+
+export function encodeAskDatagrams(version: number, carrier: number): Uint8Array<ArrayBuffer> {
+  return pack([10, version, carrier]);
 }
 
 /** Reads one message's items in order, each with its type checked. */
@@ -247,6 +266,11 @@ export class Items {
     const value = this.any();
     if (!Array.isArray(value)) throw this.wrong("an array");
     return value as unknown[];
+  }
+
+  /** The next item by `read`, or null in older messages, which do not have it. */
+  last<T>(read: () => T): T | null {
+    return this.at < this.items.length ? read() : null;
   }
 
   /** The next item by `read`, or null if it is nil. */
@@ -310,9 +334,22 @@ export function decode(data: Uint8Array): ServerMessage | null {
       const r = new Items(items, "ANSWER");
       return { type: "answer", sseq: r.number(), number: r.number(), code: r.number(), value: r.any() };
     }
+    case 27:
+      return token(new Items(items, "TOKEN"));
+    case 28:
+      return decodeValues(new Items(items, "VALUES"));
     default:
       return null;
   }
+}
+
+function token(r: Items): Token {
+  const [address, number, keyUp] = [r.optional(() => r.text()), r.number(), r.bin().slice()];
+  r.bin(); // what a server seals with over UDP
+  r.number(); // for how long it is good: a page opens it at once
+  const text = r.text();
+  const certificates = (r.last(() => r.list()) ?? []).map((hash) => new Items([null, hash], "TOKEN").bin().slice());
+  return { type: "token", address, number, keyUp, text, certificates };
 }
 
 function scope(value: number): Scope {

@@ -3,6 +3,10 @@ import type { Status } from "../net/session";
 import { SCOPE_DIRECT, SCOPE_NEAR, type Chat, type Scope } from "../protocol/messages";
 
 const LINES_MAX = 200;
+const CARRIER_TITLES = {
+  WebSocket: "One stream: a lost packet holds up what is behind it.",
+  WebTransport: "Datagrams: a lost packet holds up nothing.",
+};
 
 function element<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
@@ -98,8 +102,13 @@ export class Page {
     this.joinMessage.textContent = joined ? "" : status.text;
     this.banner.hidden = joined || ended;
     this.banner.textContent = status.text;
-    this.connection.textContent = joined ? "connected" : status.state === "waiting" ? "reconnecting" : status.state;
+    this.connection.textContent = joined
+      ? `connected · ${status.carrier}`
+      : status.state === "waiting"
+        ? "reconnecting"
+        : status.state;
     this.connection.dataset.state = status.state;
+    this.connection.title = joined ? CARRIER_TITLES[status.carrier] : "";
     if (status.wantsToken) this.askForToken();
   }
 
