@@ -118,7 +118,7 @@ class WebTransportServer(QuicServer):
         if data[_CID_AT : _CID_AT + size] in self._protocols:
             return None
         if len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
-            return "short"
+            return "short_packet"
         if len(self._unproven) >= self._host.config.handshakes_max:
             return "handshakes"
         return None if self._bucket(str(addr[0])).take(self._loop.time()) else "handshakes_of_address"
