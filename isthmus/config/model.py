@@ -275,10 +275,10 @@ class Gateway:
         Meta(
             ge=1,
             le=5_000,
-            description="Browsers over WebTransport at once; the others stay on WebSocket. QUIC in Python costs "
-            "some 0.2 ms for each datagram. 200: a third of a core.",
+            description="Browsers over WebTransport at once; more stay on WebSocket. 64: a third of a core, for QUIC "
+            "in Python costs some 5 ms of each second for each.",
         ),
-    ] = 200
+    ] = 64
     affinity: Annotated[
         bool,
         _says(

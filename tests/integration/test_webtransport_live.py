@@ -4,6 +4,8 @@ clients that break the rules get."""
 import asyncio
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from aioquic.quic.events import ConnectionTerminated
 
 from protocol.codes import Close
 from protocol.messages import CARRIER_WEBTRANSPORT, AskDatagrams, Bye, Say, Token, Welcome, encode_client
-from tests.integration.server import Server, serving, write_world
+from tests.integration.server import READY_S, REPOSITORY, Server, serving, write_world
 from tests.integration.walker import Walker
 from tests.integration.wire import PATIENCE_S, Peer, peer
 from tests.webtransportpeer import WebTransportPeer, Wire, dialled, opened, proof_of
@@ -325,3 +327,11 @@ async def test_the_operators_certificate_is_shown_if_there_is_one(tmp_path: Path
                 assert (await walker.join()).body == welcome.body
                 walker.way.out.push(encode_client(Bye()))
                 await walker.until(lambda: walker.closing is not None)
+
+
+def test_without_the_library_a_server_says_what_to_install(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['aioquic'] = None; from isthmus.cli import main; main()"
+    command = [sys.executable, "-c", program, "serve", str(write_world(tmp_path, TOML)), "--gateway-port", "0"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=READY_S, check=False)
+    assert ended.returncode == 78
+    assert "isthmus[webtransport]" in " ".join(ended.stderr.split())

@@ -17,6 +17,7 @@ from protocol.messages import Ack, Token, encode_client
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Lost, Opened
+from server.transport.warmup import warm_up
 from server.transport.webtransport.certificates import Generated
 from server.transport.webtransport.config import WebTransportConfig
 from server.transport.webtransport.way import WebTransportWay
@@ -25,6 +26,12 @@ from tests.webtransportpeer import Wire, opened, proof_of
 
 BASE = 10
 OPENING = plaintext(0, [(KIND_OPENING, b"")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """A loop that stands still while kernels are compiled makes QUIC believe in a round trip of seconds."""
+    warm_up()
 
 
 class Gate:

@@ -52,7 +52,7 @@ def test_the_operators_own_is_read_and_has_no_hash_to_tell(tmp_path: Path) -> No
     issued.private_key_pem.write_to_path(key)
     own = Own(chain, key)
     assert own.told() == ()
-    assert own.shown().certificate.public_key() == own.shown().key.public_key()  # type: ignore[union-attr]
+    assert own.shown().certificate.public_key() == own.shown().key.public_key()
     with pytest.raises(ValueError, match=r"key\.pem: no PEM file of certificates"):
         Own(key, key)
     with pytest.raises(ValueError, match=r"chain\.pem: no PEM file of an unencrypted private key"):
