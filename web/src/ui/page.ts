@@ -34,6 +34,7 @@ export class Page {
   private readonly game = element("game", HTMLElement);
   private readonly banner = element("banner", HTMLElement);
   private readonly connection = element("connection", HTMLElement);
+  private readonly carrier = element("carrier", HTMLElement);
   private readonly lines = element("chat-lines", HTMLElement);
   private readonly chatForm = element("chat", HTMLFormElement);
   private readonly chatText = element("chat-text", HTMLInputElement);
@@ -102,13 +103,10 @@ export class Page {
     this.joinMessage.textContent = joined ? "" : status.text;
     this.banner.hidden = joined || ended;
     this.banner.textContent = status.text;
-    this.connection.textContent = joined
-      ? `connected · ${status.carrier}`
-      : status.state === "waiting"
-        ? "reconnecting"
-        : status.state;
+    this.connection.textContent = joined ? "connected" : status.state === "waiting" ? "reconnecting" : status.state;
     this.connection.dataset.state = status.state;
-    this.connection.title = joined ? CARRIER_TITLES[status.carrier] : "";
+    this.carrier.textContent = joined ? status.carrier : "";
+    this.carrier.title = CARRIER_TITLES[status.carrier];
     if (status.wantsToken) this.askForToken();
   }
 
