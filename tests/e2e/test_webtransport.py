@@ -42,7 +42,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, cable: UdpCable) -> Iterato
 def goes_over(visitor: Visitor) -> None:
     """Wait until the page is carried by datagrams, and says so."""
     visitor.until("to go on over WebTransport", lambda: visitor.get("carrier") == "WebTransport")
-    visitor.until("to say so", lambda: visitor.page.inner_text("#carrier") == "WebTransport")
+    visitor.until("to say so", lambda: visitor.page.text_content("#carrier") == "WebTransport")
 
 
 def test_the_page_plays_over_datagrams(visit: Visit, served: Server) -> None:
@@ -83,7 +83,7 @@ def test_without_datagrams_the_page_goes_on_and_it_returns_to_them(
     try:
         anna.until("to be back on WebSocket", lambda: anna.get("carrier") == "WebSocket")
         anna.arrive()
-        assert anna.page.inner_text("#carrier") == "WebSocket"
+        assert anna.page.text_content("#carrier") == "WebSocket"
         assert "silent" in anna.get("datagramProblem")
         assert (anna.get("body"), anna.get("session")) == (body, session)
         begin = anna.at

@@ -80,7 +80,7 @@ def crowd_costs() -> dict[str, float]:
 def datagram_costs() -> dict[str, float]:
     now_ms = 1_000_000
     transport = Datagrams(DatagramConfig(capacity=PEERS, arrivals_max=PEERS), 0, clock_ms=lambda: now_ms)
-    address = transport.wire.sock.getsockname()
+    address = transport.way.sock.getsockname()
     peers = [UdpPeer(transport.token(k + 1), k + 1, address) for k in range(PEERS)]
     for peer in peers:
         peer.send((KIND_OPENING, b""))
@@ -124,7 +124,7 @@ def datagram_costs() -> dict[str, float]:
 
 
 def _calls(transport: Datagrams) -> tuple[int, int]:
-    return int(transport.wire.sent[C_CALLS]), int(transport.wire.received[C_CALLS])
+    return int(transport.way.sent[C_CALLS]), int(transport.way.received[C_CALLS])
 
 
 async def test_a_tick_of_a_crowd_costs_no_more_than_it_may() -> None:

@@ -4,8 +4,8 @@ import { SCOPE_DIRECT, SCOPE_NEAR, type Chat, type Scope } from "../protocol/mes
 
 const LINES_MAX = 200;
 const CARRIER_TITLES = {
-  WebSocket: "One stream: a lost packet holds up what is behind it.",
-  WebTransport: "Datagrams: a lost packet holds up nothing.",
+  WebSocket: "Over WebSocket: a lost packet holds up what is behind it.",
+  WebTransport: "Over WebTransport: a lost packet holds up nothing.",
 };
 
 function element<T extends HTMLElement>(id: string, type: new () => T): T {
@@ -106,7 +106,8 @@ export class Page {
     this.connection.textContent = joined ? "connected" : status.state === "waiting" ? "reconnecting" : status.state;
     this.connection.dataset.state = status.state;
     this.carrier.textContent = joined ? status.carrier : "";
-    this.carrier.title = CARRIER_TITLES[status.carrier];
+    // Where there is little room the carrier is told when asked for.
+    this.carrier.title = this.connection.title = joined ? CARRIER_TITLES[status.carrier] : "";
     if (status.wantsToken) this.askForToken();
   }
 
