@@ -7,7 +7,7 @@ SEED ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-CODE := isthmus protocol kernels shard server cluster bridges client
+CODE := isthmus protocol kernels shard server cluster bridges client loadtest
 TYPED := $(CODE) tests bench examples hatch_build.py
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
 STATIC := server/static/index.html
@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak bench benchmarks bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -73,16 +73,25 @@ MINUTES ?= 30
 soak: .venv/.dev etcd postgres warmup ## A real cluster in trouble for MINUTES=30: does anything grow, is anybody let down? Writes docs/SOAK.md
 	$(BIN)/python -m bench.soak --minutes $(MINUTES) --write
 
-bench: .venv/.dev ## Measure; prints a table and appends a line to bench/results.jsonl
+SCENARIO ?= city
+LOAD ?=
+
+load: .venv/.load etcd warmup ## Load a local cluster by SCENARIO=stadium (docs/LOADTEST.md); LOAD='--web' opens locust's page instead
+	@$(BIN)/python -m loadtest $(SCENARIO) $(LOAD)
+
+bench: .venv/.dev compiler ## Measure; prints a table and appends a line to bench/results.jsonl
 	$(BIN)/python -m bench
 
-benchmarks: .venv/.dev warmup ## Ours beside what people would take instead; half an hour. Writes docs/benchmarks.md
+benchmarks: .venv/.dev compiler warmup ## Ours beside what people would take instead; half an hour. Writes docs/benchmarks.md
 	$(BIN)/python -m bench.document
 
-bench-channels: .venv/.dev ## How many televisions one core serves (docs/TV.md)
+limits: .venv/.dev warmup ## What one core holds, and what breaks first; ten minutes. Writes docs/limits.md
+	$(BIN)/python -m bench.limits --write
+
+bench-channels: .venv/.dev compiler ## How many televisions one core serves (docs/TV.md)
 	$(BIN)/python -m bench.channels
 
-bench-cluster: .venv/.dev etcd ## The same for a world over several processes, splits and merges, and a million crossings on virtual time
+bench-cluster: .venv/.dev compiler etcd ## The same for a world over several processes, splits and merges, and a million crossings on virtual time
 	$(BIN)/python -m bench.reshaping
 	$(BIN)/python -m bench.cluster
 	$(BIN)/python -m bench.crossings
@@ -137,7 +146,11 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,webtransport,dev]'
+	$(PIP) -e '.[place,webtransport,loadtest,dev]'
+	@touch $@
+
+.venv/.load: .venv/.installed
+	$(PIP) -e '.[place,loadtest]'
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json
@@ -159,9 +172,9 @@ etcd:
 postgres:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { $(call apt,postgresql); }
 
-# For protocol/c: with libc's headers, and the sanitizers that come with Debian's gcc.
+# For protocol/c and the swarm: libc's headers, OpenSSL's, and the sanitizers that come with Debian's gcc.
 compiler:
-	@echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 || { $(call apt,gcc libc6-dev); }
+	@printf '#include <stdio.h>\n#include <openssl/evp.h>\n' | cc -E - >/dev/null 2>&1 || { $(call apt,gcc libc6-dev libssl-dev); }
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.contenders import ALL, OURS, PEERS
+from bench.contenders import ALL, OURS, OURS_UDP, PEERS
 from bench.crowd import CrowdFigures, measure_crowd
 from bench.kernels import ALL_DUE, KernelResult, measure_apart
 from bench.prepare import BENCH, CACHE, PreparationError, Tools, prepare
@@ -27,7 +27,9 @@ from bench.run import Figures, measure
 from bench.trajectory import Motion, ensure
 
 COLYSEUS, HAND = ("colyseus-ws",), ("hand-ws", "hand-uws")
-CROWD_CLIENTS = 2000
+CROWDS = {"crowd": (2000, "websocket"), "crowd-3000": (3000, "websocket"), "crowd-udp": (3000, "udp")}
+"""Clients and transport of each simulated case."""
+SERVERS = {**ALL, OURS_UDP.name: OURS_UDP}
 Rounds = list[dict[str, Figures]]
 
 
@@ -43,14 +45,18 @@ class Case:
     window_s: float = 5.0
     settle_s: float = 2.5
     entities_per_client: int = 10
+    calls_alone: bool = True
+    """Whether the system calls alone are measured behind each of our runs."""
 
 
 FULL = (
     Case("500x200", "restless", 500, 200, 2 * ((OURS.name, *COLYSEUS, *HAND),)),
     Case("500x50", "restless", 500, 50, ((OURS.name, *COLYSEUS, *HAND), (OURS.name,))),
     Case("500x50-waypoint", "waypoint", 500, 50, ((OURS.name,),)),
+    Case("3000x50", "restless", 3000, 50, ((OURS.name, OURS_UDP.name),), 12.0, 4.0, 2, calls_alone=False),
 )
-SMOKE = (Case("smoke", "restless", 20, 10, ((OURS.name, *COLYSEUS, *HAND),), window_s=2.0, settle_s=0.7),)
+SMOKE_ROUND = (OURS.name, OURS_UDP.name, *COLYSEUS, *HAND)
+SMOKE = (Case("smoke", "restless", 20, 10, (SMOKE_ROUND,), window_s=2.0, settle_s=0.7),)
 
 
 def physical_limit(tools: Tools, run: Figures, seconds: float) -> dict[str, Any]:
@@ -65,7 +71,10 @@ def physical_limit(tools: Tools, run: Figures, seconds: float) -> dict[str, Any]
         "seconds": seconds,
     }
     command = [str(tools.physical), *(str(x) for key, value in values.items() for x in (f"--{key}", value))]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 30)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 30)
+    except subprocess.TimeoutExpired as error:
+        raise ChildFailed(f"the physical limit could not be measured: {error}") from None
     if result.returncode:
         raise ChildFailed(f"the physical limit could not be measured: {result.stdout}{result.stderr}")
     limit: dict[str, Any] = json.loads(result.stdout)
@@ -85,8 +94,8 @@ def run_case(console: Console, tools: Tools, case: Case, only: Sequence[str]) ->
         figures = {}
         for name in (name for name in names if name in only):
             console.print(f"{case.name}: {name} ...", style="dim")
-            figures[name] = measure(tools, ALL[name], motion, case.clients, case.window_s, case.settle_s)
-            if name == OURS.name:
+            figures[name] = measure(tools, SERVERS[name], motion, case.clients, case.window_s, case.settle_s)
+            if name == OURS.name and case.calls_alone:
                 limits.append(physical_limit(tools, figures[name], min(3.0, case.window_s)))
         rounds.append(figures)
     return rounds, limits
@@ -95,7 +104,7 @@ def run_case(console: Console, tools: Tools, case: Case, only: Sequence[str]) ->
 def targets_of(
     cases: dict[str, Rounds],
     limits: dict[str, list[dict[str, Any]]],
-    crowd: CrowdFigures | None,
+    crowds: dict[str, CrowdFigures],
     kernels: Sequence[KernelResult],
 ) -> list[Target]:
     """The promises, with what was measured of them."""
@@ -112,7 +121,13 @@ def targets_of(
     ]
     errors = [run.error_p999_m for run in runs if run.error_p999_m is not None]
     widest = max((run.bytes_per_entity_tick for run in runs), default=None)
+    crowd, large = crowds.get("crowd"), crowds.get("crowd-3000")
+    over_udp = crowds.get("crowd-udp")
     late_ms = crowd.tick_p999_s * 1000 if crowd else None
+
+    def missed(figures: CrowdFigures | None) -> float | None:
+        return None if figures is None else 20 - figures.ticks_per_s
+
     dearest_ns = max((load.ns_per_due for load in kernels if load.load == ALL_DUE), default=None)
     return [
         Target("CPU per entity-tick, 500x200: ours / Colyseus", cpu_ratio(wide, ours, COLYSEUS), 0.1),
@@ -121,7 +136,9 @@ def targets_of(
         Target("bytes per entity-tick, restless, worst run", widest, 5.0, "B"),
         Target("error p99.9, restless, worst run", max(errors, default=None), ERROR_P999_M, "m"),
         Target("2000x50 simulated: p99.9 tick", late_ms, 50.0, "ms"),
-        Target("2000x50 simulated: ticks a second missed of 20", 20 - crowd.ticks_per_s if crowd else None, 1.0),
+        Target("2000x50 simulated: ticks a second missed of 20", missed(crowd), 1.0),
+        Target("3000x50 simulated: ticks a second missed of 20", missed(large), 1.0),
+        Target("3000x50 simulated, UDP: ticks a second missed of 20", missed(over_udp), 1.0),
         Target("kernels, each due update culled and encoded, all due", dearest_ns, 20.0, "ns"),
     ]
 
@@ -130,8 +147,8 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one small case, 2 s windows, nothing is judged or kept")
-    parser.add_argument("--only", nargs="+", choices=sorted(ALL), default=list(ALL), help="run only these servers")
-    names = [*(case.name for case in FULL), "crowd", "kernels"]
+    parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), default=list(SERVERS), help="only these servers")
+    names = [*(case.name for case in FULL), *CROWDS, "kernels"]
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="run only these cases")
     parser.add_argument("--results", type=Path, default=BENCH / "results.jsonl", help="where the JSON line goes")
     return parser.parse_args()
@@ -148,11 +165,12 @@ def main() -> int:
             if given.smoke or case.name in given.cases:
                 cases[case.name], limits[case.name] = run_case(console, tools, case, given.only)
                 show_runs(console, f"{case.name}, {case.motion}", cases[case.name])
-        crowd = None
-        if not given.smoke and "crowd" in given.cases and OURS.name in given.only:
-            console.print("crowd: isthmus ...", style="dim")
-            crowd = measure_crowd(tools, CROWD_CLIENTS, 12.0, 4.0)
-            show_crowd(console, crowd)
+        crowds: dict[str, CrowdFigures] = {}
+        for name, (clients, transport) in CROWDS.items():
+            if not given.smoke and name in given.cases and OURS.name in given.only:
+                console.print(f"{name}: isthmus ...", style="dim")
+                crowds[name] = measure_crowd(tools, clients, 12.0, 4.0, transport)
+                show_crowd(console, crowds[name])
         kernels: list[KernelResult] = []
         if not given.smoke and "kernels" in given.cases and OURS.name in given.only:
             console.print("kernels ...", style="dim")
@@ -162,17 +180,17 @@ def main() -> int:
         console.print(f"[red]failed[/red]: {error}", markup=True, highlight=False)
         return 2
     runs = [run for rounds in cases.values() for figures in rounds for run in figures.values()]
-    valid = all(run.valid for run in runs) and (crowd is None or crowd.valid)
+    valid = all(run.valid for run in runs) and all(crowd.valid for crowd in crowds.values())
     if not valid:
         console.print("[bold red]INVALID[/bold red]: a probe saw what is not true, or a connection was lost")
     if given.smoke:
         return 0 if valid else 2
-    targets = targets_of(cases, limits, crowd, kernels)
+    targets = targets_of(cases, limits, crowds, kernels)
     show_targets(console, targets)
     extra = {
         "valid": valid,
         "physical": limits,
-        "crowd": asdict(crowd) if crowd else None,
+        "crowds": {name: asdict(figures) for name, figures in crowds.items()},
         "kernels": [asdict(load) for load in kernels],
     }
     kept = {

@@ -3,7 +3,7 @@
     python -m bench.channels                 # 10,000 televisions, 20 s
     python -m bench.channels --clients 2000 --seconds 10
 
-The server (shard and gateway in one process) is pinned to one core, the televisions (bench/audience.c) to the other.
+The server (shard and gateway in one process) is pinned to one core, the televisions (loadtest/swarm) to the other.
 Each television checks that no frame of its stream is missing. Delay: from the earliest arrival that any frame had after
 its tick to the arrival of this one, so it is the spread over the audience and says nothing of the way to the fastest.
 Before the televisions come the server is measured alone: what it uses then is the world's.
@@ -22,14 +22,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.contenders import hello_file
 from bench.guests import guest_tokens
-from bench.prepare import BENCH, CACHE, PreparationError, compile_c
+from bench.prepare import BENCH, CACHE, PreparationError, prepare
 from bench.process import Child, ChildFailed, core_busy_s
 from bench.run import CLIENT_CORE, HELD_FRACTION, SERVER_CORE, free_port
 from bench.served import OurServer
-from protocol.layouts import PROTOCOL_VERSION
-from protocol.messages import Hello, encode_client
+from loadtest.swarm.hellos import hello, hello_file
+from protocol.layouts import SUBPROTOCOL
 
 CHANNEL_HZ = 5.0
 ALONE_S = 4.0
@@ -68,7 +67,7 @@ class ChannelFigures:
 
 def measure(clients: int, window_s: float) -> ChannelFigures:
     """One run. Raises ChildFailed when a process dies or falls silent, PreparationError."""
-    audience_program = compile_c("audience")
+    tools = prepare(with_peers=False)
     logs, port = CACHE / "logs", free_port()
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -85,7 +84,8 @@ def measure(clients: int, window_s: float) -> ChannelFigures:
         time.sleep(ALONE_S)
         alone = (server.cpu_s() - cpu_s) / (time.monotonic() - began)
         command: list[str | Path] = [
-            audience_program, "--port", str(port), "--clients", str(clients), "--hellos", hellos,
+            tools.swarm, "--port", str(port), "--clients", str(clients), "--mode", "tv", "--path", "/ws",
+            "--protocol", SUBPROTOCOL, "--hellos", hellos, "--joins-per-s", "1000",
         ]  # fmt: skip
         audience = stack.enter_context(Child("audience", command, CLIENT_CORE, log.with_suffix(".audience.log")))
         ready = audience.wait("ready", 180)
@@ -99,16 +99,16 @@ def measure(clients: int, window_s: float) -> ChannelFigures:
         audience.say("end")
         window, seen = served.end(), audience.wait("ended", 60)
     frames_per_s = seen["frames"] / seen["seconds"]
-    each = frames_per_s / max(1, seen["watching"])
+    each = frames_per_s / max(1, seen["joined"])
     return ChannelFigures(
         clients=clients,
-        watching=seen["watching"],
+        watching=seen["joined"],
         lost=seen["dead"],
         frames_per_s=frames_per_s,
         frames_per_s_client=each,
         held=each >= HELD_FRACTION * CHANNEL_HZ and seen["dead"] == 0,
         keyframes=seen["keyframes"],
-        bytes_per_s_client=seen["bytes"] / seen["seconds"] / max(1, seen["watching"]),
+        bytes_per_s_client=seen["bytes"] / seen["seconds"] / max(1, seen["joined"]),
         delay_p50_s=seen["delay_p50_s"],
         delay_p99_s=seen["delay_p99_s"],
         delay_p999_s=seen["delay_p999_s"],
@@ -127,10 +127,7 @@ def measure(clients: int, window_s: float) -> ChannelFigures:
 
 def _hellos(folder: Path, port: int, clients: int) -> Path:
     names = [f"tv-{index}" for index in range(clients)]
-    records = [
-        encode_client(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, token, name, "tv", agent="bench"))
-        for name, token in zip(names, guest_tokens(port, names), strict=True)
-    ]
+    records = [hello(*who, "tv", "bench") for who in zip(names, guest_tokens(port, names), strict=True)]
     path = folder / "hellos.bin"
     path.write_bytes(hello_file(records))
     return path

@@ -3,18 +3,18 @@
 Not responsible for: measuring (``run``), what the numbers are held to (``report``).
 """
 
-import struct
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.guests import guest_tokens
-from bench.prepare import BENCH, Tools
-from bench.process import Child
+from bench.prepare import BENCH, CACHE, Tools
+from bench.process import Child, ChildFailed
 from bench.served import OurServer, PeerServer, Served
-from protocol.layouts import PROTOCOL_VERSION, SUBPROTOCOL
-from protocol.messages import Hello, encode_client
+from loadtest.swarm.hellos import hello, hello_file
+from protocol.layouts import SUBPROTOCOL
 
 Command = list[str | Path]
 
@@ -49,46 +49,69 @@ def _peer(name: str, program: str, transport: str, kind: str) -> Contender:
     def swarm(folder: Path, port: int, first: int, clients: int) -> Command:
         return ["--mode", "colyseus" if kind == "colyseus" else "plain"]
 
+    def greeted(folder: Path, port: int, first: int, clients: int) -> Command:
+        path, node = folder / "hellos.bin", CACHE / "peers" / "node_modules" / "node24" / "bin" / "node"
+        command: Command = [
+            node,
+            CACHE / "peers" / "nengi_client.mjs",
+            "--first",
+            str(first),
+            "--clients",
+            str(clients),
+        ]
+        done = subprocess.run([*command, "--hellos", path], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise ChildFailed(f"nengi's client could not write what the swarm says: {done.stderr}")
+        return ["--mode", "nengi", "--path", "/", "--hellos", path]
+
+    if kind == "nengi":
+        return Contender(name, lambda child, port: PeerServer(child), server, probe, greeted)
     return Contender(name, lambda child, port: PeerServer(child), server, probe, swarm)
 
 
-def _serve(tools: Tools, motion: Path, port: int) -> Command:
-    world = BENCH / "worlds" / "replay.toml"
-    return [sys.executable, "-m", "isthmus", "serve", world, "--gateway-port", str(port), "--shard-replay-path", motion]
+def _ours(name: str, transport: str) -> Contender:
+    def server(tools: Tools, motion: Path, port: int) -> Command:
+        world = BENCH / "worlds" / "replay.toml"
+        serve: Command = [sys.executable, "-m", "isthmus", "serve", world, "--gateway-port", str(port)]
+        return [*serve, "--gateway-datagrams", str(transport == "udp").lower(), "--shard-replay-path", motion]
+
+    def probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
+        return [*our_probe(port, probes, transport), "--trajectory", motion]
+
+    def swarm(folder: Path, port: int, first: int, clients: int) -> Command:
+        return our_swarm(folder, port, first, clients, transport)
+
+    return Contender(name, OurServer, server, probe, swarm)
 
 
-def _probe(tools: Tools, motion: Path, port: int, probes: int) -> Command:
-    return [
-        sys.executable, "-m", "bench.probe", "--clients", str(probes), "--port", str(port), "--trajectory", motion,
-    ]  # fmt: skip
+def our_probe(port: int, probes: int, transport: str = "websocket") -> Command:
+    """The probes of our server, without the truth."""
+    command: Command = [sys.executable, "-m", "bench.probe", "--clients", str(probes), "--port", str(port)]
+    return [*command, "--transport", transport]
 
 
-def our_swarm(folder: Path, port: int, first: int, clients: int) -> Command:
+def our_swarm(folder: Path, port: int, first: int, clients: int, transport: str = "websocket") -> Command:
     """Options of the swarm for our server; fetches a token for each client."""
     names = [f"walker-{i}" for i in range(first, first + clients)]
+    tokens = guest_tokens(port, names)
     # The swarm counts its records from client 0; the probes say their own.
-    hellos = [b""] * first + [hello(name, token) for name, token in zip(names, guest_tokens(port, names), strict=True)]
+    hellos = [b""] * first + [hello(*who, "desktop", "bench") for who in zip(names, tokens, strict=True)]
     path = folder / "hellos.bin"
     path.write_bytes(hello_file(hellos))
-    return ["--mode", "isthmus", "--path", "/ws", "--protocol", SUBPROTOCOL, "--hellos", path]
+    options: Command = ["--mode", "isthmus", "--path", "/ws", "--protocol", SUBPROTOCOL, "--hellos", path]
+    return [*options, "--transport", transport]
 
 
-def hello(name: str, token: str) -> bytes:
-    """A guest's HELLO."""
-    return encode_client(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, token, name, "desktop", agent="bench"))
-
-
-def hello_file(hellos: Iterable[bytes]) -> bytes:
-    """Records of u16 length and bytes, as swarm.c reads them."""
-    return b"".join(struct.pack("<H", len(record)) + record for record in hellos)
-
-
-OURS = Contender("isthmus", OurServer, _serve, _probe, our_swarm)
+OURS = _ours("isthmus", "websocket")
+OURS_UDP = _ours("isthmus-udp", "udp")
+"""The same server and clients over datagrams (STANDARD.md §9)."""
 PEERS = {
     "colyseus-ws": _peer("colyseus-ws", "colyseus.mjs", "ws", "colyseus"),
     "colyseus-uws": _peer("colyseus-uws", "colyseus.mjs", "uws", "colyseus"),
+    "nengi-uws": _peer("nengi-uws", "nengi.mjs", "uws", "nengi"),
     "hand-ws": _peer("hand-ws", "hand.mjs", "ws", "hand"),
     "hand-uws": _peer("hand-uws", "hand.mjs", "uws", "hand"),
     "hand-python": _peer("hand-python", "hand.py", "aiohttp", "hand"),
 }
 ALL = {OURS.name: OURS, **PEERS}
+"""The servers that are compared with each other, all over WebSocket."""

@@ -1,4 +1,4 @@
-"""2,000 clients in a world that is simulated: physics and behaviours on, nothing replayed.
+"""Thousands of clients in a world that is simulated, over WebSocket or over datagrams: physics and behaviours on.
 
 There is no truth from outside here, so the probes check the rules of the standard only; what is measured is whether one
 core holds the rate. Not responsible for: correctness of positions (the replayed cases).
@@ -7,17 +7,30 @@ core holds the rate. Not responsible for: correctness of positions (the replayed
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders import our_swarm
+from bench.contenders import our_probe, our_swarm
 from bench.prepare import BENCH, CACHE, Tools
 from bench.process import Child, core_busy_s
 from bench.run import CLIENT_CORE, HELD_FRACTION, PROBES, SERVER_CORE, free_port
 from bench.served import OurServer
 
 RATE_HZ = 20
+ENTITIES, PROPS = 6000, 300
+"""Of the world, clients' bodies included: so many are in sight of each (``worlds/crowd.py``)."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world of ``bench/worlds``, and what is asked of it. ``options``: of `isthmus serve`."""
+
+    name: str
+    world: str
+    options: tuple[str, ...] = ()
+    inputs_per_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,7 @@ class CrowdFigures:
     """What the run measured. ``visible``: mean number of others that the probes saw."""
 
     clients: int
+    transport: str
     ticks_per_s: float
     held: bool
     valid: bool
@@ -40,31 +54,53 @@ class CrowdFigures:
     gap_max_s: float
     inputs_taken_per_s_client: float
     bytes_per_s_client: float
+    bytes_per_entity_tick: float
     join_s: float
     rss_mib: float
+    skipped: int
+    """Frames that never came to a client; over datagrams those that were lost."""
+    delay_p99_s: float
+    """Of a frame, behind the earliest of the window."""
+    swarm_cpu_s_per_s: float
+    phases_s: Mapping[str, float]
+    """Mean of each phase of a tick, the longest first."""
 
 
-def measure_crowd(tools: Tools, clients: int, window_s: float, settle_s: float) -> CrowdFigures:
-    """Run the crowd. Raises ChildFailed when a process dies or falls silent."""
+def crowd_of(clients: int) -> Scene:
+    """The crowd with so many clients among its 6,000."""
+    return Scene("crowd", "crowd.toml", ("--world-inhabitants-count", str(ENTITIES - PROPS - clients)))
+
+
+def measure_crowd(
+    tools: Tools,
+    clients: int,
+    window_s: float,
+    settle_s: float,
+    transport: str = "websocket",
+    scene: Scene | None = None,
+) -> CrowdFigures:
+    """Run the crowd, or another scene. Raises ChildFailed when a process dies or falls silent."""
+    scene = scene or crowd_of(clients)
     logs, port = CACHE / "logs", free_port()
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
         def child(name: str, command: list[str | Path], core: int) -> Child:
-            return stack.enter_context(Child(name, command, core, logs / f"crowd-{clients}.{name}.log"))
+            log = logs / f"{scene.name}-{clients}-{transport}.{name}.log"
+            return stack.enter_context(Child(name, command, core, log))
 
-        world = BENCH / "worlds" / "crowd.toml"
+        world = BENCH / "worlds" / scene.world
         serve: list[str | Path] = [sys.executable, "-m", "isthmus", "serve", world, "--gateway-port", str(port)]
+        serve += [*scene.options, "--gateway-datagrams", str(transport == "udp").lower()]
         server = child("server", serve, SERVER_CORE)
         served = OurServer(server, port)
         served.ready()
-        follow: list[str | Path] = [sys.executable, "-m", "bench.probe", "--clients", str(PROBES), "--port", str(port)]
-        probe = child("probe", follow, CLIENT_CORE)
+        probe = child("probe", our_probe(port, PROBES, transport), CLIENT_CORE)
         probe.wait("ready", 60)
         swarm_command: list[str | Path] = [
             tools.swarm, "--port", str(port), "--clients", str(clients - PROBES), "--first", str(PROBES),
-            *our_swarm(folder, port, PROBES, clients - PROBES),
+            "--inputs-per-s", str(scene.inputs_per_s), *our_swarm(folder, port, PROBES, clients - PROBES, transport),
         ]  # fmt: skip
         swarm = child("swarm", swarm_command, CLIENT_CORE)
         ready = swarm.wait("ready", 120)
@@ -81,15 +117,18 @@ def measure_crowd(tools: Tools, clients: int, window_s: float, settle_s: float) 
         window, swarmed, probed = served.end(), swarm.wait("ended", 30), probe.wait("ended", 60)
 
     ticks_per_s = window["ticks"] / window["seconds"]
+    visible = probed["pairs"] / max(1, probed["ticks"])
+    bytes_per_s = swarmed["bytes"] / swarmed["seconds"] / max(1, swarmed["joined"])
     return CrowdFigures(
         clients=clients,
+        transport=transport,
         ticks_per_s=ticks_per_s,
         held=ticks_per_s >= HELD_FRACTION * RATE_HZ,
         valid=probed["violations"] == 0 and swarmed["dead"] == 0 and probed["ticks"] > 0,
         violations=probed["violations"],
         first_violation=probed["first_violation"],
         lost=swarmed["dead"],
-        visible=probed["pairs"] / max(1, probed["ticks"]),
+        visible=visible,
         cpu_s_per_s=cpu_s / seconds,
         foreign_cpu_s_per_s=max(0.0, (busy_s - cpu_s) / seconds),
         tick_p50_s=window["done_p50_s"],
@@ -97,7 +136,12 @@ def measure_crowd(tools: Tools, clients: int, window_s: float, settle_s: float) 
         tick_p999_s=window["done_p999_s"],
         gap_max_s=swarmed["gap_max_s"],
         inputs_taken_per_s_client=window["inputs"] / window["seconds"] / clients,
-        bytes_per_s_client=swarmed["bytes"] / swarmed["seconds"] / max(1, swarmed["joined"]),
+        bytes_per_s_client=bytes_per_s,
+        bytes_per_entity_tick=bytes_per_s / max(1.0, visible * ticks_per_s),
         join_s=ready["seconds"],
         rss_mib=rss_mib,
+        skipped=swarmed["skipped"],
+        delay_p99_s=swarmed["delay_p99_s"],
+        swarm_cpu_s_per_s=swarmed["cpu_s"] / swarmed["seconds"],
+        phases_s=window["phases_s"],
     )

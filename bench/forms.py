@@ -3,7 +3,6 @@
 Not responsible for: which forms are compared (``cluster``).
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.contenders import our_swarm
+from bench.contenders import our_probe, our_swarm
 from bench.fleet import Fleet, Form
 from bench.prepare import BENCH, Tools
 from bench.run import CLIENT_CORE, HELD_FRACTION, PROBES
@@ -55,13 +54,13 @@ def measure(tools: Tools, form: Form, clients: int, window_s: float, settle_s: f
         # As many in all in each form: they share a core with the other clients.
         watching = [PROBES // form.gateways + (k < PROBES % form.gateways) for k in range(form.gateways)]
         for k, port in enumerate(fleet.ports):
-            command: list[str | Path] = [sys.executable, "-m", "bench.probe", "--clients", str(watching[k])]
-            probes.append(fleet.child(f"probe-{k}", [*command, "--port", str(port)], CLIENT_CORE))
+            probes.append(fleet.child(f"probe-{k}", our_probe(port, watching[k]), CLIENT_CORE))
             probes[-1].wait("ready", 60)
         for k, port in enumerate(fleet.ports):
             (folder / str(k)).mkdir()
             first, rest = watching[k], part - watching[k]
-            command = [tools.swarm, "--port", str(port), "--clients", str(rest), "--first", str(first)]
+            command: list[str | Path] = [tools.swarm, "--port", str(port)]
+            command += ["--clients", str(rest), "--first", str(first)]
             command += our_swarm(folder / str(k), port, first, rest)
             swarms.append(fleet.child(f"swarm-{k}", command, CLIENT_CORE))
         for swarm in swarms:

@@ -3,29 +3,14 @@
 Not responsible for: saying them (HELLO, ``contenders``).
 """
 
-import http.client
-import json
-
 from bench.process import ChildFailed
-
-TIMEOUT_S = 10.0
+from loadtest.swarm.hellos import HelloError
+from loadtest.swarm.hellos import guest_tokens as of_server
 
 
 def guest_tokens(port: int, names: list[str]) -> list[str]:
-    """A token for each name, by POST /api/guest over one connection. Raises ChildFailed when the server refuses."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
-    tokens = []
+    """A token for each name, of a server on this machine. Raises ChildFailed when it refuses."""
     try:
-        for name in names:
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", "/api/guest", json.dumps({"name": name}), headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status != http.client.OK:
-                raise ChildFailed(f"no guest token for {name!r}: {answer.status} {body[:300]!r}")
-            tokens.append(str(json.loads(body)["token"]))
-    except (OSError, http.client.HTTPException) as error:
-        raise ChildFailed(f"no guest tokens: {error!r}") from error
-    finally:
-        connection.close()
-    return tokens
+        return of_server("127.0.0.1", port, names)
+    except HelloError as error:
+        raise ChildFailed(str(error)) from None

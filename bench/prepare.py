@@ -10,6 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.swarm.build import BuildError, compile_c
+from loadtest.swarm.build import program as swarm_program
+
 BENCH = Path(__file__).parent
 CACHE = BENCH / ".cache"
 
@@ -37,7 +40,10 @@ def prepare(with_peers: bool) -> Tools:
     if with_peers:
         _install_peers(peers)
         node20, node24 = (peers / "node_modules" / name / "bin" / "node" for name in ("node20", "node24"))
-    return Tools(compile_c("swarm"), compile_c("physical"), node20, node24, peers)
+    try:
+        return Tools(swarm_program(), _physical(), node20, node24, peers)
+    except BuildError as error:
+        raise PreparationError(str(error)) from None
 
 
 def _fingerprint(*paths: Path) -> str:
@@ -48,20 +54,12 @@ def _fresh(mark: Path, fingerprint: str) -> bool:
     return mark.exists() and mark.read_text() == fingerprint
 
 
-def compile_c(name: str) -> Path:
-    """Build one of the C programs beside this file unless it is built already. Raises PreparationError."""
-    CACHE.mkdir(exist_ok=True)
-    source, program, mark = BENCH / f"{name}.c", CACHE / name, CACHE / f"{name}.built"
-    fingerprint = _fingerprint(source)
-    if program.exists() and _fresh(mark, fingerprint):
-        return program
-    compiler = shutil.which("cc")
-    if compiler is None:
-        raise PreparationError("no C compiler: install one (Debian: apt-get install gcc libc6-dev)")
-    result = subprocess.run([compiler, "-O2", "-o", program, source], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise PreparationError(f"{source.name} does not compile:\n{result.stderr}")
-    mark.write_text(fingerprint)
+def _physical() -> Path:
+    """The program of the system calls alone, built unless it is."""
+    source = BENCH / "physical.c"
+    program = CACHE / f"physical-{_fingerprint(source)[:16]}"
+    if not program.exists():
+        compile_c(program, [source], ["-O2"])
     return program
 
 

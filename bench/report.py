@@ -82,10 +82,11 @@ def show_runs(console: Console, title: str, rounds: Sequence[Mapping[str, Figure
 
 def show_crowd(console: Console, f: CrowdFigures) -> None:
     """Print the crowd as one line."""
-    table = Table(title=f"crowd, {f.clients} clients, simulated", title_justify="left", box=None, pad_edge=False)
+    title = f"crowd, {f.clients} clients over {f.transport}, simulated"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in (
-        "ticks/s", "CPU s/s", "visible", "kB/s client", "inputs/s taken", "tick p50 / p99 / p99.9 ms", "longest gap ms",
-        "join s", "RSS MiB", "foreign CPU", "",
+        "ticks/s", "CPU s/s", "visible", "kB/s client", "B / entity-tick", "inputs/s taken",
+        "tick p50 / p99 / p99.9 ms", "longest gap ms", "skipped", "join s", "RSS MiB", "swarm CPU", "foreign CPU", "",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
     remarks = [] if f.held else ["did not hold"]
@@ -94,10 +95,12 @@ def show_crowd(console: Console, f: CrowdFigures) -> None:
     ticks = " / ".join(f"{1000 * value:g}" for value in (f.tick_p50_s, f.tick_p99_s, f.tick_p999_s))
     table.add_row(
         f"{f.ticks_per_s:.1f}", f"{f.cpu_s_per_s:.3f}", f"{f.visible:.1f}", f"{f.bytes_per_s_client / 1000:.1f}",
-        f"{f.inputs_taken_per_s_client:.1f}", ticks, f"{1000 * f.gap_max_s:.0f}", f"{f.join_s:.1f}", f"{f.rss_mib:.0f}",
+        f"{f.bytes_per_entity_tick:.2f}", f"{f.inputs_taken_per_s_client:.1f}", ticks, f"{1000 * f.gap_max_s:.0f}",
+        str(f.skipped), f"{f.join_s:.1f}", f"{f.rss_mib:.0f}", f"{f.swarm_cpu_s_per_s:.2f}",
         f"{f.foreign_cpu_s_per_s:.2f}", "; ".join(remarks),
     )  # fmt: skip
-    console.print(table, "")
+    phases = ", ".join(f"{name} {1000 * seconds:.2f}" for name, seconds in f.phases_s.items())
+    console.print(table, f"phases of a tick, ms: {phases}", "", highlight=False)
 
 
 def show_kernels(console: Console, loads: Sequence[KernelResult]) -> None:

@@ -22,6 +22,8 @@ TICK_SECONDS = "isthmus_tick_seconds"
 """Histogram: from the planned start of a tick to the last byte of its frames handed to the kernel."""
 INPUTS = "isthmus_inputs_total"
 """Counter: INPUT messages taken."""
+PHASE_SECONDS = "isthmus_tick_phase_seconds_total"
+"""Counter, by phase of the tick."""
 READY_TIMEOUT_S = 120.0
 
 Samples = dict[tuple[str, str], float]
@@ -100,9 +102,11 @@ class OurServer:
         """See Served."""
         after, seconds = parse_metrics(self._get("/metrics")), time.monotonic() - self._began_s
         gone = {key: value - self._before.get(key, 0.0) for key, value in after.items()}
+        ticks = total(gone, TICKS) - total(gone, TICKS_MERGED)
         return {
             "seconds": seconds,
-            "ticks": total(gone, TICKS) - total(gone, TICKS_MERGED),
+            "ticks": ticks,
+            "phases_s": phases(gone, ticks),
             "inputs": total(gone, INPUTS),
             "done_p50_s": histogram_quantile(gone, TICK_SECONDS, 0.5),
             "done_p99_s": histogram_quantile(gone, TICK_SECONDS, 0.99),
@@ -129,6 +133,16 @@ def total(samples: Samples, name: str) -> float:
     if not values:
         raise ChildFailed(f"the server's /metrics has no {name}")
     return sum(values)
+
+
+def phases(samples: Samples, ticks: float) -> dict[str, float]:
+    """Seconds of each phase for each of ``ticks``, the longest first."""
+    each = {
+        labels.partition('"')[2].partition('"')[0]: value / max(1.0, ticks)
+        for (found, labels), value in samples.items()
+        if found == PHASE_SECONDS and value > 0
+    }
+    return dict(sorted(each.items(), key=lambda item: -item[1]))
 
 
 def histogram_quantile(samples: Samples, name: str, q: float) -> float:

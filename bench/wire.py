@@ -26,7 +26,7 @@ class WireError(Exception):
     """The stream broke a rule of the standard."""
 
 
-class _Columns:
+class Columns:
     """Takes columns off a block, one after the other."""
 
     def __init__(self, block: bytes) -> None:
@@ -76,10 +76,11 @@ class View:
             raise WireError(f"structure {sseq} came after {self.sseq}")
         self.sseq = sseq
 
-    def structure(self, message: list[Any]) -> None:
-        """Apply a STRUCTURE (its sequence has been counted): leaves, then enters; states are passed over."""
+    def structure(self, message: list[Any]) -> list[int]:
+        """Apply a STRUCTURE (its sequence has been counted): leaves, then enters; states are passed over. Returns the
+        numbers that entered."""
         _type, _sseq, tick, _frame, origin, block = message[:6]
-        columns = _Columns(block)
+        columns = Columns(block)
         e, l, s, zero = (int(n) for n in columns.take("<u2", 4))  # noqa: E741
         ids, numbers = columns.take("<u8", e), columns.take("<u2", e).astype(np.int64)
         columns.take("<u2", e)
@@ -104,6 +105,7 @@ class View:
         self._known(changed, "state")
         self.enters += e
         self.leaves += l
+        return [int(number) for number in numbers]
 
     def frame_values(self, message: list[Any]) -> npt.NDArray[np.float64] | None:
         """Apply a FRAME. Returns the own body's position in metres, float64 ``[3]``, if it is in there."""
@@ -112,7 +114,7 @@ class View:
         if sseq and (self.sseq is None or sseq > self.sseq):
             raise WireError(f"frame {frame} builds on structure {sseq}, which has not come ({self.sseq})")
         if block is not None:
-            columns = _Columns(block)
+            columns = Columns(block)
             d, f = (int(n) for n in columns.take("<u2", 2))
             delta, full = columns.take("<u2", d).astype(np.int64), columns.take("<u2", f).astype(np.int64)
             p, v = columns.vectors("<i2", f), columns.vectors("<i2", f)

@@ -26,7 +26,7 @@ class Television:
         self.records = Records()
         self.camera: Camera | None = None
         self.applied = 0
-        """The newest frame applied, to be acknowledged."""
+        """The newest frame applied, to be acknowledged; 0 while a keyframe is not whole."""
         self._parts = 0
         self._began = False
         self._before: Pose | None = None
@@ -60,7 +60,7 @@ class Television:
         return ChannelBegan(keyframe.tick)
 
     def _clear(self, records: Records, parts: int) -> None:
-        self.records, self.camera, self._before, self._parts = records, None, None, parts
+        self.records, self.camera, self._before, self._parts, self.applied = records, None, None, parts, 0
 
     def apply(self, block: Structure | Frame) -> None:
         """A STRUCTURE or FRAME of the channel's stream."""

@@ -661,7 +661,7 @@ class ClientCore:
                 self._report(block)
             self._release(now_ms)
             return
-        if self.on_datagrams:
+        if self.on_datagrams and self.television is None:
             raise ProtocolViolation("wrong_carrier", "FRAME over datagrams, where values come as VALUES")
         tick = clock.shown_tick(now_ms)
         if self.config.events:
@@ -773,7 +773,8 @@ class ClientCore:
         self._unnamed = False
         r = self.records
         if self.television is not None:
-            return self.television.applied, None
+            # Frames of a channel come in order, over datagrams too: whoever has one has all before it.
+            return self.television.applied, 0 if self.on_datagrams else None
         return (r.arrivals.newest, r.arrivals.earlier) if isinstance(r, ValueRecords) else (r.frame, None)
 
     def _acknowledge(self, link: _Link, now_ms: float) -> None:

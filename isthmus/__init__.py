@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         guest_token,
     )
     from isthmus.config import Config, ConfigProblems, load
-    from shard.behaviours.api import Body, Component, DeclarationError, Kind, Refused, Script
+    from shard.behaviours.api import Body, Component, DeclarationError, Elsewhere, Kind, Refused, Script
     from shard.behaviours.hands import Hands
     from shard.behaviours.teleport import Teleport
     from shard.behaviours.world import Rows, World
@@ -58,6 +58,7 @@ __all__ = [
     "Config",
     "ConfigProblems",
     "DeclarationError",
+    "Elsewhere",
     "Entered",
     "Hands",
     "HeldPose",
@@ -85,7 +86,7 @@ _BY_HOME = {
     "ClientCore ClientEvent Closed Entered HeldPose Left Lost NotWatching OwnHands Part Sample Told Watching Welcomed "
     "guest_token",
     "isthmus.config": "Config ConfigProblems load",
-    "shard.behaviours.api": "Body Component DeclarationError Kind Refused Script",
+    "shard.behaviours.api": "Body Component DeclarationError Elsewhere Kind Refused Script",
     "shard.behaviours.hands": "Hands",
     "shard.behaviours.teleport": "Teleport",
     "shard.behaviours.world": "Rows World",

@@ -1,7 +1,7 @@
 """Many Python clients in one process, who walk about, look and chat: ``isthmus bots 200``.
 
-Decides where bots go and what is counted; everything else is the client's (``client``). Invariants: each bot is an
-ordinary client with prediction, so that its corrections say what a person would have felt; the exit status is 0 only
+Decides what is counted; where bots go is ``client.wanderer``'s, everything else the client's. Invariants: each bot is
+an ordinary client with prediction, so that its corrections say what a person would have felt; the exit status is 0 only
 if all bots got in. Not responsible for: measuring the server (``bench``).
 """
 
@@ -10,9 +10,7 @@ import heapq
 import signal
 from collections import Counter
 from dataclasses import dataclass
-from math import hypot, tau
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import numpy as np
@@ -20,11 +18,10 @@ import uvloop
 from rich.console import Console
 
 from client import ClientConfig, ClientCore, Closed, Lost
-from client.shell.connection import Links, guest_token, now_ms, whole_map
+from client.shell.connection import Links, guest_token, now_ms, whole_map, ws_url
 from client.tiles import MapError
 from client.walk import Ground
-from protocol.layouts import BUTTON_RUN
-from protocol.walking import WALK
+from client.wanderer import Wanderer
 
 JOIN_PATIENCE_S = 30.0
 LEAVE_S = 1.0
@@ -43,42 +40,6 @@ LINES = (
     "Mind the tram.",
 )
 EXIT_OK, EXIT_NOT_JOINED = 0, 1
-
-
-def ws_url(url: str) -> str:
-    """The WebSocket address of a server's page; an address that is one already is kept."""
-    parts = urlsplit(url)
-    if parts.scheme in ("ws", "wss"):
-        return url
-    return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, "/ws", "", ""))
-
-
-class Wanderer:
-    """Walks straight on with slow turns; turns away where a wall stops it. Told times in ms, draws from its own
-    seed."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self.heading = float(rng.uniform(0.0, tau))
-        self.runs = bool(rng.random() < 0.1)
-        self._pause_until_ms = 0.0
-
-    def steer(self, core: ClientCore, at_ms: float) -> None:
-        """Decide anew where to go."""
-        rng = self._rng
-        vx, _, vz = core.velocity
-        if at_ms < self._pause_until_ms:
-            return
-        if rng.random() < 0.01:
-            self._pause_until_ms = at_ms + float(rng.uniform(1000.0, 5000.0))
-            core.steer(0.0, 0.0, self.heading)
-            return
-        if hypot(vx, vz) < 0.5 * WALK:
-            self.heading += float(rng.choice((-1.0, 1.0)) * rng.uniform(tau / 8, tau / 3))
-        else:
-            self.heading += float(rng.normal(0.0, 0.1))
-        self.heading %= tau
-        core.steer_towards(self.heading, 1.0, BUTTON_RUN if self.runs else 0)
 
 
 @dataclass(slots=True, eq=False)

@@ -91,9 +91,7 @@ class Clients:
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
             if batch.kind is None:
-                assert (batch.conn < self._datagrams_from).all(), "WebSocket frames for a datagram connection"
-                carriers.send(batch.buffer, batch.conn, batch.at, batch.length)
-                sent = True
+                sent |= self._send_frames(batch.buffer, batch.conn, batch.at, batch.length)
             else:
                 for datagrams, mine in self._shares(batch.conn):
                     parts = batch.conn[mine], batch.at[mine], batch.length[mine], batch.kind[mine]
@@ -106,6 +104,26 @@ class Clients:
             datagrams.flush()
         begin("")
         self._note()
+
+    def _send_frames(
+        self,
+        buffer: npt.NDArray[np.uint8],
+        conn: npt.NDArray[np.int32],
+        at: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+    ) -> bool:
+        """WebSocket frames; those of a channel may be for datagram connections, too. Returns whether any left over
+        WebSocket."""
+        by_datagrams = conn >= self._datagrams_from
+        if self.datagrams and by_datagrams.any():
+            others, begins, sizes = conn[by_datagrams], at[by_datagrams], length[by_datagrams]
+            for datagrams, mine in self._shares(others):
+                datagrams.send_frames(buffer, others[mine], begins[mine], sizes[mine])
+            conn, at, length = conn[~by_datagrams], at[~by_datagrams], length[~by_datagrams]
+            if not len(conn):
+                return False
+        self.carriers.send(buffer, conn, at, length)
+        return True
 
     async def end(self, text: str) -> None:
         """Everybody is told to come back elsewhere or later, and their connections close."""

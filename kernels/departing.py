@@ -32,6 +32,7 @@ from kernels.peers import (
     put_u32,
 )
 from kernels.streams import append, copy_piece, look_for_loss, next_piece, put
+from kernels.wsframe import payload_of
 
 # Cells of ``counts``.
 T_ROWS: Final = 0
@@ -219,4 +220,23 @@ def mark_blocked(high: int, peers: Peers, bytes_max: int, blocked: U8) -> None:
     for it."""
     for slot in range(high):
         peer = peers.row[slot]
-        blocked[slot] = 1 if peer.state == STATE_OPEN and peer.out_end - peer.out_acked > bytes_max else 0
+        full = peer.held == 1 or peer.out_end - peer.out_acked > bytes_max
+        blocked[slot] = 1 if peer.state == STATE_OPEN and full else 0
+
+
+@jit
+def post_frames(buffer: U8, conn: I32, at: I64, length: I64, base: int, peers: Peers, ended: I32, counts: I64) -> None:
+    """Put the messages in ``buffer[at[k] : at[k] + length[k]]``, whole WebSocket frames of ours, at the end of the
+    stream of ``conn[k] - base``, without their headers. Who has no room for one goes to ``ended``."""
+    for k in range(conn.shape[0]):
+        slot = conn[k] - base
+        peer = peers.row[slot]
+        if peer.state != STATE_OPEN:
+            continue
+        here, end = at[k] + 0, at[k] + length[k]
+        while here < end:
+            begin, size = payload_of(buffer, here)
+            if append(peer, peers.out[slot], buffer, begin, size) < 0:
+                _end(peers, slot, SLOW, ended, counts)
+                break
+            here = begin + size

@@ -311,14 +311,14 @@ def on_its_way(sent: Records, version: Int, next_frame: Int, way: OnWay) -> bool
 
 
 @jit
-def priority(waited: Int, distance2: Int, radius2: Int) -> Int:
+def priority(waited: Int, distance2: Int, radius2: Int, weight: Int) -> Int:
     """Of an update that is due, 1 to RINGS - 1: grows with each frame in which it does not fit, and faster the nearer
-    its entity is (up to sixteen times). So the near come more often, and nobody waits for ever: who has waited RINGS
-    frames is before all who have not."""
+    its entity is (up to sixteen times), doubled ``weight`` times. So the near come more often, people before things,
+    and nobody waits for ever: who has waited RINGS frames is before all who have not."""
     # A metre is seen under an angle that shrinks with distance.
     away = np.sqrt(min(np.float64(distance2), np.float64(radius2)) / (np.float64(radius2) + 1.0))
     nearness = np.int64(16.0 / (1.0 + 15.0 * away))
-    rank: Int = min((np.int64(waited) + 1) * nearness, np.int64(RINGS - 1))
+    rank: Int = min(((np.int64(waited) + 1) * nearness) << np.int64(weight), np.int64(RINGS - 1))
     return rank
 
 
@@ -355,7 +355,7 @@ def least_priority(
             size = VALUE_BYTES
         dx = np.int64(h.x) - x
         dz = np.int64(h.z) - z
-        s_ring[priority(slot.waited, dx * dx + dz * dz, radius2)] += size
+        s_ring[priority(slot.waited, dx * dx + dz * dz, radius2, h.weight)] += size
     for rank in range(RINGS - 1, 0, -1):
         room -= s_ring[rank]
         if room < 0:
@@ -493,7 +493,7 @@ def select(
                 slot.level = level
                 continue
             is_delta, size = False, np.int64(VALUE_BYTES)  # which of both it becomes is not known yet
-        if left - reserve < size or (least > 0 and priority(slot.waited, distance2, enter_radius2) < least):
+        if left - reserve < size or (least > 0 and priority(slot.waited, distance2, enter_radius2, h.weight) < least):
             slot.waited = min(slot.waited + 1, WAITED_MAX)
             if next_cursor < 0:
                 next_cursor = i

@@ -25,7 +25,7 @@ HOT = np.dtype(
         ("near", "<u8"),  # packed delta against ``prev``, see pack_delta
         ("far", "<u8"),  # the same against ``far_prev``
         ("state_tick", "<i4"),  # when ``state_changed`` was published
-        ("pad", "<u4"),
+        ("weight", "<u4"),  # how often what waits of it is doubled, where not all fits: by kind
     ]
 )
 """What every view looks at, for every entity it sees, each tick: one cache line."""

@@ -82,10 +82,13 @@ PEER = np.dtype(
         ("resend", "u1"),
         ("backoff", "u1"),
         ("address_bytes", "u1"),
+        ("held", "u1"),
+        ("measured", "u1"),
     ],
     align=True,
 )
-"""One connection. ``newest``: greatest sequence that was decrypted; ``sequence``: the last one of ours. Places in
+"""One connection. ``newest``: greatest sequence that was decrypted; ``sequence``: the last one of ours; ``held``: 1
+while more of our stream waits elsewhere than its ring has room for, and nothing may be put behind that. Places in
 streams count from the connection's begin and do not wrap: in its ring a place is ``(place - origin) mod 65,536``, and
 the origin moves up whenever a ring is empty, so that only its first bytes are ever touched by who has little to say."""
 

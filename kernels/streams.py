@@ -135,18 +135,33 @@ def _copy(source: U8, to: U8) -> None:
 @jit
 def append(peer: Any, ring: U8, buffer: U8, at: int, size: int) -> int:
     """Put the message ``buffer[at : at + size]`` at the end of our stream; returns its place there, or -1 if it has
-    no room."""
-    if peer.out_end - peer.out_acked + 4 + size > STREAM_WINDOW_BYTES:
+    no room, or if other bytes wait for room already."""
+    if peer.held == 1 or peer.out_end - peer.out_acked + 4 + size > STREAM_WINDOW_BYTES:
         return -1
     place: int = peer.out_end - peer.out_origin
     for k in range(4):
         ring[(place + k) & _MASK] = (size >> (8 * k)) & 0xFF
-    begin = (place + 4) & _MASK
+    _into(ring, place + 4, buffer, at, size)
+    peer.out_end += 4 + size
+    return place + 4
+
+
+@jit
+def _into(ring: U8, place: int, buffer: U8, at: int, size: int) -> None:
+    begin = place & _MASK
     first = min(size, STREAM_WINDOW_BYTES - begin)
     _copy(buffer[at : at + first], ring[begin : begin + first])
     _copy(buffer[at + first : at + size], ring[: size - first])
-    peer.out_end += 4 + size
-    return place + 4
+
+
+@jit
+def pour(row: Any, slot: int, ring: U8, data: U8) -> int:
+    """Put as many bytes of ``data`` at the end of the stream of ``row[slot]`` as its ring takes; returns how many."""
+    peer = row[slot]
+    size = min(data.shape[0], STREAM_WINDOW_BYTES - (peer.out_end - peer.out_acked))
+    _into(ring, peer.out_end - peer.out_origin, data, 0, size)
+    peer.out_end += size
+    return int(size)
 
 
 @jit
@@ -169,6 +184,8 @@ def acknowledge(peer: Any, received: int, now_ms: int) -> bool:
     peer.window_bytes = min(peer.window_bytes + further, STREAM_WINDOW_BYTES)
     if peer.mark > 0 and peer.out_acked >= peer.mark:
         sample = float(max(now_ms - peer.mark_ms, 0))
+        if peer.measured == 0:
+            peer.measured, peer.rtt_ms, peer.rtt_off_ms = 1, sample, sample / 2
         peer.rtt_off_ms += (abs(sample - peer.rtt_ms) - peer.rtt_off_ms) / 4
         peer.rtt_ms += (sample - peer.rtt_ms) / 8
         peer.mark = 0
@@ -213,7 +230,8 @@ def next_piece(peer: Any, room: int, now_ms: int) -> tuple[int, int, int]:
     if place == peer.out_acked:
         peer.timer_ms = now_ms
     peer.out_sent += size
-    if peer.mark == 0:
+    if peer.mark == 0 and peer.out_acked >= peer.lost_until:
+        # While older losses are being mended an acknowledgement waits for them, and says nothing about the way.
         peer.mark, peer.mark_ms = peer.out_sent, now_ms
     return place, size, 0
 

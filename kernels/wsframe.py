@@ -28,3 +28,16 @@ def write_header(out: U8, at: Int, length: Int, opcode: Int) -> int:
     for k in range(8):
         out[at + 2 + k] = (length >> (8 * (7 - k))) & 255
     return at + 10
+
+
+@jit
+def payload_of(data: U8, at: Int) -> tuple[int, int]:
+    """Where the payload of the frame at ``data[at:]``, one of ours, begins, and its length."""
+    size = int(data[at + 1])
+    if size < 126:
+        return at + 2, size
+    count = 2 if size == 126 else 8
+    size = 0
+    for k in range(count):
+        size = size << 8 | int(data[at + 2 + k])
+    return at + 2 + count, size

@@ -158,6 +158,7 @@ class Acted(msgspec.Struct, array_like=True, tag=14, frozen=True):
     payload: Any
     body: int
     first: int
+    seen: tuple[int, int] | None = None
 
 
 Item = (

@@ -181,8 +181,9 @@ class Upward(_Columns):
     ``attach``: [session, generation, name, kind, profile, body id or 0]: give this session a body, or its old one;
     kind 0: its old one if the region has it, and else do nothing.
     ``detach``: [session, generation, remove the body?, body id or 0 (whichever the session has)].
-    ``acts``: [session, generation, number, name, payload, body id, first]; all of the session's acts below ``first``
-    have been answered. ``input_*``: commands
+    ``acts``: [session, generation, number, name, payload, body id, first, oldest, newest]; all of the session's acts
+    below ``first`` have been answered; its client can have shown ticks from ``oldest`` to ``newest`` when it said this
+    (absent: not known). ``input_*``: commands
     in arrival order; several for one row are in order of their seq (the last command's ``seq`` is that of the row's
     newest).
     """

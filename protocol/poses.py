@@ -184,7 +184,7 @@ def decode_poses(data: bytes | bytearray | memoryview) -> Poses | None:
     if at + 8 > len(block):
         raise ProtocolViolation("malformed", "POSES: the block ends before its counts")
     n, m, s, _ = np.frombuffer(block, "<u2", 4, at).tolist()
-    if len(block) != at + 8 + 28 * s + 3 * n + 10 * m:
+    if len(block) < at + 8 + 28 * s + 3 * n + 10 * m:  # what follows the last column is a later version's
         raise ProtocolViolation("malformed", f"POSES: a block of {len(block)} bytes for {n} near, {m} mid, {s} samples")
     at += 8
 

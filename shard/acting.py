@@ -58,6 +58,8 @@ class Heard:
     payload: Any
     first: int
     """All of the session's acts below were answered."""
+    seen: tuple[int, int] | None = None
+    """Oldest and newest tick that the client can have shown when it said this; None: not known."""
 
 
 class Acting:

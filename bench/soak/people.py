@@ -15,8 +15,8 @@ import numpy as np
 
 from client import ChatHeard, Client, ClientConfig, Closed, Lost, Welcomed, guest_token
 from client.shell.acting import ActLostError, ActRefusedError
-from client.shell.connection import now_ms
-from isthmus.bots import Wanderer, ws_url
+from client.shell.connection import now_ms, ws_url
+from client.wanderer import Wanderer
 from protocol.codes import Close
 
 LIFE_S = (15.0, 90.0)

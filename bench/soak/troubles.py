@@ -13,8 +13,8 @@ import numpy as np
 
 from bench.soak.cluster import WORLD, SoakCluster, until
 from bench.soak.people import Now
+from client.shell.connection import ws_url
 from cluster.regions import level_of, quarters
-from isthmus.bots import ws_url
 
 LEVEL_MAX = 2
 """Regions of 64 m: smaller ones than that are not made (cluster.region_level_max)."""

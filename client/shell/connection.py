@@ -43,6 +43,14 @@ def now_ms() -> float:
     return time.monotonic() * 1000.0
 
 
+def ws_url(url: str) -> str:
+    """The WebSocket address of a server's page; an address that is one already is kept."""
+    parts = urlsplit(url)
+    if parts.scheme in ("ws", "wss"):
+        return url
+    return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, "/ws", "", ""))
+
+
 def http_url(ws_url: str, path: str) -> str:
     """The HTTP address of ``path`` at the host of a WebSocket address; an absolute ``path`` is returned as it is."""
     if "://" in path:

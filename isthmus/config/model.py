@@ -68,11 +68,11 @@ class World:
         _says("Python file with the world's behaviours, relative to the world's folder. Absent: none."),
     ] = None
     inhabitants_count: Annotated[
-        int, Meta(ge=0, le=20_000, description="Simulated people who walk the streets. 0: a world starts empty.")
+        int, Meta(ge=0, le=200_000, description="Simulated people who walk the streets. 0: a world starts empty.")
     ] = 0
     props_count: Annotated[
         int,
-        Meta(ge=0, le=20_000, description="Loose things that physics moves and people push. 0: a world starts empty."),
+        Meta(ge=0, le=200_000, description="Loose things that physics moves and people push. 0: a world starts empty."),
     ] = 0
 
 
@@ -84,7 +84,7 @@ class Shard:
         int,
         Meta(
             ge=1,
-            le=60_000,
+            le=200_000,
             description="Entities a shard holds; a spawn beyond it is refused. 16384: memory of some 10 MB, a tick "
             "well below 50 ms on one core.",
         ),

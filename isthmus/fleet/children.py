@@ -23,7 +23,7 @@ END_S = 20.0
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child, before exec: SIGKILL when the parent is gone (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -69,7 +69,7 @@ class Children:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **child.environment},
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 start_new_session=True,  # a Ctrl-C in the terminal is for the fleet, which ends its children in order
             )
         child.starts += 1

@@ -25,6 +25,7 @@ NEVER_S = -1.0e9
 @dataclass(slots=True)
 class _Waiting:
     act: Act
+    seen: tuple[int, int]
     said_s: float = NEVER_S
     admitted: bool = False
     """Whether it was counted against the session's pace: what is said again is not."""
@@ -64,8 +65,9 @@ class Acts:
         self._actors.pop(conn, None)
         self._busy.pop(conn, None)
 
-    def said(self, conn: int, act: Act) -> Answer | None:
-        """A client acts; the answer if it can be given here. Raises ProtocolViolation."""
+    def said(self, conn: int, act: Act, seen: tuple[int, int]) -> Answer | None:
+        """A client acts, which can have shown ticks from ``seen[0]`` to ``seen[1]`` (``seeing``); the answer if it can
+        be given here. Raises ProtocolViolation."""
         actor = self._actors.get(conn)
         if actor is None:
             raise ProtocolViolation("order", "ACT before WELCOME")
@@ -81,7 +83,7 @@ class Acts:
         if actor.body is None:
             self.answered += 1
             return Answer(act.number, AnswerCode.REFUSED, "an observer has no body to act with")
-        actor.waiting.append(_Waiting(act))
+        actor.waiting.append(_Waiting(act, seen))
         self._busy[conn] = None
         return None
 
@@ -92,7 +94,7 @@ class Acts:
             waiting.said_s = NEVER_S
 
     def drain(self, now_s: float) -> list[tuple[int, list[list[Any]]]]:
-        """What is to be said now: (connection, [number, name, payload, body, first] of each)."""
+        """What is to be said now: (connection, [number, name, payload, body, first, oldest, newest] of each)."""
         out = []
         for conn in self._busy:
             actor = self._actors[conn]
@@ -105,7 +107,7 @@ class Acts:
                     break
                 waiting.admitted, waiting.said_s = True, now_s
                 act = waiting.act
-                entries.append([act.number, act.name, act.payload, actor.body, first])
+                entries.append([act.number, act.name, act.payload, actor.body, first, *waiting.seen])
             if entries:
                 out.append((conn, entries))
         return out

@@ -39,6 +39,7 @@ from server.core.poses import PoseRules, Poses
 from server.core.profiles import Profile, portion_of
 from server.core.regions import Regions
 from server.core.schema import schema_hash
+from server.core.seeing import bounds
 from server.core.sight import Sight
 from server.core.views import Batch, Portion, ViewRules, Views
 from server.session.actions import (
@@ -66,6 +67,11 @@ CELLS_PER_RADIUS = 4
 """Finer cells cost more lines, coarser ones more rows out of range: measured best for 50 to 200 visible."""
 LOOK_TICKS = 10
 """Which regions views see, and whose body is gone, is looked up so often."""
+FRAMES_MAX = 2**32 - 2**16
+"""A stream that has had so many frames ends before their numbers come round (STANDARD.md §5): 0 is none's. What is
+left is more than LOOK_TICKS can bring."""
+PEOPLE_DOUBLED = 1
+"""Where not all fits, a person is told of as if it were nearer, or had waited twice as long as a thing."""
 SAID_WEIGHT, DONE_WEIGHT = 1.0, 0.5
 """For a channel's director: of a line in the chat, of an act or of something that a behaviour says of an entity."""
 
@@ -135,6 +141,8 @@ class GatewayCore:
         self.poses = Poses(capacity, numbers, pose_rules or PoseRules(), facts.rate_hz, datagrams_from)
         self.acts = Acts(limits)
         self._now_s = 0.0
+        self._framed_tick = 0
+        """Of the newest frames."""
         self.bodies = Bodies(
             capacity, facts.gateway, self.partition, facts.spawn_m, self.mirror, self.views, self.regions,
             self.sessions, self._do, self._again,
@@ -440,9 +448,15 @@ class GatewayCore:
         for told in self.acts.heard(conn, answer):
             self._out.post(np.array([conn], np.int32), encode_server(told))
 
+    def _seen(self, conn: int) -> tuple[int, int]:
+        """Which ticks a client can have shown that says something now."""
+        view = self.views.state.views[conn]
+        rtt_ms = int(view["rtt_ms"]) if view["rtt_window_end_ms"] else None
+        return bounds(self._framed_tick, rtt_ms, 1000 / self.facts_fixed.rate_hz)
+
     def _take_act(self, conn: int, act: Act, now_s: float) -> None:
         try:
-            answer = self.acts.said(conn, act)
+            answer = self.acts.said(conn, act, self._seen(conn))
         except ProtocolViolation as violation:
             self.violated(conn, violation.reason, violation.code, now_s, violation.text)
             return
@@ -457,6 +471,8 @@ class GatewayCore:
         if learned == self._schema_hash:
             return
         self._schema, self._schema_hash = schema, learned
+        if person := self.body_kind(""):
+            self.mirror.weigh(person, PEOPLE_DOUBLED)
         live = self.sessions.live_conns
         if len(live):
             self._out.post(live, encode_server(Schema(schema, learned)))
@@ -473,8 +489,17 @@ class GatewayCore:
         for conn, answer in self.channels.tick(tick, now_s):
             self._out.post(np.array([conn], np.int32), encode_server(answer))
         if tick % LOOK_TICKS == 0:
+            self._end_spent(now_s)
             self.bodies.look(now_s)
             self._look_around(now_s)
+
+    def _end_spent(self, now_s: float) -> None:
+        """Streams without a number for their next frames; the session goes on with another one."""
+        views = self.views.state.views[: self.views.high]
+        for conn in np.flatnonzero((views["active"] == 1) & (views["frame"] >= FRAMES_MAX)).tolist():
+            self.violated(
+                conn, "frames_spent", Close.GOING_AWAY, now_s, "this stream has no number left: go on by another"
+            )
 
     def _look_around(self, now_s: float) -> None:
         """Mirror what views see, and no more."""
@@ -504,7 +529,7 @@ class GatewayCore:
     def frames(self, tick: int, now_s: float, blocked: npt.NDArray[np.uint8]) -> Iterator[Batch]:
         """Frames of ``tick`` for all views that may have one; of a newer tick if a region has told of one already: a
         gateway that is late, or whose clock is, can not show what is gone."""
-        tick = max(tick, self.mirror.newest_tick)
+        tick = self._framed_tick = max(tick, self.mirror.newest_tick)
         self.mirror.advance(tick)
         now_ms = int(now_s * 1000)
         sight = Sight(self.mirror, self._schema, self.body_kind(TV), self.facts_fixed.rate_hz)

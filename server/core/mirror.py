@@ -82,6 +82,8 @@ class Mirror:
         self.hot = np.zeros(ROWS_FIRST, HOT)
         self.cold = np.zeros(ROWS_FIRST, COLD)
         self.outer = np.zeros(ROWS_FIRST, OUTER)
+        self._weights = np.zeros(1 << 16, np.uint32)
+        """Of each kind."""
         self.view_of = np.full(ROWS_FIRST, -1, np.int32)
         """The view whose body a row is, or -1."""
         self._home = np.full(ROWS_FIRST, NOWHERE, np.int64)
@@ -96,6 +98,12 @@ class Mirror:
         self.missed: set[int] = set()
         """Regions whose claims turned out to be right: they are to be subscribed anew."""
         self._allocate_sorted()
+
+    def weigh(self, kind: int, doubled: int) -> None:
+        """From now on what waits of entities of ``kind`` is doubled so many times, and of all others not at all."""
+        self._weights[:] = 0
+        self._weights[kind] = doubled
+        self.hot["weight"] = self._weights[self.cold["kind"]]
 
     @property
     def claims(self) -> int:
@@ -315,6 +323,7 @@ class Mirror:
         rows = rows[ours]
         self._home[rows], self._home_row[rows], self._hop[rows] = delta.region, shard_rows[ours], hop[ours]
         self.cold["kind"][rows] = delta.enter_kind[ours]
+        self.hot["weight"][rows] = self._weights[delta.enter_kind[ours]]
         changed = self.hot["state_version"][rows] != delta.enter_state_version[ours]
         self.hot["state_version"][rows] = delta.enter_state_version[ours]
         # What changed is not known here: views that hold an older state get the whole blob.

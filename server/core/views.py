@@ -80,7 +80,8 @@ class Batch:
     length: npt.NDArray[np.int64]
     kind: npt.NDArray[np.uint8] | None = None
     """Of datagram connections, whose messages have no WebSocket header: values.RELIABLE or UNRELIABLE each. None: these
-    are WebSocket connections."""
+    are WebSocket frames, and of a channel, whose bytes are the same for all, some may be for the streams of datagram
+    connections."""
 
 
 @dataclass(slots=True)

@@ -229,7 +229,7 @@ class _Routes:
 
     async def page(self, request: web.Request) -> web.Response:
         path = request.match_info["path"] or "index.html"
-        found = self._page.get(path)
+        found = self._page.get(path) or self._page.get(f"{path}.html")  # /tv is typed with a remote control
         if found is not None:
             return found.respond(request)
         if path == "index.html":

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.acting import Act
-from protocol.channels import TV, Watch
+from protocol.channels import Watch
 from protocol.codes import Advice, Close
 from protocol.layouts import PROTOCOL_VERSION
 from protocol.mesh import Line, Word
@@ -71,8 +71,6 @@ from server.session.world import World, welcome
 
 PAST_MAX = 4096
 NOT_RESUMED = "nothing is left here of your former session"
-TV_STAYS = "channels are told over WebSocket alone"
-"""One encoding serves all who watch a channel, and it has WebSocket headers."""
 DATAGRAMS_VERSION = 1
 """Of STANDARD.md §9."""
 VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
@@ -432,9 +430,6 @@ class Sessions:
             text = "a connection over datagrams goes on with the session that its token was given to, and no other"
             self._close(conn, Close.GOING_AWAY, "token_session", text)
             return
-        if bound is not None and hello.profile == TV:
-            self._close(conn, Close.GOING_AWAY, "tv_datagrams", TV_STAYS)
-            return
         if held is not None and (held.profile in BODILESS) == (hello.profile in BODILESS):
             self._take_over(held, conn, hello, now_s)
             return
@@ -709,8 +704,6 @@ class Sessions:
             )
         elif asked.version != DATAGRAMS_VERSION:
             refusal = f"this server speaks version {DATAGRAMS_VERSION} of datagrams"
-        elif session.profile == TV:
-            refusal = TV_STAYS
         elif conn not in self._secure:
             refusal = "keys are given over TLS only"
         elif self.switching.has_left(session):

@@ -1,9 +1,9 @@
 """GET /ws: the checks, the upgrade, and the handing over of the connection.
 
 Decides who gets a connection at all (Origin, connections per address, free slots). Invariants: from the 101 on no byte
-is lost between aiohttp and us: reading is paused before it is written, and our writing starts after it has left; the
-handler is parked until aiohttp's protocol has had its connection_lost. Not responsible for: Host (a middleware checks
-it for every route), tokens.
+is lost between aiohttp and us: reading is paused before it is written, and our writing starts after it has left; then
+aiohttp is told that the connection is over for it, so that nothing of the request stays in memory. Not responsible for:
+Host (a middleware checks it for every route), tokens.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Acceptor:
         self._refusals = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """The aiohttp handler; returns when the connection is over."""
+        """The aiohttp handler; returns when the connection is over, or ours."""
         headers = _handshake(request)
         remote = self._guard.client_address(request.remote, ", ".join(request.headers.getall("X-Forwarded-For", [])))
         verdict: tuple[Close, int | None, str] | None = None
@@ -62,12 +62,18 @@ class Acceptor:
             verdict = Close.FULL, _RETRY_FULL_MS, "this server is full"
         # Counted from here, before the first await, so that a burst cannot slip past the limit.
         self._addresses[remote] += 1
+        conn = None
         try:
-            return await self._upgrade(request, headers, remote, verdict)
+            response, conn = await self._upgrade(request, headers, remote, verdict)
         finally:
-            self._addresses[remote] -= 1
-            if not self._addresses[remote]:
-                del self._addresses[remote]
+            if conn is None:
+                self._gone(remote)
+        return response
+
+    def _gone(self, remote: str) -> None:
+        self._addresses[remote] -= 1
+        if not self._addresses[remote]:
+            del self._addresses[remote]
 
     async def _upgrade(
         self,
@@ -75,12 +81,14 @@ class Acceptor:
         headers: dict[str, str],
         remote: str,
         verdict: tuple[Close, int | None, str] | None,
-    ) -> web.StreamResponse:
+    ) -> tuple[web.StreamResponse, int | None]:
+        """The response, and the slot if the connection is ours from now on."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client left before the upgrade")
         tls = transport.get_extra_info("sslcontext") is not None
         link = Link(transport, remote, tls)
+        conn = None
         if not tls and verdict is None:
             transport.pause_reading()
         # aiohttp's own WebSocketResponse plugs its parser in here too; ours has the two methods that are called.
@@ -96,10 +104,10 @@ class Acceptor:
                 await cast(AbstractStreamWriter, writer).drain()
             transport.set_write_buffer_limits()
             if link.aborted or (transport.get_write_buffer_size() and not tls):
-                return response
+                return response, None
             if verdict is not None:
                 await self._refuse(link, *verdict)
-                return response
+                return response, None
             if not tls:
                 _set_options(transport, self._carriers.config)
             conn = self._carriers.adopt(link)
@@ -107,16 +115,21 @@ class Acceptor:
                 # Others took the last slots while the 101 was on its way.
                 transport.resume_reading()
                 await self._refuse(link, Close.FULL, _RETRY_FULL_MS, "this server is full")
-                return response
-            try:
-                await link.done
-            finally:
-                self._carriers.release(conn)
+                return response, None
+            kept = conn
+            link.done.add_done_callback(lambda done: self._ended(kept, remote))
+            link.take_over(request.protocol)
+            return response, conn
         except TimeoutError:
             self.refused["slow_upgrade"] += 1
         finally:
-            link.abort()
-        return response
+            if conn is None:
+                link.abort()
+        return response, None
+
+    def _ended(self, conn: int, remote: str) -> None:
+        self._carriers.release(conn)
+        self._gone(remote)
 
     async def _refuse(self, link: Link, code: Close, retry_after_ms: int | None, text: str) -> None:
         """Say why and wait a moment for the client to read it; bytes that it sends meanwhile are forgotten."""
@@ -126,7 +139,7 @@ class Acceptor:
         self._refusals += 1
         try:
             link.deaf = True
-            link.write(closing_frames(code, retry_after_ms, text))
+            link.write(b"".join(closing_frames(code, retry_after_ms, text)))
             link.half_close()
             await asyncio.wait([link.done], timeout=self._carriers.config.linger_s)
         finally:

@@ -12,6 +12,7 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from kernels.hotmessages import N_CALLS, N_COLD, N_END, N_FRAMES, N_PONG, N_READ
 from kernels.sparse import sparse_zeros
 from kernels.wsparse import (
     CARRIER,
+    CONTROL_BYTES_MAX,
+    HEADER_BYTES_MAX,
     STATE_CLOSING,
     STATE_FREE,
     STATE_GONE,
@@ -32,10 +35,11 @@ from protocol.codes import Close, ProtocolViolation
 from protocol.messages import SSEQ_OFFSET
 from protocol.wsframe import frame
 from server.transport import syscalls, tls
+from server.transport.backlog import Backlog
 from server.transport.config import CarrierConfig
 from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.link import Link
-from server.transport.outbox import as_array, closing_frames, enqueue
+from server.transport.outbox import FRAGMENT_BYTES, as_array, closing_frames, enqueue, fragments
 
 _CODES = {End.OVERSIZED: Close.TOO_LARGE, End.TOO_MANY_MESSAGES: Close.TOO_MANY_MESSAGES}
 _SWEEP_S = 0.05
@@ -89,6 +93,9 @@ class Carriers:
         was used, so that it follows the most people at once and not the number that ever came."""
         self._released: list[int] = []
         self._closing: dict[int, float] = {}
+        self._backlog = Backlog(self.config.post_bytes_max)
+        self._held = np.zeros(n, np.bool_)
+        """For whom something waits there."""
         self._tls: dict[int, Link] = {}
         self._early: list[int] = []
         self._turn = self._polled_ms = 0
@@ -309,7 +316,7 @@ class Carriers:
                 self._note_lost(conn, peer_code, "peer_closed")
                 # The answer echoes the code (RFC 6455 §5.5.1); reserved codes must not be sent (§7.4.1).
                 echo = b"" if peer_code in (1005, 1006, 1015) or peer_code < 1000 else peer_code.to_bytes(2, "big")
-                self._finish(conn, frame(echo, 8))
+                self._finish(conn, b"", frame(echo, 8))
             else:
                 reason = end.name.lower()
                 self._violated(conn, reason, _CODES.get(end, Close.PROTOCOL), f"not allowed here: {reason}")
@@ -330,6 +337,8 @@ class Carriers:
         Connections that broke, or could not hold their frame, are reported as ``Lost`` by the next poll.
         """
         self._turn = (self._turn + 1) & 0xFFFFFFFF
+        for waiting in self._backlog.conns:
+            self._held[waiting] = not self._backlog.pour(waiting, partial(self._put, waiting))
         counts = self._send_counts
         counts[:] = 0
         syscalls.send(
@@ -347,6 +356,8 @@ class Carriers:
         )
         for secured, link in self._tls.items():
             tls.send(secured, link, self.columns, self._tx, self.blocked, counts)
+        if self._backlog:
+            self.blocked[self._backlog.conns] = 1  # no frame may overtake what waits
         for broken in self._lost_out[: counts[syscalls.S_LOST]].tolist():
             self._broke(broken, 1006, "reset")
         for slow in self._overflow_out[: counts[syscalls.S_OVERFLOW]].tolist():
@@ -372,19 +383,51 @@ class Carriers:
     def post(self, conns: npt.NDArray[np.int32], message: bytes, sseq: npt.NDArray[np.uint32] | None = None) -> None:
         """Queue one message for many connections; it leaves with the next ``send`` or ``flush``, before its frames.
 
-        ``sseq`` (uint32[n]): the number that each stream gives to this structure message, patched in place. A
-        connection with more than ``post_bytes_max`` waiting is closed with 4002 and reported as ``Lost``.
+        ``sseq`` (uint32[n]): the number that each stream gives to this structure message, patched in place. A message
+        of more than ``post_bytes_max`` waits for room, and so does what is posted behind it. A connection with more
+        than that waiting besides is closed with 4002 and reported as ``Lost``.
         """
         framed = as_array(frame(message))
         at = len(framed) - len(message) + SSEQ_OFFSET
         numbers = _NO_SSEQ if sseq is None else sseq
         if sseq is not None and len(sseq) != len(conns):
             raise ValueError(f"post: {len(conns)} connections but {len(sseq)} structure numbers")
+        if self._backlog or self._backlog.is_large(len(framed)):
+            waits = self._held[conns] | self._backlog.is_large(len(framed))
+            self._hold(conns[waits], message, numbers if sseq is None else numbers[waits])
+            conns, numbers = conns[~waits], numbers if sseq is None else numbers[~waits]
         refused = enqueue(
             conns, framed, numbers, at, self.columns, self._tx, self.config.post_bytes_max, self._overflow_out
         )
         for conn in set(self._overflow_out[:refused].tolist()):
             self._violated(conn, "too_slow", Close.TOO_SLOW, "the connection is too slow for what must be sent")
+
+    def _hold(self, conns: npt.NDArray[np.int32], message: bytes, sseq: npt.NDArray[np.uint32]) -> None:
+        """A message goes to the end of what waits for room in transmit areas. A loop over connections: a large message
+        is rare."""
+        if not len(conns):
+            return
+        first, *others = [as_array(part) for part in fragments(message)]
+        at = len(first) - min(len(message), FRAGMENT_BYTES) + SSEQ_OFFSET
+        for k, conn in enumerate(conns.tolist()):
+            if self.columns["state"][conn] != STATE_OPEN:
+                continue
+            numbered = first.copy() if len(sseq) else first
+            if len(sseq):
+                numbered[at : at + 4] = as_array(int(sseq[k]).to_bytes(4, "big"))
+            if self._backlog.add(conn, [numbered, *others]):
+                self._held[conn], self.blocked[conn] = True, 1
+            else:
+                self._violated(conn, "too_slow", Close.TOO_SLOW, "the connection is too slow for what must be sent")
+
+    def _put(self, conn: int, fragment: npt.NDArray[np.uint8]) -> int:
+        """One whole frame into a transmit area, if there is room for it and a pong; returns its size, or 0."""
+        fill = int(self.columns["tx_fill"][conn])
+        if fill + len(fragment) > self.config.post_bytes_max - HEADER_BYTES_MAX - CONTROL_BYTES_MAX:
+            return 0
+        self._tx[conn, fill : fill + len(fragment)] = fragment
+        self.columns["tx_fill"][conn] = fill + len(fragment)
+        return len(fragment)
 
     # ------------------------------------------------------------------------------------------------------ endings
 
@@ -399,7 +442,7 @@ class Carriers:
             self._lost = [lost for lost in self._lost if lost.conn != conn]
             return
         link.ended = True
-        self._finish(conn, closing_frames(code, retry_after_ms, text))
+        self._finish(conn, *closing_frames(code, retry_after_ms, text))
 
     def refuse(self, conn: int, violation: ProtocolViolation) -> None:
         """Close a connection for what it sent, and count the reason; reported as ``Lost``."""
@@ -411,7 +454,7 @@ class Carriers:
             return
         self.rejected[reason] += 1
         self._note_lost(conn, code, reason)
-        self._finish(conn, closing_frames(code, None, text))
+        self._finish(conn, *closing_frames(code, None, text))
 
     def _broke(self, conn: int, code: int, reason: str) -> None:
         if conn not in self._closing:
@@ -426,9 +469,12 @@ class Carriers:
         self._lost.append(Lost(conn, int(code), reason))
         self.wake()
 
-    def _finish(self, conn: int, last: bytes) -> None:
-        """Queue the last bytes of a connection and let it linger until they are read."""
+    def _finish(self, conn: int, word: bytes, end: bytes) -> None:
+        """Queue the last message of a connection and its close frame, and let it linger until they are read."""
         row = self.columns[conn]
+        # Between two frames of one message there can be no other one: the close frame has the code, too.
+        last = end if self._backlog.is_within(conn) else word + end
+        self._drop_backlog(conn)
         fill = int(row["tx_fill"])
         if fill + len(last) > self.config.tx_bytes:
             self._abandon(conn)
@@ -440,6 +486,10 @@ class Carriers:
         self._closing[conn] = time.monotonic() + self.config.linger_s
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(0, self._sweep)
+
+    def _drop_backlog(self, conn: int) -> None:
+        self._backlog.drop(conn)
+        self._held[conn] = False
 
     def _sweep(self) -> None:
         """Bring closing connections to their end: flush, half-close, and drop those that linger too long."""
@@ -458,6 +508,7 @@ class Carriers:
     def _abandon(self, conn: int) -> None:
         """Close the socket now. The slot stays taken until aiohttp has let go (``release``)."""
         self._closing.pop(conn, None)
+        self._drop_backlog(conn)
         self.columns["state"][conn] = STATE_GONE
         self.columns["tx_fill"][conn] = 0
         self.blocked[conn] = 0

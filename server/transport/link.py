@@ -1,12 +1,13 @@
-"""One connection as asyncio and aiohttp see it: its transport, and the hook by which aiohttp hands over and says
-good-bye.
+"""One connection as asyncio and aiohttp see it: its transport, and the hook by which aiohttp hands over.
 
-Invariant: ``done`` is resolved once aiohttp's protocol has had its connection_lost, whoever ended the connection; until
-then the handler that accepted it stays parked. Not responsible for: bytes of plain connections (they never pass here).
+Invariant: ``done`` is resolved once the transport is closed, whoever ended the connection. Not responsible for: bytes
+of plain connections (they never pass here).
 """
 
 import asyncio
 from typing import TYPE_CHECKING
+
+from aiohttp.base_protocol import BaseProtocol
 
 if TYPE_CHECKING:
     from server.transport.carriers import Carriers
@@ -26,6 +27,7 @@ class Link:
     __slots__ = (
         "_carriers",
         "_conn",
+        "_handing",
         "_paused",
         "aborted",
         "deaf",
@@ -50,6 +52,7 @@ class Link:
         self.deaf = False
         self.aborted = False
         self._paused = False
+        self._handing = False
         self._carriers: Carriers | None = None
         self._conn = -1
 
@@ -61,7 +64,16 @@ class Link:
         """The slot belongs to somebody else from now on."""
         self._carriers = None
 
-    # What aiohttp calls on its payload parser.
+    def take_over(self, former: BaseProtocol) -> None:
+        """The transport speaks to us from now on, and ``former``, aiohttp's protocol, is told that it has ended: what
+        it holds for a request would be half of the memory of a connection."""
+        self.transport.set_protocol(_Ours(self))
+        self._handing = True
+        former.transport = None  # else it would close it
+        former.connection_lost(None)
+        self._handing = False
+
+    # What aiohttp calls on its payload parser, and ``_Ours`` after it.
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Bytes after the upgrade (TLS; or what came in one packet with the request)."""
@@ -76,7 +88,9 @@ class Link:
         return False, b""
 
     def feed_eof(self) -> None:
-        """aiohttp's connection_lost has run."""
+        """The connection is over; not while aiohttp is only told so."""
+        if self._handing:
+            return
         self.aborted = True
         if not self.done.done():
             self.done.set_result(None)
@@ -117,3 +131,18 @@ class Link:
         if not self.aborted:
             self.aborted = True
             self.transport.abort()
+
+
+class _Ours(asyncio.Protocol):
+    """A transport's protocol after aiohttp's."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def data_received(self, data: bytes) -> None:
+        self._link.feed_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._link.feed_eof()

@@ -15,11 +15,23 @@ from kernels.wsparse import STATE_OPEN
 from protocol.messages import Closing, encode_server
 from protocol.wsframe import frame
 
+FRAGMENT_BYTES = 8192
+"""Of a message that is too large to be one frame in a transmit area. Control frames may stand between two of these."""
 
-def closing_frames(code: int, retry_after_ms: int | None, text: str) -> bytes:
-    """The CLOSE message and the WebSocket close frame with the same code."""
+
+def closing_frames(code: int, retry_after_ms: int | None, text: str) -> tuple[bytes, bytes]:
+    """The CLOSE message, and the WebSocket close frame with the same code."""
     reason = text.encode()[:123].decode(errors="ignore").encode()
-    return frame(encode_server(Closing(code, retry_after_ms, text))) + frame(code.to_bytes(2, "big") + reason, 8)
+    return frame(encode_server(Closing(code, retry_after_ms, text))), frame(code.to_bytes(2, "big") + reason, 8)
+
+
+def fragments(message: bytes) -> list[bytes]:
+    """A message as WebSocket frames of at most FRAGMENT_BYTES, which follow each other (RFC 6455 §5.4)."""
+    parts = [message[at : at + FRAGMENT_BYTES] for at in range(0, len(message), FRAGMENT_BYTES)] or [b""]
+    framed = [bytearray(frame(part, 0 if k else 2)) for k, part in enumerate(parts)]
+    for part in framed[:-1]:
+        part[0] &= 0x7F  # more follow
+    return [bytes(part) for part in framed]
 
 
 @jit

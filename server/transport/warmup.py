@@ -75,7 +75,10 @@ def _warm_datagrams() -> None:
         datagrams.post(conn[:1], b"numbered", np.ones(1, np.uint32))
         one = np.ones(2, np.int64)
         datagrams.send(buffer, conn, np.arange(2), one, np.array([1, KIND_MESSAGE], np.uint8))
+        note = as_array(frame(b"a"))
+        datagrams.send_frames(note, conn[:1], np.zeros(1, np.int64), np.full(1, len(note), np.int64))
+        datagrams.post(conn[:1], bytes(datagrams.config.post_bytes_max + 1))
         datagrams.flush()
-        if not datagrams.blocked.sum() == 0 or open_sealed(down, token.number, bind, theirs.recv(2048)) is None:
+        if datagrams.blocked.tolist() != [1, 0] or open_sealed(down, token.number, bind, theirs.recv(2048)) is None:
             raise RuntimeError("the transport's kernels did not send a datagram")
     datagrams.stop()

@@ -55,6 +55,18 @@ class Refused(Exception):
         self.why = why
 
 
+class Elsewhere(Exception):
+    """Raised by an action that has to change a ``thing`` which another region simulates (``rows.ghost``). Nothing of
+    this call has happened, and the action is carried out there: the person's body goes over to that region, without
+    being moved, and comes back by itself a second later. If that is not possible in time, the person is told ``why``.
+    """
+
+    def __init__(self, thing: int, why: str) -> None:
+        super().__init__(why)
+        self.thing = thing
+        self.why = why
+
+
 class Behaviour:
     """One function of a script: ``trigger`` and what it is for (``kind`` or ``topic``), every ``ticks`` ticks."""
 

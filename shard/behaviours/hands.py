@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shard.behaviours.api import Body, Component, DeclarationError, F, Kind, Refused, Script
+from shard.behaviours.api import Body, Component, DeclarationError, Elsewhere, F, Kind, Refused, Script
 from shard.world.components import HELD_BY, HELD_HAND
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Hands:
         kind, things = found
         self._within_reach(world, rows, things, _hand(payloads[0]))
         if things.ghost[0]:
-            raise Refused("it is across a border: step nearer")
+            raise Elsewhere(int(things.id[0]), "it is across a border: step nearer")
         return self._buttons[kind](world, things, rows)
 
     def sit(self, world: "World", rows: "Rows", payloads: list[Any]) -> list[Any]:
@@ -148,8 +148,10 @@ class Hands:
             raise Refused("somebody sits there")
         if np.linalg.norm(seats.pos[0] - rows.pos[0]) > ARM_M + 0.5:
             raise Refused("it is too far away")
-        if seats.ghost[0] or not world.is_settled([seat, who]).all():
-            raise Refused("it is across a border: step nearer")
+        if seats.ghost[0]:
+            raise Elsewhere(seat, "it is across a border: step nearer")
+        if not world.is_settled([seat, who]).all():
+            raise Refused("it is on its way over a border, try again")
         self._leave_seats(world, who, but=seat)
         seats.taken_by[:] = who
         world.move([who], seats.pos[0] + [0.0, self._seats[kind], 0.0])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from protocol.acting import AnswerCode
 from shard.behaviours import api
 from shard.behaviours.answers import WHY_CHARS_MAX, answer_value
-from shard.behaviours.api import Behaviour, Refused, Script
+from shard.behaviours.api import Behaviour, Elsewhere, Refused, Script
 from shard.behaviours.timers import Timers, topic_number
 from shard.behaviours.world import Asked, World
 from shard.world.components import DeclarationError, Registry
@@ -113,9 +113,12 @@ class Runner:
             if len(rows) and world.tick // behaviour.ticks != world.last_tick // behaviour.ticks:
                 self._call(behaviour, apply, rows)
 
-    def act(self, row: int, name: str, payload: Any, number: int, apply: Apply) -> tuple[AnswerCode, Any]:
-        """The action ``name`` for the body in ``row``, as its session's act ``number``: what the client is answered.
-        Unless that is DONE, nothing has happened."""
+    def act(
+        self, row: int, name: str, payload: Any, number: int, apply: Apply, seen: tuple[int, int] | None = None
+    ) -> tuple[AnswerCode, Any] | Elsewhere:
+        """The action ``name`` for the body in ``row``, as its session's act ``number``: what the client is answered, or
+        where it is to be carried out instead. Unless that is DONE, nothing has happened. ``seen``: oldest and newest
+        tick that the client can have shown then."""
         world, table = self.world, self._table
         kind = int(table.kind[row])
         behaviour = self._actions.get((name, kind))
@@ -124,7 +127,8 @@ class Runner:
         if not behaviour.enabled:
             return AnswerCode.FAILED, f"the action {name!r} has a mistake and is switched off"
         # Randomness of each act is its own: two people who throw dice in one tick do not throw the same.
-        world.begin(f"{behaviour.name} {int(table.id[row])} {number}", undoable=True)
+        actor = int(table.id[row])
+        world.begin(f"{behaviour.name} {actor} {number}", undoable=True, seen=None if seen is None else (actor, *seen))
         try:
             returned = behaviour.function(world, world.open(kind, np.array([row], np.int64)), [payload])
             value = answer_value(returned)
@@ -132,6 +136,9 @@ class Runner:
         except Refused as refusal:
             world.undo()
             return AnswerCode.REFUSED, refusal.why[:WHY_CHARS_MAX]
+        except Elsewhere as there:
+            world.undo()
+            return there
         except Exception as error:  # as for other behaviours: it must not stop the world
             world.undo()
             self._switch_off(behaviour, error)

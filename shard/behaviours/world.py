@@ -174,6 +174,9 @@ class World:
         self._undoable = False
         self._cells: Cells | None = None
         self.past = Past(table, 0)
+        self._seen: tuple[int, int, int] | None = None
+        """Who acts now, and the oldest and newest tick that its client can have shown."""
+        self._unseen = 0
 
     @property
     def random(self) -> np.random.Generator:
@@ -243,16 +246,35 @@ class World:
         """Who is within ``radius_m`` of a person, and where they were at ``tick``: what that person was shown then. Ids
         uint64[k] and places float64[k, 3], in metres.
 
-        A client says which tick it shows; the answer is bounded by what the script keeps (:meth:`Script.look_back`):
+        A client says which tick it shows. In an action of this person that is brought to the nearest one that it can
+        have shown (:meth:`shown_tick`), and it is bounded by what the script keeps (:meth:`Script.look_back`) always:
         an older tick counts as the oldest that is kept, one that is to come as the last. Who was not there then is left
         out, and so is the person. Raises RuntimeError if nothing is kept.
         """
-        ids, pos = self.past.at(float(tick), self._registry.kind_number[kind] if kind else 0)
+        tick = self.shown_tick(person, tick)
+        ids, pos = self.past.at(tick, self._registry.kind_number[kind] if kind else 0)
         row = self._table.row(int(person))
         near = ids != person
         if row >= 0 and np.isfinite(radius_m):
             near &= ((pos - self._table.pos[row])[:, [0, 2]] ** 2).sum(axis=1) <= radius_m**2
         return ids[near], pos[near]
+
+    def shown_tick(self, person: int, tick: float) -> float:
+        """The nearest tick to ``tick`` that a person's client can have shown when it asked for the action that is
+        carried out now: no newer than what it was sent, no older than its measured round trip and 0.25 s allow. Any
+        tick stays what it is outside of an action of this person; store this, not what a payload says, to look back
+        later. A tick that is no number is the newest."""
+        if self._seen is None or self._seen[0] != person:
+            return float(tick)
+        _, oldest, newest = self._seen
+        shown = min(max(float(tick), oldest), newest) if tick == tick else float(newest)
+        self._unseen += shown != tick
+        return shown
+
+    def take_unseen(self) -> int:
+        """For metrics: how often somebody claimed to have seen a tick that it cannot have, since the last call."""
+        count, self._unseen = self._unseen, 0
+        return count
 
     def pointed_at(
         self, person: int, tick: float, origin: npt.ArrayLike, direction: npt.ArrayLike, length_m: float, kind: str = ""
@@ -399,9 +421,10 @@ class World:
         self.dt_s = (tick - last_tick) / self.rate_hz
         self._cells = cells
 
-    def begin(self, name: str, *, undoable: bool = False) -> None:
-        """A behaviour is about to be called; ``undoable``: what it writes can be taken back by :meth:`undo`."""
-        self._name = name
+    def begin(self, name: str, *, undoable: bool = False, seen: tuple[int, int, int] | None = None) -> None:
+        """A behaviour is about to be called; ``undoable``: what it writes can be taken back by :meth:`undo`; ``seen``:
+        who acts, and the oldest and newest tick that it can have seen."""
+        self._name, self._seen = name, seen
         self._undoable = undoable
         self._generator = None
         self._asked = Asked()

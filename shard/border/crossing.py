@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from protocol.border import ACTS_MAX, ITEMS_MAX, Accept, Cancel, Commit, Item, Prepare, Refuse, encode_item
 from shard.behaviours.timers import TIMER
+from shard.border import calling
 from shard.border.ghosts import MOTION, outside_m
 from shard.border.groups import Groups
 from shard.border.handover import Do, Event, Source, Target, at_source, at_target
@@ -62,6 +63,11 @@ def run(state: ShardState, near: I64) -> None:
         groups = Groups(state)
         for row in due.tolist():
             _prepare(state, groups, row)
+    called = calling.ready(state)
+    if called:
+        groups = Groups(state)
+        for row, neighbour in called:
+            _ask(state, groups, row, [row], neighbour)
 
 
 def _leader(state: ShardState, number: int, outgoing: Outgoing) -> int:
@@ -106,6 +112,12 @@ def _prepare(state: ShardState, groups: Groups, leader: int) -> None:
             columns["h.pause"][leader] = state.tick + state.config.rate_hz // 4
             return
         roots = [leader]  # the pile stays, this one is far out
+    _ask(state, groups, leader, roots, target)
+
+
+def _ask(state: ShardState, groups: Groups, leader: int, roots: list[int], target: Neighbour | None) -> None:
+    table = state.table
+    columns = table.columns
     rows = groups.rows(roots)
     if target is None or (columns["h.handover"][rows] != 0).any() or not _arrival_is_known(state, rows):
         return
@@ -241,6 +253,7 @@ def _commit(state: ShardState, neighbour: Neighbour, number: int, groups: Groups
     ]
     until = state.tick + int(FORWARD_S * state.config.rate_hz)
     for row in rows.tolist():
+        state.links.called.pop(int(table.id[row]), None)
         session = int(columns["o.session"][row])
         if session:
             del state.row_of_session[session]

@@ -118,6 +118,9 @@ class Links:
         """While this region is about to be split or merged: the number that it says."""
         self.deferred: list[tuple[int, bytes]] = []
         """Acts for neighbours, by region, that wait until one of the two has changed."""
+        self.called: dict[int, tuple[int, int]] = {}
+        """Bodies that are to cross for an act's sake: region, since which tick (``calling``). Not dumped: acts are said
+        again."""
         self.counts: Counter[str] = Counter()
         """Transitions and odd events, for metrics and tests; not part of the world's state."""
 

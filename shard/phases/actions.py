@@ -1,9 +1,10 @@
 """Acts of sessions: taken in once by the body that they are for, carried out in order of number, answered.
 
 Part of two phases: ``hear`` in *ingest*, ``run`` and ``close`` in *behaviours*. Invariants: a body takes the act whose
-number is the next, and no other; one that comes too early, or at a moment at which it may not be taken, is left, for
-its gateway says it again until it is answered; one that was taken before is answered as before. Not responsible for:
-what actions do (``behaviours.runner``), what is remembered (``acting``), committing.
+number is the next, and no other; one that comes too early, at a moment at which it may not be taken, or that is to be
+carried out in another region, is left, for its gateway says it again until it is answered; one that was taken before is
+answered as before. Not responsible for: what actions do (``behaviours.runner``), what is remembered (``acting``),
+committing.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,25 +14,28 @@ from protocol.acting import AnswerCode
 from protocol.border import Acted, Item
 from protocol.messages import pack, unpack
 from shard.acting import Answered, Heard
+from shard.behaviours.answers import WHY_CHARS_MAX
+from shard.behaviours.api import Elsewhere
 from shard.behaviours.world import Asked
-from shard.border import acts
+from shard.border import acts, calling
 from shard.state import ShardState
 
 
 def hear(state: ShardState, entry: Sequence[Any]) -> None:
     """An entry of ``Upward.acts``. What is for a body across a border goes after it."""
     session, generation, number, name, payload, body, first = entry[:7]
+    seen = (entry[7], entry[8]) if len(entry) >= 9 else None
     row = state.row_of_session.get(session, -1)
     if row < 0:
         if away := acts.elsewhere(state, session, body):
             state.links.counts["acts forwarded"] += 1
-            acts.send(state, away[1], Acted(session, generation, number, name, payload, away[0], first))
+            acts.send(state, away[1], Acted(session, generation, number, name, payload, away[0], first, seen))
         return
     columns = state.table.columns
     if columns["o.generation"][row] != generation:  # of a connection that is over: WELCOME has told what was taken
         return
     if number > columns["o.acted"][row]:
-        state.acting.heard.setdefault(session, {})[number] = Heard(number, name, payload, first)
+        state.acting.heard.setdefault(session, {})[number] = Heard(number, name, payload, first, seen)
         return
     state.links.counts["acts said again"] += 1
     if not state.acting.again(session, number):
@@ -43,7 +47,8 @@ def take(state: ShardState, item: Item) -> bool:
     """An act that a neighbour passes on; False if the item is of another sort."""
     if not isinstance(item, Acted):
         return False
-    hear(state, [item.session, item.generation, item.number, item.name, item.payload, item.body, item.first])
+    entry = [item.session, item.generation, item.number, item.name, item.payload, item.body, item.first]
+    hear(state, entry if item.seen is None else [*entry, *item.seen])
     return True
 
 
@@ -61,10 +66,17 @@ def run(state: ShardState, apply: Callable[[Asked, set[str]], None]) -> None:
         number = max(int(state.table.columns["o.acted"][row]) + 1, first)
         while number in heard and _may_take(state, session, row):
             act = heard[number]
-            code, value = state.runner.act(row, act.name, act.payload, number, apply)
+            done = state.runner.act(row, act.name, act.payload, number, apply, act.seen)
+            if isinstance(done, Elsewhere):
+                if calling.call(state, row, done.thing):
+                    break  # its gateway says it again, to the region that will have the body
+                done = AnswerCode.REFUSED, done.why[:WHY_CHARS_MAX]
+            calling.answered(state, row)
+            code, value = done
             state.table.columns["o.acted"][row] = number  # looked up anew: spawning may have grown the table
             state.acting.answer(session, number, code, value)
             number += 1
+        state.links.counts["looks at what cannot have been seen"] += state.world.take_unseen()
         state.links.counts["acts left"] += any(late >= number for late in heard)
 
 

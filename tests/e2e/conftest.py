@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Playwright, ViewportSize, sync_playwright
 
 from tests.e2e.cable import Cable
-from tests.e2e.served import ROOT, Served
+from tests.e2e.headset import Headset, emulator
+from tests.e2e.served import ROOT, STUDIO, Served
 from tests.e2e.visitor import Visitor
 
 BROWSER = "ISTHMUS_CHROMIUM"
@@ -26,7 +27,10 @@ ARGUMENTS = (
 )
 SMALL: ViewportSize = {"width": 640, "height": 400}
 """A page drawn in software pays for each pixel."""
+PATIENCE_MS = 90_000
+"""For what Playwright itself waits for: loading a page, a button to be there."""
 Visit = Callable[..., Visitor]
+Wear = Callable[[str], Headset]
 
 
 def _chromium() -> str:
@@ -58,37 +62,77 @@ def browser(_playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def _must_be_built() -> None:
     if not (ROOT / "server/static/index.html").exists():
         pytest.fail("the page is not built: run `make web`", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    _must_be_built()
     served = Served(tmp_path_factory.mktemp("server") / "log")
     yield served
     served.end()
 
 
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The world of headsets and televisions."""
+    _must_be_built()
+    served = Served(tmp_path_factory.mktemp("studio") / "log", world=STUDIO)
+    yield served
+    served.end()
+
+
 @pytest.fixture
-def visit(browser: Browser, served: Served) -> Iterator[Visit]:
-    """``visit(name=None, url=None)`` opens a page of its own browser profile and, with a name, goes in."""
+def visitors(browser: Browser) -> Iterator[Visit]:
+    """``visitors(url, name=None, script="")`` opens a page of its own browser profile and, with a name, goes in.
+    ``script`` runs before the page's own."""
     contexts: list[BrowserContext] = []
     visitors: list[Visitor] = []
 
-    def visit(name: str | None = None, url: str | None = None) -> Visitor:
+    def visit(url: str, name: str | None = None, script: str = "") -> Visitor:
         context = browser.new_context(viewport=SMALL)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         visitor = Visitor(context.new_page())
         visitors.append(visitor)
-        visitor.open(url or served.url)
+        if script:
+            visitor.page.add_init_script(script)
+        visitor.open(url)
         if name is not None:
             visitor.enter(name)
         return visitor
 
     yield visit
     for visitor in visitors:
-        if visitor.page.evaluate("window.isthmus.state") == "welcomed":
+        has_body = visitor.page.locator("#leave").count() > 0  # a television has none
+        if has_body and visitor.page.evaluate("window.isthmus.state") == "welcomed":
             visitor.leave()
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(visitors: Visit, served: Served) -> Visit:
+    """``visit(name=None, url=None)``: a visitor of Helsinki."""
+    return lambda name=None, url=None: visitors(url or served.url, name)
+
+
+@pytest.fixture
+def wear(visitors: Visit, studio: Served) -> Iterator[Wear]:
+    """``wear(name)``: somebody in the studio who has a headset on."""
+    worn: list[Headset] = []
+
+    def wear(name: str) -> Headset:
+        headset = Headset(visitors(studio.url, name, emulator()))
+        worn.append(headset)
+        headset.put_on()
+        return headset
+
+    yield wear
+    for headset in worn:
+        headset.leave()
 
 
 @pytest.fixture

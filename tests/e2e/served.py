@@ -13,7 +13,15 @@ ROOT = Path(__file__).parents[2]
 START_S = 90.0
 """The first start of a fresh clone compiles kernels and imports the place."""
 END_S = 20.0
-INHABITANTS = 30
+HELSINKI = (
+    str(ROOT / "examples/helsinki/world.toml"),
+    "--world-inhabitants-count", "30",
+    "--world-props-count", "0",
+    "--limits-chat-burst", "20",
+)  # fmt: skip
+"""Central Helsinki with few inhabitants and nothing to stumble over."""
+STUDIO = (str(Path(__file__).with_name("studio.toml")), "--durable-url", "memory:")
+"""Things for hands, and channels to watch."""
 
 
 class ServerDied(Exception):
@@ -21,17 +29,11 @@ class ServerDied(Exception):
 
 
 class Served:
-    """``isthmus serve`` of central Helsinki with few inhabitants and nothing to stumble over. ``end`` it when done."""
+    """``isthmus serve`` of a world. ``end`` it when done."""
 
-    def __init__(self, log: Path, port: int = 0) -> None:
+    def __init__(self, log: Path, port: int = 0, world: tuple[str, ...] = HELSINKI) -> None:
         self._log = log
-        command = [
-            sys.executable, "-m", "isthmus", "serve", str(ROOT / "examples/helsinki/world.toml"),
-            "--gateway-port", str(port),
-            "--world-inhabitants-count", str(INHABITANTS),
-            "--world-props-count", "0",
-            "--limits-chat-burst", "20",
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "isthmus", "serve", *world, "--gateway-port", str(port)]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
         said: Queue[str] = Queue()

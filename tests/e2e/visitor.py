@@ -50,7 +50,7 @@ class Visitor:
         """For messages of failures."""
         try:
             parts = ("state", "body", "tick", "position", "rttMs", "people", "tiles", "unacknowledged", "rejected")
-            about = {name: self.get(name) for name in parts}
+            about = {name: self.get(name) for name in (*parts, "headset")}
         except Error as error:
             about = {"unreadable": str(error)}
         return {**about, "errors": self.errors}

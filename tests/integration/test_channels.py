@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -11,6 +13,7 @@ import pytest
 
 from client import CameraMoved, ChannelBegan, Client, ClientConfig, NotWatching, Watching
 from client.core import ClientCore
+from tests.integration.lossy import relay
 from tests.integration.server import Server, serving, write_world
 from tests.integration.transport.harness import until
 
@@ -133,3 +136,45 @@ async def test_the_past_is_played(server: Server) -> None:
         behind = live.core.entities.tick - late.core.entities.tick
         assert behind >= 20, "two seconds, less what is on its way"
         assert late.core.stats.violations == 0
+
+
+async def test_a_channel_over_datagrams_is_the_same_whatever_gets_lost(tmp_path: Path) -> None:
+    """One set over WebSocket and one over UDP, a fifth of whose datagrams is lost: at each frame both show the same."""
+    with relay(loss=0.2) as network:
+        toml = CHANNELS + f'[gateway]\ndatagrams = true\nadvertise_udp = "127.0.0.1:{network.address[1]}"\n'
+        with serving(write_world(tmp_path / "udp", toml + "datagrams_port = 0\n", ducks=40)) as server:
+            address = re.search(r'"address": "127\.0\.0\.1:(\d+)", "advertised"', server.log)
+            assert address is not None, server.log
+            network.server = ("127.0.0.1", int(address[1]))
+            config = ClientConfig(server.url.replace("http", "ws", 1) + "/ws", "Udp", server.guest("Udp"), profile="tv")
+            async with television(server, "Ws") as ws, Client(replace(config, datagrams=True)) as udp:
+                ws.watch("pond")
+                udp.watch("pond")
+                await until(lambda: udp.core.on_datagrams and udp.core.entities.live.sum() == 40)
+                a, b, shown = udp.core.entities, ws.core.entities, dict[int, list[dict[int, list[float]]]]()
+
+                def same() -> bool:
+                    nonlocal a, b
+                    a, b = udp.core.entities, ws.core.entities
+                    for core in (udp.core, ws.core):
+                        assert core.television is not None
+                        if core.television.applied == core.entities.frame:
+                            shown.setdefault(core.entities.frame, [{}, {}])[core is ws.core] = picture(core)
+                    both = [pair for pair in shown.values() if all(pair)]
+                    assert all(one == other for one, other in both)
+                    return len(both) >= 15
+
+                await until(same, 4000)
+                assert len(set(map(repr, shown.values()))) > 10, "the ducks move"
+                assert network.lost >= 10
+                stats = udp.core.stats
+                assert (stats.violations, stats.fallbacks, stats.losses) == (0, 0, 0)
+                assert udp.core.on_datagrams
+                udp.watch("nothing")
+                refused = await heard(udp, NotWatching)
+                assert isinstance(refused, NotWatching)
+                udp.watch("")
+                await heard(udp, NotWatching)
+                assert not udp.core.entities.live.any()
+            guide = json.loads(await asyncio.to_thread(server.get, "/channels.json"))["channels"]
+            assert guide[0]["viewers"] == 0

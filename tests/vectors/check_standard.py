@@ -215,6 +215,19 @@ def watching(items: list[Any]) -> None:
         raise ValueError("a message of a channel is out of bounds")
 
 
+def crowd(data: bytes, expected: dict[str, Any]) -> None:
+    """CROWD, STANDARD.md §12."""
+    kind, stream, tick, block = message(data)
+    columns = Columns(block, data, 2)
+    cells, side = columns.take("H", 2)
+    got = {"stream": stream, "tick": tick, "side_m": side}
+    got |= {
+        name: columns.take(code, cells) for name, code in zip(("x", "z", "count", "vx", "vz"), "hhHhh", strict=True)
+    }
+    if kind != 33 or got != expected:
+        raise ValueError(f"CROWD says {got}, the vector {expected}")
+
+
 def depth(value: Any) -> int:
     """How many arrays and maps are within each other; keys of maps must be texts."""
     if isinstance(value, dict):
@@ -440,6 +453,9 @@ def check() -> int:
             acting(items)
         if items[0] in (9, 29, 30, 31):
             watching(items)
+        count += 1
+    for vector in vectors["crowds"]:
+        crowd(bytes.fromhex(vector["hex"]), vector["items"])
         count += 1
     return count
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from protocol import frames, messages
+from protocol import crowds, frames, messages
 from protocol.acting import Act, Answer
 from protocol.channels import Camera, Channel, Keyframe, Watch
 from protocol.layouts import OWN
@@ -172,9 +172,22 @@ def message_vectors() -> list[dict[str, Any]]:
     return out + [{"from": "server", "kind": type(x).__name__, "hex": m.encode_server(x).hex()} for x in heard]
 
 
+def crowd_vectors() -> list[dict[str, Any]]:
+    """CROWD with cells, and the one that says that there is none any more: the message, and its items."""
+    cells = {"x": [-3, 0, 32_767], "z": [4, -32_768, 0], "count": [65_535, 1, 12], "vx": [-160, 0, 3], "vz": [7, 1, -9]}
+    some = {name: np.array(column, "<u2" if name == "count" else "<i2") for name, column in cells.items()}
+    said = [crowds.Crowd(1, 2**33, 32, **some), crowds.Crowd(1, 2**33 + 20, 32)]
+    return [{"hex": crowds.encode(each).hex(), "items": columns(each)} for each in said]
+
+
+def vectors() -> dict[str, Any]:
+    """All that the file has."""
+    return {"stream": stream_vector(), "messages": message_vectors(), "crowds": crowd_vectors()}
+
+
 def main() -> None:
     """Write the file."""
-    PATH.write_text(json.dumps({"stream": stream_vector(), "messages": message_vectors()}, indent=1) + "\n")
+    PATH.write_text(json.dumps(vectors(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocol import frames, messages
+from protocol import crowds, frames, messages
 from tests.vectors import check_standard
-from tests.vectors.generate_frames import PATH, message_vectors, stream_vector
+from tests.vectors.generate_frames import PATH, columns, vectors
 
 VECTORS: dict[str, Any] = json.loads(PATH.read_text())
 
 
 def test_committed_vectors_are_what_the_library_writes() -> None:
-    assert json.loads(json.dumps({"stream": stream_vector(), "messages": message_vectors()})) == VECTORS
+    assert json.loads(json.dumps(vectors())) == VECTORS
 
 
 def test_stream_decodes_and_shows_the_same() -> None:
@@ -45,8 +45,16 @@ def test_messages_decode(vector: dict[str, str]) -> None:
     assert encode(message) == data
 
 
+def test_crowds_decode() -> None:
+    for vector in VECTORS["crowds"]:
+        crowd = crowds.decode(bytes.fromhex(vector["hex"]))
+        assert crowd is not None
+        assert columns(crowd) == vector["items"]
+        assert crowds.encode(crowd).hex() == vector["hex"]
+
+
 def test_checker_reads_all_by_the_standard_alone() -> None:
-    assert check_standard.check() == len(VECTORS["stream"]["steps"]) + len(VECTORS["messages"])
+    assert check_standard.check() == sum(map(len, (VECTORS["stream"]["steps"], VECTORS["messages"], VECTORS["crowds"])))
 
 
 def test_checker_imports_nothing_of_ours() -> None:

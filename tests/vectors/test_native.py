@@ -4,25 +4,34 @@ and msgpack's reading of them."""
 import json
 import re
 import subprocess
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from tests.vectors.native import BROKEN, FULL, MALFORMED, OK, SANITIZERS, SOURCES, WAITS, Native, compile_c, said
+from tests.vectors.native import (
+    BROKEN,
+    DROPPED,
+    FULL,
+    MALFORMED,
+    OK,
+    SANITIZERS,
+    SOURCES,
+    U32,
+    WAITS,
+    Link,
+    Native,
+    compile_c,
+    messages_in,
+    said,
+)
 
 FOLDER = SOURCES.parent / "vectors"
 FRAMES: dict[str, Any] = json.loads((FOLDER / "frames.json").read_text())
 DATAGRAMS: dict[str, Any] = json.loads((FOLDER / "datagrams.json").read_text())
+POSES: dict[str, Any] = json.loads((FOLDER / "pose.json").read_text())
 MESSAGES: list[dict[str, str]] = FRAMES["messages"] + DATAGRAMS["messages"]
-CLIENT_MESSAGE_BYTES = 65_536
-"""What the vectors of streams take for the longest message (STANDARD.md §9.3)."""
-CHANNELS = (29, 30, 31)
-"""Types of STANDARD.md §10, which the decoder does not read: a headset's engine joins no channel."""
 WELCOME = next(m["hex"] for m in MESSAGES if m["kind"] == "Welcome")
 
 
@@ -30,10 +39,11 @@ def named(vectors: list[Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", vectors, ids=lambda v: str(v.get("name", v.get("kind"))))
 
 
-def welcomed(native: Native, *, numbers: int = 512, records: int = 0, waiting: int = 0, datagrams: int = 0) -> None:
+def welcomed(native: Native, *, numbers: int = 512, datagrams: int = 0, profile: str = "desktop") -> None:
     """A new view that WELCOME was said to."""
-    assert native.ask("view", numbers, records, waiting, datagrams)["result"] == OK
-    assert native.ask("take", WELCOME)["result"] == OK
+    assert native.ask("view", numbers, datagrams)["result"] == OK
+    welcome = msgpack.unpackb(bytes.fromhex(WELCOME))[1] | {"profile": profile}
+    assert native.take(msgpack.packb([16, welcome]))["result"] == OK
 
 
 def check_structure(got: dict[str, Any], items: dict[str, Any]) -> None:
@@ -97,7 +107,7 @@ def test_yaw_of_deltas_and_fulls(native: Native) -> None:
 
 
 def test_values(native: Native) -> None:
-    welcomed(native, records=100, waiting=4, datagrams=1)
+    welcomed(native, datagrams=1)
     waited = 0
     for step in DATAGRAMS["values"]:
         got = native.ask("take", step["hex"])
@@ -112,7 +122,7 @@ def test_values(native: Native) -> None:
 @named([m for m in MESSAGES if m["from"] == "server"])
 def test_messages_of_a_server(native: Native, vector: dict[str, str]) -> None:
     items = msgpack.unpackb(bytes.fromhex(vector["hex"]), strict_map_key=False)
-    native.ask("view", 512, 0, 0, 0)
+    native.ask("view", 512, 0)
     got = native.ask("take", vector["hex"])
     names: dict[int, list[str]] = {
         19: ["sseq", "scope", "from", "name", "text"],
@@ -124,10 +134,11 @@ def test_messages_of_a_server(native: Native, vector: dict[str, str]) -> None:
         25: ["sseq", "entity", "name", "payload*"],
         26: ["sseq", "number", "code", "value*"],
         27: ["address", "number", "key_up", "key_down", "within_ms", "text"],
+        29: ["code", "name", "stream", "title", "rate_hz", "behind_ms", "text"],
+        30: ["sseq", "stream", "frame", "tick", "parts"],
+        31: ["sseq", "stream", "tick", "move_ms", "entity", "eye", "look", "text"],
     }
     assert got["type"] == items[0]
-    if items[0] in CHANNELS:
-        return  # told apart, and left to a client that has channels
     if items[0] == 16:
         fields = {f"{k}*" if k == "schema" and v is not None else k: v for k, v in items[1].items()}
     else:
@@ -146,20 +157,15 @@ OTHERS = {"930a0101"}
 """DATAGRAMS for a carrier of web pages: an engine says none."""
 
 
-@named([m for m in MESSAGES if m["from"] == "client" and m["kind"] != "Watch" and m["hex"] not in OTHERS])
+@named([m for m in MESSAGES if m["from"] == "client" and m["hex"] not in OTHERS])
 def test_messages_of_a_client(native: Native, vector: dict[str, str]) -> None:
     kind, *items = msgpack.unpackb(bytes.fromhex(vector["hex"]))
     if kind in (2, 3):  # frame and earlier are the view's: bring it to where it has these
         frame, earlier = items[1 if kind == 2 else 0], items[-1] if len(items) == (5 if kind == 2 else 3) else None
         welcomed(native, datagrams=int(earlier is not None))
-        if frame:
-            native.take(msgpack.packb([18, 1, frame, 0, 0, None, None, None]))
-        if earlier:
-            have = [frame - 1 - i for i in range(64) if earlier >> i & 1]
-            native.ask("view", 512, 0, 0, 1)
-            native.ask("take", WELCOME)
-            for each in [*have[::-1], frame]:
-                native.take(msgpack.packb([28, 1, each & 0xFFFFFFFF, 0, 0, None, None, None]))
+        have = [frame - 1 - i for i in range(63, -1, -1) if (earlier or 0) >> i & 1] + [frame] * bool(frame)
+        for each in have:
+            native.take(msgpack.packb([18 if earlier is None else 28, 1, each % U32, 0, 0, None, None, None]))
     words: list[object]
     match kind:
         case 1:
@@ -177,72 +183,78 @@ def test_messages_of_a_client(native: Native, vector: dict[str, str]) -> None:
             words = ["chat", items[0], said(items[1].encode()), "-" if items[2] is None else items[2]]
         case 5:
             words = ["act", items[0], said(items[1].encode()), said(msgpack.packb(items[2]))]
+        case 9:
+            words = ["watch", said(None if items[0] is None else items[0].encode()), items[1]]
         case _:
             words = [{6: "bye", 10: "datagrams"}[kind]]
     assert native.ask(*words)["hex"] == vector["hex"]
 
 
-def binding(native: Native, vector: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """The 16 bytes of context, and what is sealed with which nonce, as an engine makes them."""
-    address = said(vector["address"].encode())
-    got = native.ask("sealing", vector["session"], vector["number"], address, vector["sequence"])
-    return sha256(bytes.fromhex(got["context"])).digest()[:16], got
-
-
 @named(DATAGRAMS["sealed"])
-def test_sealed_datagrams_both_ways(native: Native, vector: dict[str, Any]) -> None:
-    context, sealing = binding(native, vector)
-    assert context.hex() == vector["binding"]
-    outer = native.ask("datagram", vector["hex"])
-    assert (outer["fine"], outer["number"], outer["sequence"]) == (1, vector["number"], int(vector["sequence"]))
-    key, nonce = ChaCha20Poly1305(bytes.fromhex(vector["key"])), bytes.fromhex(sealing["nonce"])
-    head = bytes.fromhex(sealing["head"])
-    plain = key.decrypt(nonce, bytes.fromhex(outer["sealed"]), head + context)
-    got = native.ask("plain", said(plain))
-    parts = [
-        [p["kind"], (p["offset"].to_bytes(4, "little").hex() if p["kind"] == 1 else "") + p["bytes"]]
-        for p in got["parts"][1:]
-    ]
-    assert (got["fine"], got["received"]) == (1, vector["received"])
-    assert parts == vector["parts"]  # also those of a later version: the engine passes over them
-    words = [w for p in got["parts"][1:] for w in (p["kind"], p.get("offset", 0), said(bytes.fromhex(p["bytes"])))]
-    again = native.ask("put_plain", got["received"], *words)["hex"]
-    assert (head + key.encrypt(nonce, bytes.fromhex(again), head + context)).hex() == vector["hex"]
+def test_sealed_datagrams(native: Native, vector: dict[str, Any]) -> None:
+    """What comes is read, also with parts of a later version; what a client says is written byte by byte."""
+    peer = Link(native, vector)
+    stream, lossy = b"", []
+    for kind, data in ((kind, bytes.fromhex(data)) for kind, data in vector["parts"]):
+        if kind == 1 and int.from_bytes(data[:4], "little") in (0, U32 - 1):
+            stream += data[4 + (U32 - int.from_bytes(data[:4], "little")) % U32 :]
+        elif kind == 2:
+            lossy.append(data.hex())
+    got = native.ask("read", said(bytes.fromhex(vector["hex"])), 0)
+    assert (got["result"], got["read"]) == (DROPPED, 1)
+    assert [m["hex"] for m in got["messages"][1:]] == messages_in(stream) + lossy
+    assert native.ask("read", said(bytes.fromhex(vector["hex"])), 0)["read"] == 0  # twice
+    kinds = [kind for kind, _ in vector["parts"]]
+    if int(vector["sequence"]) < 1 << 40 and (3 in kinds or stream or lossy):
+        peer = Link(native, vector, received=vector["received"], sequence=int(vector["sequence"]) - 1)
+        if stream:
+            assert native.ask("say", said(stream[4:]))["result"] == 1
+        written = native.ask("write", said(bytes.fromhex(lossy[0]) if lossy else None), 0)
+        assert (written["hex"], written["due"]) == (vector["hex"], 0)
+        assert peer.opened(written["hex"]) == (vector["received"], [(k, bytes.fromhex(d)) for k, d in vector["parts"]])
+
+
+def test_the_last_sequence_is_the_last(native: Native) -> None:
+    Link(native, sequence=2**64 - 2)
+    assert native.ask("write", "-", 0)["hex"] is not None
+    assert native.ask("write", "-", 0)["hex"] is None
 
 
 @named(DATAGRAMS["refused"])
 def test_refused_datagrams(native: Native, vector: dict[str, str]) -> None:
-    known = DATAGRAMS["sealed"][0]
-    outer = native.ask("datagram", said(bytes.fromhex(vector["hex"])))
-    if outer["fine"] and outer["number"] == known["number"]:
-        context, sealing = binding(native, {**known, "sequence": outer["sequence"]})
-        key, sealed = ChaCha20Poly1305(bytes.fromhex(known["key"])), bytes.fromhex(outer["sealed"])
-        with pytest.raises(InvalidTag):
-            key.decrypt(bytes.fromhex(sealing["nonce"]), sealed, bytes.fromhex(sealing["head"]) + context)
+    Link(native, DATAGRAMS["sealed"][0])
+    got = native.ask("read", said(bytes.fromhex(vector["hex"])), 0)
+    assert (got["read"], got["messages"]) == (0, [[]])
+    assert native.ask("read", said(bytes.fromhex(DATAGRAMS["sealed"][0]["hex"])), 0)["read"] == 1
 
 
 @named(DATAGRAMS["malformed"])
 def test_malformed_plaintexts(native: Native, vector: dict[str, str]) -> None:
-    assert native.ask("plain", said(bytes.fromhex(vector["hex"])))["fine"] == 0
+    peer = Link(native)
+    got = native.ask("read", peer.sealed(bytes.fromhex(vector["hex"])), 0)
+    assert (got["read"], got["messages"], got["received"]) == (0, [[]], 0)
 
 
 @named(DATAGRAMS["replay"])
 def test_replay_window(native: Native, vector: dict[str, Any]) -> None:
-    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
-    assert [[s, native.ask("window", s)["result"] == 1] for s, _ in vector["steps"]] == vector["steps"]
+    peer = Link(native)
+    steps = [(s, peer.sealed(bytes(4), int(s))) for s, _ in vector["steps"]]
+    got = [[s, native.ask("read", datagram, 0)["read"] == 1] for s, datagram in steps]
+    assert got == vector["steps"]
 
 
 @named(DATAGRAMS["streams"])
 def test_reliable_streams(native: Native, vector: dict[str, Any]) -> None:
-    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
+    peer, received = Link(native), 0
     for step in vector["steps"]:
-        got = native.ask("flow", step["offset"], said(bytes.fromhex(step["hex"])))
-        if step["messages"] is None:
-            assert got["result"] != OK
+        got = peer.flow(step["offset"], bytes.fromhex(step["hex"]))
+        if step["messages"] is None:  # beyond the window it is not used; what is too long ends the connection
             assert got["messages"] == [[]]
+            assert got["result"] == FULL or got["received"] == received
         else:
             assert [m["hex"] for m in got["messages"][1:]] == step["messages"]
-            assert (got["result"], got["received"]) == (OK, step["received"])
+            assert (got["result"], got["received"]) == (DROPPED, step["received"])
+            received = got["received"]
 
 
 def test_a_view_that_is_too_small_says_so(native: Native) -> None:
@@ -298,17 +310,17 @@ def test_what_is_malformed_is_said_to_be(native: Native) -> None:
         told(28, base=0),
     ]
     for data in sound:
-        welcomed(native, records=8, datagrams=1)
+        welcomed(native, datagrams=int(data[1] == 28))
         assert native.take(data)["result"] in (OK, BROKEN)  # BROKEN: values of who has not entered
     for data in broken:
-        welcomed(native, records=8, datagrams=1)
+        welcomed(native, datagrams=int(data[1] == 28))
         assert native.take(data)["result"] == MALFORMED, data.hex()
 
 
 def test_welcome_of_a_later_version_and_of_other_forms(native: Native) -> None:
     welcome = msgpack.unpackb(bytes.fromhex(WELCOME))[1]
     welcome |= {"radius_m": 7, "near_radius_m": -3, "anchor": None, "body": None, "more": {"a": [1, {"b": None}]}}
-    native.ask("view", 4, 0, 0, 0)
+    native.ask("view", 4, 0)
     got = native.take(msgpack.packb([16, welcome], use_single_float=True))
     assert (got["result"], got["radius_m"], got["near_radius_m"]) == (OK, 7, -3)
     assert "body" not in got
@@ -349,11 +361,12 @@ def test_a_clients_message_that_is_not_allowed_is_not_written(native: Native) ->
 
 def test_readme_example_compiles_and_plays_the_vectors(tmp_path: Path) -> None:
     """With what an engine brings (a socket, a clock, a picture) taken by stand-ins that play and print."""
-    example = re.search(r"```c\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
-    assert example is not None
-    (tmp_path / "example.c").write_text(example[1])
+    example, over_udp = re.findall(r"```c\n(.*?)```", (SOURCES / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "example.c").write_text(example)
+    (tmp_path / "over_udp.c").write_text(over_udp)
+    compile_c([tmp_path / "over_udp.c"], tmp_path / "over_udp.o", "-c")
     stand_ins = Path(__file__).parent / "c" / "engine.c"
-    compile_c([tmp_path / "example.c", stand_ins, *sorted(SOURCES.glob("*.c"))], tmp_path / "example", *SANITIZERS)
+    compile_c([tmp_path / "example.c", stand_ins, SOURCES / "isthmus.c"], tmp_path / "example", *SANITIZERS)
     steps = FRAMES["stream"]["steps"]
     played = "\n".join([WELCOME, *(step["hex"] for step in steps)]) + "\n"
     done = subprocess.run([tmp_path / "example"], input=played, text=True, capture_output=True)
@@ -361,6 +374,7 @@ def test_readme_example_compiles_and_plays_the_vectors(tmp_path: Path) -> None:
     sent = re.findall(r"sent (\w+)", done.stdout)
     assert msgpack.unpackb(bytes.fromhex(sent[0]))[:3] == [1, 1, 1]
     assert msgpack.unpackb(bytes.fromhex(sent[-1]))[:2] == [3, steps[-1]["items"]["frame"]]
+    assert [8] == [said_[0] for said_ in map(msgpack.unpackb, map(bytes.fromhex, sent)) if said_[0] not in (1, 3)]
     drawn = dict(re.findall(r"drawn (\d+) (.+)", done.stdout))
     last = steps[-1]["shown_after"]["0.0"]
     assert {entity: [float(x) for x in place.split()] for entity, place in drawn.items() if entity in last} == {

@@ -6,8 +6,8 @@ protocol/*.py is used.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -16,11 +16,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.vectors.native import DROPPED, OK, WAITS, Native, said
-from tests.vectors.test_native import CLIENT_MESSAGE_BYTES, welcomed
+from tests.vectors.native import BROKEN, DROPPED, OK, U32, WAITS, Native
+from tests.vectors.test_native import welcomed
 
 NUMBERS = 8
-U32 = 2**32
 
 
 @dataclass(frozen=True)
@@ -205,10 +204,10 @@ class Network:
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, U32 - 1), records=st.sampled_from([10, 24, 4096]), frame=st.sampled_from([0, 2**31 - 60]))
-@example(seed=14381920, records=10, frame=0)
-def test_shows_the_greatest_frame_that_came(native: Native, seed: int, records: int, frame: int) -> None:
-    welcomed(native, numbers=NUMBERS, records=records, waiting=3, datagrams=1)
+@given(seed=st.integers(0, U32 - 1), frame=st.sampled_from([0, 2**31 - 60]))
+@example(seed=14381920, frame=0)
+def test_shows_the_greatest_frame_that_came(native: Native, seed: int, frame: int) -> None:
+    welcomed(native, numbers=NUMBERS, datagrams=1)
     rng = np.random.default_rng(seed)
     server = Server(rng, frame)
     network = Network(native, server)
@@ -263,131 +262,68 @@ def test_what_an_acknowledgement_names(native: Native) -> None:
             assert (got["view_frame"], got["view_earlier"]) == ((begin + newest) % U32, earlier), frame
 
 
-def test_what_waits_has_its_room_and_no_more_is_taken_than_fits(native: Native) -> None:
-    """Two entities and room for four older records: whatever counts as come must be held later on."""
-
-    def told(frame: int, sseq: int) -> int:
-        full = struct.pack("<HH2H12h4B", 0, 2, 0, 1, *range(12), 0, 0, 0, 0)
-        got = native.take(msgpack.packb([28, 1, frame, 50 + frame, sseq, None, [0, 0, 0], b"\0" + full]))
-        return int(got["result"])
-
-    def structure(sseq: int, enters: int) -> int:
-        columns = struct.pack("<4H", enters, 0, 0, 0) + bytes(8 * enters)
-        columns += struct.pack(f"<{enters}H", *range(enters)) + bytes(14 * enters) + b"\1\0" * enters
-        columns += bytes(2 * enters) + b"\x80" * enters
-        return int(native.take(msgpack.packb([17, sseq, 50, 1, [0, 0, 0], b"\0" + columns]))["result"])
-
-    welcomed(native, numbers=2, records=4, waiting=1, datagrams=1)
-    assert structure(1, 2) == OK
-    assert told(1, 1) == OK  # instead of the enters' records
-    assert told(2, 2) == WAITS
-    assert told(3, 2) == DROPPED  # one waits already
-    assert told(4, 1) == OK
-    assert told(5, 1) == DROPPED  # the last two places are those of 2
-    assert structure(2, 0) == OK
-    assert told(6, 2) == DROPPED  # 1 and 2 are held beside 4
-    assert native.shown(54.0)["0"][3] == 0
-    assert native.ask("ack", 0)["hex"] == msgpack.packb([3, 4, 0, 0b110]).hex()
-    assert told(320, 2) == DROPPED  # 256 might still come, and name the record of 1
-    assert told(321, 2) == OK
+def values(frame: int, sseq: int, *, fulls: int = 0, deltas: Sequence[tuple[int, int]] = (), stream: int = 1) -> bytes:
+    """VALUES of ``fulls`` at rest where they are, behind ``deltas``: number, frame of the base."""
+    d, numbers = len(deltas), [n for n, _ in deltas] + list(range(fulls))
+    block = struct.pack(f"<HH{len(numbers)}H", d, fulls, *numbers) + struct.pack(
+        f"<{6 * fulls}h", *[frame % 1000] * 6 * fulls
+    )
+    block += bytes(7 * d) + bytes((frame - base) % U32 for _, base in deltas) + bytes(2 * fulls)
+    origin = [0, 0, 0] if fulls else None
+    return bytes(msgpack.packb([28, stream, frame, 50 + frame % 1000, sseq, None, origin, b"\0" + block]))
 
 
-@pytest.mark.parametrize("way", [[], [2**30, 2**31]], ids=["first", "half of all frames later"])
-def test_what_waits_counts_as_come_only_with_its_bases(native: Native, way: list[int]) -> None:
-    """One that found no room, far ahead, released what a late one names whose structure message is still to come."""
-    welcomed(native, numbers=4, records=4, waiting=2, datagrams=1)
-    begin = way[-1] if way else 0
-
-    def told(frame: int, sseq: int, fulls: int, base: int | None = None) -> int:
-        deltas = 0 if base is None else 1
-        block = struct.pack(f"<HH{deltas + fulls}H", deltas, fulls, *range(deltas + fulls)) + bytes(12 * fulls)
-        block += bytes(7 * deltas) + bytes([] if base is None else [frame - base]) + bytes(2 * fulls)
-        origin = [0, 0, 0] if fulls else None
-        return int(native.take(msgpack.packb([28, 1, frame, 50, sseq, None, origin, b"\0" + block]))["result"])
-
-    def structure(sseq: int, enters: range) -> int:
-        e = len(enters)
-        columns = struct.pack("<4H", e, 0, 0, 0) + bytes(8 * e) + struct.pack(f"<{e}H", *enters) + bytes(14 * e)
-        columns += b"\1\0" * e + bytes(2 * e) + b"\x80" * e
-        return int(native.take(msgpack.packb([17, sseq, 50, 1, [0, 0, 0], b"\0" + columns]))["result"])
-
-    assert structure(1, range(1)) == OK
-    assert [told(frame, 1, 1) for frame in way] == [OK] * len(way)
-    assert told(begin + 1, 1, 1) == OK
-    assert told(begin + 2, 1, 1) == OK
-    assert told(begin + 230, 2, 0, begin + 1) == WAITS
-    assert structure(2, range(0)) == OK
-    assert told(begin + 270, 3, 1) == WAITS
-    assert told(begin + 400, 3, 4) == DROPPED  # three places are free, and 1 went for them
-    assert told(begin + 240, 3, 0, begin + 1) == DROPPED
-    assert told(begin + 241, 3, 0, begin + 230) == WAITS
-    assert structure(3, range(1, 4)) == OK
+def structure(sseq: int, enters: Sequence[int] = (), leaves: Sequence[int] = ()) -> bytes:
+    e, n = len(enters), len(leaves)
+    columns = struct.pack("<4H", e, n, 0, 0) + bytes(8 * e) + struct.pack(f"<{e}H", *enters) + bytes(14 * e)
+    columns += b"\1\0" * e + struct.pack(f"<{n}H", *leaves) + bytes(2 * e) + b"\x80" * e
+    return bytes(msgpack.packb([17, sseq, 50, 1, [0, 0, 0], b"\0" + columns]))
 
 
-@given(
-    text=st.lists(st.binary(max_size=60), max_size=8),
-    order=st.randoms(use_true_random=False),
-    begin=st.sampled_from([0, U32 - 20]),
-)
-@settings(max_examples=60, deadline=None)
-def test_a_reliable_stream_arrives_whole(native: Native, text: list[bytes], order: Any, begin: int) -> None:
-    """Pieces of all sizes, in any order, some twice, over the end of 2³²."""
-    stream = b"".join(struct.pack("<I", len(each)) + each for each in text)
-    cuts = sorted({0, len(stream), *(order.randint(0, len(stream)) for _ in range(12))})
-    pieces = [(a, stream[a : b + order.randint(0, 9)]) for a, b in pairwise(cuts)]
-    pieces += order.sample(pieces, len(pieces) // 2)
-    order.shuffle(pieces)
-    native.ask("new", CLIENT_MESSAGE_BYTES, begin)
-    got: list[str] = []
-    have: set[int] = set()
-    for at, piece in pieces:
-        answer = native.ask("flow", (begin + at) % U32, "." + piece.hex())
-        have |= set(range(at, at + len(piece)))
-        whole = next(i for i in range(len(stream) + 1) if i not in have)
-        assert (answer["result"], answer["received"]) == (OK, (begin + whole) % U32)
-        got += [m["hex"] for m in answer["messages"][1:]]
-    assert got == [each.hex() for each in text]
+@pytest.mark.parametrize("begin", [0, 2**31 - 300, U32 - 300])
+def test_what_waits_finds_its_bases_and_holds_up_what_would_overwrite_them(native: Native, begin: int) -> None:
+    """The farthest base of the farthest that waits is 512 frames behind what is refused."""
+
+    def told(frame: int, sseq: int, **rows: Any) -> int:
+        rows["deltas"] = [(number, (begin + base) % U32) for number, base in rows.get("deltas", [])]
+        return int(native.take(values((begin + frame) % U32, sseq, **rows))["result"])
+
+    welcomed(native, numbers=4, datagrams=1)
+    assert native.take(structure(1, range(2)))["result"] == OK
+    assert told(1, 1, fulls=2) == OK
+    assert told(256, 2, deltas=[(0, 1)]) == WAITS
+    assert told(257, 1, fulls=1) == OK
+    assert told(513, 2, fulls=2) == DROPPED
+    assert told(512, 2, deltas=[(0, 257)]) == WAITS
+    assert told(511, 1, deltas=[(0, 257)]) == OK
+    got = native.take(structure(2))
+    assert (got["result"], got["view_waiting"]) == (OK, 0)
+    assert told(513, 2, fulls=2) == OK
+    assert told(768, 2, deltas=[(0, 513), (1, 513)]) == OK
+    # Late, and named from as far as can be.
+    assert told(768 - 64, 2, deltas=[(0, 511)]) == OK
+    assert told(768 - 65, 2, fulls=1) == DROPPED
+    assert told(768 - 63, 2, deltas=[(0, 510)]) == BROKEN
 
 
-def test_more_gaps_than_are_kept(native: Native) -> None:
-    """The piece behind one gap too many is not kept; the stream goes on when it is said again."""
-    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
-    stream = struct.pack("<I", 196) + bytes(range(196))
-    results = [native.ask("flow", at, said(stream[at : at + 2]))["result"] for at in range(1, 160, 4)]
-    assert results == [OK] * 32 + [DROPPED] * 8
-    got = [native.ask("flow", at, said(stream[at : at + 5])) for at in range(0, 200, 5)]
-    assert [len(each["messages"]) for each in got] == [1] * 39 + [2]
-    assert got[-1]["messages"][1]["hex"] == stream[4:].hex()
+def test_a_base_is_of_the_one_who_is_there(native: Native) -> None:
+    """Number 0 is another entity's from structure message 2 on: what came about the one before is no base."""
+    welcomed(native, numbers=4, datagrams=1)
+    for data in (structure(1, [0]), values(1, 1, fulls=1), structure(2, [], [0]), structure(3, [0])):
+        assert native.take(data)["result"] == OK
+    assert native.take(values(2, 1, fulls=1))["result"] == OK  # came late: of who left
+    assert native.take(values(3, 3, deltas=[(0, 1)]))["result"] == BROKEN
 
 
-def test_a_reliable_stream_longer_than_its_memory(native: Native) -> None:
-    """Three times through it, with pieces in pairs that are the wrong way round, and messages up to the longest."""
-    sizes = [CLIENT_MESSAGE_BYTES, 0, 9, 50_000, 1, 65_000, 3] * 2
-    messages = [bytes([i]) * size for i, size in enumerate(sizes)]
-    stream = b"".join(struct.pack("<I", len(each)) + each for each in messages)
-    pieces = [(at, stream[at : at + 1171]) for at in range(0, len(stream), 1171)]
-    native.ask("new", CLIENT_MESSAGE_BYTES, U32 - 1000)
-    got: list[str] = []
-    for pair in zip(pieces[1::2], pieces[::2], strict=False):
-        for at, piece in pair:
-            answer = native.ask("flow", (U32 - 1000 + at) % U32, "." + piece.hex())
-            assert answer["result"] == OK
-            got += [m["hex"] for m in answer["messages"][1:]]
-    if len(pieces) % 2:
-        at, piece = pieces[-1]
-        got += [m["hex"] for m in native.ask("flow", (U32 - 1000 + at) % U32, "." + piece.hex())["messages"][1:]]
-    assert got == [each.hex() for each in messages]
-
-
-@given(steps=st.lists(st.integers(-400, 40), max_size=60))
-@settings(max_examples=60, deadline=None)
-def test_a_sequence_is_taken_once(native: Native, steps: list[int]) -> None:
-    native.ask("new", CLIENT_MESSAGE_BYTES, 0)
-    newest, had = 0, set[int]()
-    for step in steps:
-        sequence = max(0, newest + step)
-        expected = sequence > 0 and sequence not in had and newest - sequence < 256
-        assert (native.ask("window", sequence)["result"] == 1) == expected
-        if expected:
-            had.add(sequence)
-            newest = max(newest, sequence)
+def test_values_that_are_not_taken(native: Native) -> None:
+    assert native.ask("view", 4, 1)["result"] == OK
+    assert native.take(values(1, 0))["result"] == DROPPED  # before WELCOME
+    welcomed(native, numbers=4)
+    assert native.take(values(1, 0))["result"] == DROPPED  # over WebSocket
+    welcomed(native, numbers=4, datagrams=1)
+    assert native.take(values(1, 0, stream=2))["result"] == DROPPED
+    assert native.take(values(1, 0, fulls=1))["result"] == BROKEN  # of nobody
+    welcomed(native, numbers=4, datagrams=1)
+    long = msgpack.unpackb(values(1, 0))
+    assert native.take(msgpack.packb([*long[:7], bytes(5 + 1200)]))["result"] == DROPPED
+    assert native.take(msgpack.packb([18, 1, 1, 5, 0, None, None, None]))["result"] == BROKEN  # FRAME over datagrams

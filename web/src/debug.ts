@@ -2,8 +2,10 @@
 import type { Game } from "./game";
 import type { MapLoader } from "./map/loader";
 import type { Shell } from "./net/shell";
+import { newPose, PART_STRIDE, PARTS, type Pose } from "./protocol/poses";
 import type { Stage } from "./render/stage";
 import type { Keys } from "./ui/keys";
+import type { Vr } from "./xr/vr";
 
 export interface ChatEntry {
   readonly scope: number;
@@ -19,6 +21,7 @@ interface Parts {
   readonly chatLog: readonly ChatEntry[];
   readonly stage: Stage;
   readonly keys: Keys;
+  readonly vr: Vr;
 }
 
 /** Everything is computed when it is read; ids are strings, so that the state passes as JSON. */
@@ -60,7 +63,40 @@ export function debugState(parts: () => Parts): void {
         name: game.nameOf(entity.id, entity.number),
         position: [entity.x, entity.y, entity.z],
         record: game.entities.records.shown(entity.number, tick),
+        components: game.entities.componentsOf(entity.number),
       }));
+    },
+    /** Heads and hands of others as drawn: by entity id, [x, y, z, and the rotation x, y, z, w] of each part in the world, or null. */
+    get poses() {
+      const { game } = parts();
+      const pose = newPose();
+      const shown = game.entities.all.filter(({ number }) => game.poses.shown(number, game.tick, pose));
+      return Object.fromEntries(
+        shown.map(({ id, number, x, y, z }) => {
+          game.poses.shown(number, game.tick, pose);
+          return [id.toString(), partsOf(pose, [x, y, z])];
+        }),
+      );
+    },
+    /** This page in a headset; null: it is on no head. */
+    get headset() {
+      const { vr } = parts();
+      if (!vr.isOn) return null;
+      const { rig, arc } = vr;
+      return {
+        origin: [rig.x, rig.y, rig.z],
+        yaw: rig.yaw,
+        fade: rig.fade,
+        apartM: rig.apartM,
+        parts: partsOf(vr.pose, [0, 0, 0]),
+        said: vr.said,
+        holds: [vr.holds(1)?.toString() ?? null, vr.holds(2)?.toString() ?? null],
+        aim: vr.isAiming ? { x: arc.x, z: arc.z, isOpen: arc.isOpen } : null,
+      };
+    },
+    /** How many are only counted. */
+    get crowd() {
+      return parts().game.crowd.total;
     },
     get people() {
       return parts().game.people.sorted.map(([, name]) => name);
@@ -99,4 +135,12 @@ export function debugState(parts: () => Parts): void {
     },
   };
   Object.defineProperty(window, "isthmus", { value: Object.freeze(state), writable: false });
+}
+
+function partsOf(pose: Pose, from: readonly [number, number, number]): (number[] | null)[] {
+  return Array.from({ length: PARTS }, (_, part) => {
+    if ((pose.tracked & (1 << part)) === 0) return null;
+    const values = [...pose.parts.subarray(part * PART_STRIDE, (part + 1) * PART_STRIDE)];
+    return values.map((value, k) => value + (from[k] ?? 0));
+  });
 }

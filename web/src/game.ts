@@ -7,12 +7,15 @@
 import { ServerClock } from "./net/clock";
 import { Predictor } from "./net/predict";
 import type { Numbered } from "./net/session";
+import type { Crowd } from "./protocol/crowds";
 import type { Frame, Own, Values } from "./protocol/frames";
 import { GRID_PER_M, OWN_MOVED, type Vec3 } from "./protocol/layouts";
 import { toWire, type ServerMessage, type Welcome, type WireCommand } from "./protocol/messages";
 import type { Ground } from "./walk";
+import { FarCrowd } from "./world/crowd";
 import { Entities } from "./world/entities";
 import { People } from "./world/people";
+import { PoseTracks } from "./world/poses";
 
 /** Commands behind this are dropped: the page stood still (a hidden tab), and the server would not accept that time anyway. */
 const LATE_MS_MAX = 250;
@@ -27,11 +30,15 @@ export interface Wish {
   readonly moveX: number;
   readonly moveZ: number;
   readonly buttons: number;
+  /** Where the body looks, radians; absent: where it walks. */
+  readonly heading?: number;
 }
 
 export class Game {
   readonly entities = new Entities();
   readonly people = new People();
+  readonly poses = new PoseTracks();
+  readonly crowd = new FarCrowd();
   welcome: Welcome | null = null;
   clock: ServerClock | null = null;
   predictor: Predictor | null = null;
@@ -67,6 +74,7 @@ export class Game {
         break;
       case "structure":
         this.entities.structure(message);
+        this.poses.structure(message);
         this.clock?.heard(message.tick, nowMs);
         break;
       case "frame":
@@ -78,6 +86,7 @@ export class Game {
       case "schema":
         this.entities.records.countStructure(message.sseq);
         this.entities.reschema(message.schema);
+        this.poses.begin();
         break;
       case "presence":
         this.entities.records.countStructure(message.sseq);
@@ -90,9 +99,19 @@ export class Game {
       case "answer":
         this.entities.records.countStructure(message.sseq);
         break;
+      case "poses":
+        this.poses.tell(message, this.welcome?.rateHz ?? 1);
+        break;
+      case "crowd":
+        this.count(message);
+        break;
       case "close":
       case "token":
         break;
+      case "channel":
+      case "keyframe":
+      case "camera":
+        break; // a television's (tv/television.ts)
     }
   }
 
@@ -104,19 +123,27 @@ export class Game {
     const tickMs = 1000 / welcome.rateHz;
     this.nextCommandMs = nowMs - this.nextCommandMs > LATE_MS_MAX ? nowMs + tickMs : this.nextCommandMs + tickMs;
     const wishes = wish.moveX !== 0 || wish.moveZ !== 0;
-    if (wishes) this.heading = Math.atan2(-wish.moveX, -wish.moveZ);
+    if (wish.heading !== undefined) this.heading = wish.heading;
+    else if (wishes) this.heading = Math.atan2(-wish.moveX, -wish.moveZ);
     if (!wishes && wish.buttons === 0 && predictor.atRest && this.idleYaw === this.heading) return null;
     this.idleYaw = this.heading;
-    const command = toWire({ ...wish, yaw: this.heading, steps: welcome.stepsPerTick });
+    const { moveX, moveZ, buttons } = wish;
+    const command = toWire({ moveX, moveZ, buttons, yaw: this.heading, steps: welcome.stepsPerTick });
     const seq = predictor.command(command, nowMs);
     return seq === null ? null : { seq, command };
   }
+
+  /** The tick that is shown, a real number. */
+  tick = 0;
 
   /** Go on to `nowMs`. */
   advance(nowMs: number): void {
     const dtS = Math.min(0.5, this.lastMs === null ? 0 : (nowMs - this.lastMs) / 1000);
     this.lastMs = nowMs;
-    if (this.clock !== null) this.entities.advance(this.clock.shownTick(nowMs), dtS);
+    if (this.clock !== null) {
+      this.tick = this.clock.shownTick(nowMs);
+      this.entities.advance(this.tick, dtS);
+    }
     this.predictor?.fade(dtS);
     const before = this.feet;
     this.feet = this.predictor?.shown(nowMs) ?? (this.own === null ? null : metres(this.own.p));
@@ -142,12 +169,19 @@ export class Game {
     return this.predictor?.pending ?? [];
   }
 
+  private count(crowd: Crowd): void {
+    const [x, , z] = this.feet ?? [0, 0, 0];
+    this.crowd.tell(crowd, x, z, this.entities.farthestPersonM(x, z));
+  }
+
   private begin(welcome: Welcome, overDatagrams: boolean): void {
     const before = this.welcome;
     const sameWorld = this.welcome?.world === welcome.world && this.welcome.rateHz === welcome.rateHz;
     this.welcome = welcome;
     this.entities.begin(welcome.schema, overDatagrams);
     this.people.begin();
+    this.poses.begin();
+    this.crowd.begin();
     if (!sameWorld || this.clock === null) this.clock = new ServerClock(welcome.rateHz);
     if (!sameWorld) this.predictor = null;
     // Over datagrams all that is not known to be applied is said again, so nothing of it is lost on the way there.

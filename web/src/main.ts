@@ -5,8 +5,7 @@ import { MapLoader } from "./map/loader";
 import { guestToken, Shell } from "./net/shell";
 import type { ServerMessage, Welcome } from "./protocol/messages";
 import { Follow } from "./render/camera";
-import { Figures, type Figure } from "./render/figures";
-import { Props, type Prop } from "./render/props";
+import { Picture } from "./render/picture";
 import { Stage } from "./render/stage";
 import { Tags, type Tagged } from "./render/tags";
 import { Town } from "./render/town";
@@ -16,11 +15,11 @@ import { loadTicket, storeTicket } from "./ui/ticket";
 import { Ground } from "./walk";
 import { toLatLon } from "./world/anchor";
 import { parseLine } from "./world/chatline";
+import { hasHeadset } from "./xr/headset";
+import { Vr } from "./xr/vr";
 
 const INPUT_EVERY_MS = 10;
 const HUD_EVERY_MS = 250;
-/** Kinds that are shown as people. */
-const PEOPLE: ReadonlySet<string> = new Set(["person", "inhabitant"]);
 /** A world without a map is a bare plain: its bounds are the server's to know. */
 const PLAIN: Terrain = { ground: new Ground(-Infinity, -Infinity, Infinity, Infinity), covers: () => true };
 
@@ -28,8 +27,7 @@ const page = new Page();
 const game = new Game();
 const keys = new Keys(page.canvas);
 const stage = new Stage(page.canvas);
-const figures = new Figures();
-const props = new Props();
+const picture = new Picture();
 const tags = new Tags(page.tags);
 const follow = new Follow();
 const chatLog: ChatEntry[] = [];
@@ -42,10 +40,11 @@ let guest = false;
 let lastFrameMs = performance.now();
 let lastHudMs = 0;
 
-stage.scene.add(figures.group, props.group);
+stage.scene.add(picture.group);
 
 const shell = new Shell(receive, (status) => {
   page.showStatus(status);
+  if (status.state === "waiting") vr.say(status.text);
   if (status.state !== "ended") return;
   storeTicket(null);
   if (status.wantsToken && guestRenews) {
@@ -53,6 +52,8 @@ const shell = new Shell(receive, (status) => {
     void join(joinedAs, "");
   }
 });
+
+const vr = new Vr(stage, game, shell);
 
 function receive(message: ServerMessage): void {
   const now = performance.now();
@@ -70,12 +71,17 @@ function receive(message: ServerMessage): void {
       chatLog.push({ scope: message.scope, from: message.from, name: message.name, text: message.text });
       if (chatLog.length > 500) chatLog.shift();
       page.showChat(message, message.from === game.welcome?.body);
+      vr.say(`${message.name}: ${message.text}`);
       break;
     case "presence":
       page.showPeople(message.online, game.people.sorted, game.welcome?.body ?? null);
       break;
     case "notice":
       page.showNotice(message.text);
+      vr.say(message.text);
+      break;
+    case "event":
+      vr.heard(message.name, message.payload);
       break;
     default:
       break;
@@ -85,6 +91,7 @@ function receive(message: ServerMessage): void {
 function welcomed(welcome: Welcome): void {
   storeTicket({ resume: welcome.resume, name: joinedAs, atMs: Date.now() });
   guestRenews = guest;
+  vr.welcomed(welcome.body);
   page.showAttribution(welcome.attribution);
   if (welcome.map === null) {
     game.setTerrain(PLAIN);
@@ -125,57 +132,54 @@ async function join(name: string, pasted: string): Promise<void> {
   }
 }
 
-/** Sends what the keys wish at the world's rate, whatever the speed of drawing. */
+/** Sends what keys or controllers wish at the world's rate, whatever the speed of drawing. */
 function input(): void {
   const now = performance.now();
-  for (let due = game.command(keys.wish, now); due !== null; due = game.command(keys.wish, now)) {
+  const wish = vr.isOn ? vr.wish : keys.wish;
+  for (let due = game.command(wish, now); due !== null; due = game.command(wish, now)) {
     shell.run(shell.session.input(due.seq, [due.command], now, game.pending));
   }
+  vr.speak(now);
   shell.advance(now, game.pending);
 }
 
-function draw(now: number): void {
+/** One frame, of the page or of a headset. */
+function draw(_: number, frame: XRFrame | undefined): void {
+  const now = performance.now();
   const dtS = Math.min(0.25, (now - lastFrameMs) / 1000);
   lastFrameMs = now;
   game.advance(now);
   const { body } = game;
-  const shown: Figure[] = [];
-  const things: Prop[] = [];
-  for (const entity of game.entities.all) {
-    const { id, number, x, y, z, yaw, speed, walked } = entity;
-    const colour = game.entities.colourOf(number);
-    const kind = game.entities.kindName(entity.kind);
-    if (PEOPLE.has(kind)) shown.push({ id, x, y, z, yaw, speed, walked, colour });
-    else things.push({ shape: kind === "ball" ? "ball" : "crate", x, y, z, yaw, walked, colour });
-  }
-  if (body !== null) {
-    const [x, y, z] = body.feet;
-    const { yaw, speed, walked } = body;
-    shown.push({ id: game.welcome?.body ?? 0n, x, y, z, yaw, speed, walked, colour: null });
-    map?.want(x, z, stage.viewM);
-    follow.place(stage.camera, map?.ground ?? null, body.feet, keys.yaw, keys.pitch, dtS);
-  }
-  figures.draw(shown);
-  props.draw(things);
+  if (body !== null) map?.want(body.feet[0], body.feet[2], stage.viewM);
+  const inHeadset = frame !== undefined && vr.isOn;
+  if (inHeadset) vr.frame(frame, map?.ground ?? (mapUrl === null ? PLAIN.ground : null), now, dtS);
+  else if (body !== null) follow.place(stage.camera, map?.ground ?? null, body.feet, keys.yaw, keys.pitch, dtS);
+  const self = body === null ? null : { id: game.welcome?.body ?? 0n, ...body };
+  picture.draw(game, self, inHeadset ? vr : null);
   stage.render(dtS);
+  if (!inHeadset) drawPage(now);
+}
+
+/** What lies over the picture. */
+function drawPage(now: number): void {
   const named: Tagged[] = [];
   for (const { id, number, x, y, z } of game.entities.all) {
     const name = game.nameOf(id, number);
     if (name !== "") named.push({ name, x, y, z });
   }
   tags.draw(stage.camera, named);
-  if (now - lastHudMs > HUD_EVERY_MS) {
-    lastHudMs = now;
-    const anchor = game.welcome?.anchor ?? null;
-    page.showHud({
-      tick: game.entities.records.tick,
-      rttMs: game.clock?.rttMs ?? null,
-      inView: game.entities.count,
-      position: body?.feet ?? null,
-      place: anchor === null || body === null ? null : toLatLon(anchor, body.feet[0], body.feet[2]),
-    });
-  }
-  requestAnimationFrame(draw);
+  if (now - lastHudMs < HUD_EVERY_MS) return;
+  lastHudMs = now;
+  const { body } = game;
+  const anchor = game.welcome?.anchor ?? null;
+  page.showHud({
+    tick: game.entities.records.tick,
+    rttMs: game.clock?.rttMs ?? null,
+    inView: game.entities.count,
+    farther: game.crowd.total,
+    position: body?.feet ?? null,
+    place: anchor === null || body === null ? null : toLatLon(anchor, body.feet[0], body.feet[2]),
+  });
 }
 
 page.onJoin((name, token) => void join(name, token));
@@ -193,13 +197,21 @@ page.onChat(
   },
 );
 
-debugState(() => ({ game, shell, map, chatLog, stage, keys }));
+debugState(() => ({ game, shell, map, chatLog, stage, keys, vr }));
 setInterval(input, INPUT_EVERY_MS);
 const pulse = new Worker(new URL("./net/pulse.ts", import.meta.url), { type: "module" });
 pulse.onmessage = () => {
   shell.advance(performance.now(), game.pending);
 };
-requestAnimationFrame(draw);
+stage.renderer.setAnimationLoop(draw);
+
+void hasHeadset().then((has) => {
+  page.offerHeadset(has, () => {
+    vr.enter().catch((error: unknown) => {
+      page.showNotice(`The headset could not be used: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  });
+});
 
 /** After a reload: back into the same body, if the server still keeps it. */
 async function resume(): Promise<void> {

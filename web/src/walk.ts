@@ -9,7 +9,7 @@ import { BUTTON_JUMP, BUTTON_RUN, MOVE_UNIT } from "./protocol/layouts";
 
 export const RADIUS = 0.3125;
 export const HEIGHT = 1.8125;
-const STEP = 0.40625;
+export const STEP = 0.40625;
 const WALK = 3.0;
 const RUN = 6.0;
 const ACCEL_GROUND = 20.0;

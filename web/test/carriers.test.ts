@@ -23,7 +23,7 @@ const pending = (first: number, last: number): Numbered[] =>
 
 /** A session in the world on link 1, over WebSocket, that has asked for datagrams. */
 function asked(): Session {
-  const session = new Session(() => 0, true);
+  const session = new Session(() => 0, "desktop", true);
   session.join("Åsa", "token");
   session.opened(1);
   session.received(1, WELCOME, 0);

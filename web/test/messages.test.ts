@@ -77,6 +77,7 @@ describe("messages of the client are the vectors' bytes", () => {
     const hello = encodeHello({
       token: "a.b.c",
       name: "Åsa",
+      profile: "desktop",
       resume: null,
       schemaHash: unhex("3132333435363738"),
       agent: "test/1",

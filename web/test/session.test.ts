@@ -113,3 +113,23 @@ it("leaves with BYE and stays away", () => {
   expect(session.resumeTicket).toBeNull();
   expect(session.closed(1, 1000, "", 0)).toEqual([]);
 });
+
+it("becomes another device with the same body, by its ticket and without a goodbye", () => {
+  const session = joined();
+  expect(session.become("desktop")).toEqual([]);
+  const actions = session.become("vr");
+  expect(actions[0]).toEqual({ do: "close", link: 1 });
+  expect(opens(actions)).toEqual([{ do: "open", link: 2, url: null }]);
+  expect(sent(actions)).toEqual([]);
+  expect(sent(session.opened(2))[0]?.slice(0, 7)).toEqual([
+    ...[1, 1, 1, "token", "Åsa", "vr", new Uint8Array(32).fill(1)],
+  ]);
+});
+
+it("poses and watches are said in the world only, and are no heartbeat", () => {
+  expect(new Session(() => 0).pose(new Uint8Array(34), 0)).toEqual([]);
+  const session = joined();
+  expect(sent(session.pose(new Uint8Array(34), 150))).toEqual([[8, 150, new Uint8Array(34)]]);
+  expect(sent(session.watch("square", 60))).toEqual([[9, "square", 60]]);
+  expect(sent(session.idle(200))).toHaveLength(1);
+});

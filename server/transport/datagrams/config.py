@@ -39,7 +39,8 @@ class DatagramConfig:
     message_burst: int = 120
     post_bytes_max: int = 49_152
     """So much of a stream may wait, or be unacknowledged, before its client gets no new frames. The stream's window has
-    room for messages and one frame beside it; what exceeds it closes the connection with 4002."""
+    room for messages and one frame beside it; what exceeds it closes the connection with 4002. Of what waits behind a
+    large message, which goes through the window in pieces, as much may wait once more."""
     wake_s: float = 0.005
     """Pause between two times that the socket is emptied. Its buffer may hold no more than some hundred datagrams."""
 

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from kernels.departing import (
     T_TOO_LONG,
     mark_blocked,
     post,
+    post_frames,
     write_messages,
     write_rest,
 )
@@ -45,9 +47,11 @@ from kernels.peers import (
     make_peers,
     make_rows,
 )
-from kernels.streams import RTT_FIRST_MS, RTT_OFF_FIRST_MS, WINDOW_FIRST_BYTES
+from kernels.streams import RTT_FIRST_MS, RTT_OFF_FIRST_MS, WINDOW_FIRST_BYTES, pour
 from protocol.codes import Close, ProtocolViolation
+from protocol.datagrams import SIZE_BYTES
 from protocol.messages import SSEQ_OFFSET, Closing, Token, encode_server
+from server.transport.backlog import Backlog
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.tokens import Tokens
 from server.transport.datagrams.udp import UdpWay
@@ -103,6 +107,7 @@ class Datagrams:
         self._lost: list[Lost] = []
         self._released: list[int] = []
         self._closing: dict[int, tuple[int, bytes]] = {}
+        self._backlog = Backlog(config.post_bytes_max)
         self._high = 0
 
     # ------------------------------------------------------------------------------------------------------ figures
@@ -249,13 +254,56 @@ class Datagrams:
     def post(self, conns: npt.NDArray[np.int32], message: bytes, sseq: npt.NDArray[np.uint32] | None = None) -> None:
         """Queue one message on the streams of many connections; it leaves with the next ``flush``.
 
-        ``sseq`` (uint32[n]): the number that each stream gives to this structure message. Who has no room for it is
+        ``sseq`` (uint32[n]): the number that each stream gives to this structure message. A message of more than
+        ``post_bytes_max`` waits for room in the stream, and so does what is posted behind it. Of whom too much waits is
         closed with 4002 and reported as ``Lost``.
         """
         if sseq is not None and len(sseq) != len(conns):
             raise ValueError(f"post: {len(conns)} connections but {len(sseq)} structure numbers")
         numbers = _NO_SSEQ if sseq is None else sseq
-        post(conns, as_array(message), numbers, SSEQ_OFFSET, self.base, self._peers, self._ended, self._written)
+        data = as_array(message)
+        if self._backlog or self._backlog.is_large(len(message)):
+            waits = (self.rows["held"][conns - self.base] == 1) | self._backlog.is_large(len(message))
+            self._hold(conns[waits], data, numbers if sseq is None else numbers[waits])
+            conns, numbers = conns[~waits], numbers if sseq is None else numbers[~waits]
+        post(conns, data, numbers, SSEQ_OFFSET, self.base, self._peers, self._ended, self._written)
+        self._take_ended()
+
+    def _hold(self, conns: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], sseq: npt.NDArray[np.uint32]) -> None:
+        """A message goes to the end of what waits for room in the streams of these connections. A loop over them:
+        a large message is rare."""
+        size = as_array(len(data).to_bytes(SIZE_BYTES, "little"))
+        for k, slot in enumerate((conns - np.int32(self.base)).tolist()):
+            if self.rows["state"][slot] != STATE_OPEN:
+                continue
+            pieces = [size, data]
+            if len(sseq):
+                number = as_array(int(sseq[k]).to_bytes(4, "big"))
+                head = np.concatenate((size, data[:SSEQ_OFFSET], number))
+                pieces = [head, data[SSEQ_OFFSET + 4 :]]
+            if self._backlog.add(slot, pieces):
+                self.rows["held"][slot] = 1
+            else:
+                self._violated(slot, "too_slow", Close.TOO_SLOW, "the connection is too slow for what must be sent")
+
+    def _pour(self) -> None:
+        """What waits for room in streams goes into them as far as there is some."""
+        row = self.rows
+        for slot in self._backlog.conns:
+            if self._backlog.pour(slot, partial(pour, row, slot, self._peers.out[slot])):
+                row["held"][slot] = 0
+
+    def send_frames(
+        self,
+        buffer: npt.NDArray[np.uint8],
+        conn: npt.NDArray[np.int32],
+        offset: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+    ) -> None:
+        """Take what WebSocket connections are sent too: ``buffer[offset[i] : offset[i] + length[i]]``, whole frames,
+        whose messages go to the stream of ``conn[i]``. ``buffer`` may be reused at once; all has left after
+        ``flush``."""
+        post_frames(buffer, conn, offset, length, self.base, self._peers, self._ended, self._written)
         self._take_ended()
 
     def send(
@@ -279,6 +327,7 @@ class Datagrams:
         """Send all that is due now: the rest of streams, what was lost of them, acknowledgements, CLOSE."""
         now_ms = self._clock_ms()
         self._say_close()
+        self._pour()
         done = 0
         while True:
             done = write_rest(
@@ -359,6 +408,7 @@ class Datagrams:
     def _finish(self, slot: int, code: int, retry_after_ms: int | None, text: str) -> None:
         peer = self.rows[slot]
         peer["state"], peer["ack_due"] = STATE_CLOSING, 1
+        self._backlog.drop(slot)
         last = encode_server(Closing(code, retry_after_ms, text[:200]))
         self._closing[slot] = self._clock_ms() + self.config.linger_ms, last
 
@@ -377,6 +427,7 @@ class Datagrams:
         """Nothing is known of the slot any more; it is used again once its end has been told."""
         self._closing.pop(slot, None)
         self.way.let_go(slot)
+        self._backlog.drop(slot)
         self.rows["state"][slot] = STATE_FREE
         self.rows["number"][slot] = 0
         self._blocked[slot] = 0

@@ -22,6 +22,7 @@ class World:
 def page(tmp_path: Path) -> Path:
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Isthmus</title>")
+    (tmp_path / "tv.html").write_text("<!doctype html><title>Television</title>")
     (tmp_path / "assets" / "index-1a2b.js").write_text("export const a = 1;\n" * 200)
     (tmp_path / ".secret").write_text("no")
     return tmp_path
@@ -98,7 +99,10 @@ async def test_the_page_and_its_headers(client: ClientSession) -> None:
         assert response.headers["Content-Encoding"] == "gzip"
         assert response.content_type == "text/javascript"
         assert len(await response.text()) == 4000
-    for path in ("/.secret", "/../.secret", "/assets", "/missing"):
+    for path in ("/tv", "/tv.html"):
+        async with client.get(path) as response:
+            assert "Television" in await response.text()
+    for path in ("/.secret", "/../.secret", "/assets", "/missing", "/tv/"):
         async with client.get(path) as response:
             assert (response.status, (await response.json())["error"]) == (404, "not_found")
             assert "Content-Security-Policy" in response.headers

@@ -250,6 +250,71 @@ async def test_a_client_with_too_much_waiting_is_closed() -> None:
         assert s.log.lost == [Lost(0, Close.TOO_SLOW, "too_slow")]
 
 
+async def test_a_message_of_a_mebibyte_flows_through_a_transmit_area() -> None:
+    """In fragments, with a pong between two of them; what is posted behind it comes behind it."""
+    config = CarrierConfig(capacity=4)
+    text = os.urandom(524_000).hex()
+    largest = encode_server(Notice(1, text))
+    small = encode_server(Notice(2, "behind it"))
+    async with serving(config) as s, aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"http://127.0.0.1:{s.port}/ws", max_msg_size=1 << 20) as ws:
+            await until(lambda: s.log.opened)
+            s.carriers.post(np.array([0], np.int32), largest, np.array([7], np.uint32))
+            for sseq in range(8, 108):
+                s.carriers.post(np.array([0], np.int32), small, np.array([sseq], np.uint32))
+            assert s.carriers.blocked[0]
+            s.carriers.flush()
+            await ws.ping(b"in the middle")
+            received = asyncio.create_task(ws.receive())
+            for _ in range(200):
+                await asyncio.sleep(0.005)
+                assert s.carriers.columns["tx_fill"][0] <= config.post_bytes_max
+                s.carriers.flush()
+                if not s.carriers.blocked[0]:
+                    break
+            whole = decode_server((await received).data)
+            assert whole == Notice(1, text, 7)
+            behind = [decode_server((await ws.receive()).data) for _ in range(100)]
+            assert [message.sseq for message in behind if isinstance(message, Notice)] == list(range(8, 108))
+            assert not s.carriers.blocked[0]
+            s.send({0: frame(b"as ever")})
+            assert (await ws.receive()).data == b"as ever"
+            assert not s.log.lost
+
+
+async def test_who_does_not_read_a_large_message_costs_one_and_is_too_slow() -> None:
+    async with serving(CarrierConfig(capacity=4, linger_s=0.2)) as s, raw_client(s.port, limit=1024):
+        await until(lambda: s.log.opened)
+        for _ in range(20):
+            s.carriers.post(np.array([0], np.int32), bytes(600_000))
+            for _ in range(20):
+                s.carriers.flush()
+            if s.carriers.rejected:
+                break
+        assert s.carriers.rejected == {"too_slow": 1}
+        await until(lambda: s.carriers.open_count == 0)
+        assert s.log.lost == [Lost(0, Close.TOO_SLOW, "too_slow")]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_close_does_not_come_in_the_middle_of_a_message(begun: bool) -> None:
+    async with serving(CarrierConfig(capacity=4)) as s, raw_client(s.port) as (reader, _):
+        await until(lambda: s.log.opened)
+        s.carriers.post(np.array([0], np.int32), bytes(100_000))
+        if begun:
+            s.carriers.flush()
+        s.carriers.close(0, Close.KICKED, text="out")
+        if not begun:
+            assert (await closing(reader))[1] == Close.KICKED
+            return
+        kinds = list[int]()
+        while (head := await reader.readexactly(4))[0] & 15 != 8:
+            kinds.append(head[0])
+            await reader.readexactly(int.from_bytes(head[2:], "big"))
+        assert kinds == [0x02, *[0x00] * (len(kinds) - 1)], "fragments of the message, none of them the last"
+        assert int.from_bytes(head[2:], "big") == Close.KICKED
+
+
 async def test_refusals_name_their_reason() -> None:
     config = CarrierConfig(capacity=3, connections_per_address=2)
     async with serving(config, Guard.of(origins=["https://friend.example"])) as s, aiohttp.ClientSession() as session:

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,9 @@ from kernels.peers import PEER, STATE_OPEN, Drop
 from protocol.codes import Close
 from protocol.datagrams import KIND_MESSAGE, KIND_OPENING, open_sealed, plaintext, seal
 from protocol.layouts import COMMAND
+from protocol.limits import SERVER_MESSAGE_BYTES_MAX
 from protocol.messages import Ack, Bye, Closing, Hello, Input, Notice, Say, decode_server, encode_client, encode_server
+from protocol.wsframe import frame
 from server.transport import mmsg
 from server.transport.datagrams.config import DatagramConfig
 from server.transport.datagrams.transport import Datagrams
@@ -358,6 +361,106 @@ def test_who_acknowledges_nothing_is_held_back_and_then_too_slow(gate: Gate) -> 
     gate.send((BASE, 1, bytes(16_000)))
     gate.send((BASE, 1, bytes(16_000)))
     assert gate.poll().lost == [Lost(BASE, Close.TOO_SLOW, "too_slow")]
+
+
+def lossy(gate: Gate, peer: UdpPeer, heard: int, loss: float, most_s: int = 300) -> int:
+    """Ticks of 50 ms until ``peer`` has heard so many messages of its stream, while a part of all datagrams is lost.
+    Returns the most bytes that were unacknowledged."""
+    rng, most = np.random.default_rng(4), 0
+    for _ in range(20 * most_s):
+        if len(peer.stream) >= heard:
+            return most
+        gate.poll(50)
+        gate.transport.flush()
+        row = gate.transport.rows[0]
+        most = max(most, int(row["out_sent"] - row["out_acked"]))
+        while not peer.hears_nothing():
+            datagram = peer.sock.recv(2048)
+            if rng.random() >= loss:
+                peer.open(datagram)
+        ack = peer.sealed((KIND_MESSAGE, encode_client(Ack(0, 0))))
+        if rng.random() >= loss:
+            peer.raw(ack)
+    raise AssertionError("it never came")
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.2])
+def test_a_message_of_a_mebibyte_flows_through_the_window(gate: Gate, loss: float) -> None:
+    peer = gate.joined()
+    text = np.random.default_rng(1).bytes(524_000).hex()
+    largest = encode_server(Notice(1, text))
+    assert 1_048_000 < len(largest) <= SERVER_MESSAGE_BYTES_MAX
+    small = encode_server(Notice(2, "behind it"))
+    gate.transport.post(conns(BASE), encode_server(Notice(3, "before it")), np.array([1], np.uint32))
+    gate.transport.post(conns(BASE), largest, np.array([2], np.uint32))
+    for sseq in range(3, 203):
+        gate.transport.post(conns(BASE), small, np.array([sseq], np.uint32))
+    assert gate.transport.blocked[0], "no frame may overtake it"
+    most = lossy(gate, peer, 202, loss)
+    assert most <= 65_536
+    heard = [decode_server(message) for message in peer.stream]
+    assert [message.sseq for message in heard if isinstance(message, Notice)] == list(range(1, 203))
+    assert heard[1] == Notice(1, text, 2)
+    lossy(gate, peer, 202, 0.0)
+    gate.poll(50)
+    assert not gate.transport.blocked.any()
+    gate.send((BASE, 1, b"as ever"))
+    gate.transport.flush()
+    lossy(gate, peer, 203, loss)
+    assert peer.stream[-1] == b"as ever"
+
+
+def test_a_large_message_is_in_memory_once_for_all_and_gone_with_who_had_it(gate: Gate) -> None:
+    for session in range(4):
+        gate.joined(session)
+    tracemalloc.start()
+    gate.transport.post(conns(*range(BASE, BASE + 4)), bytes(1 << 20))
+    assert tracemalloc.get_traced_memory()[0] < 1.5 * (1 << 20)
+    for conn in range(BASE, BASE + 4):
+        gate.transport.close(conn, Close.GOING_AWAY)
+    assert tracemalloc.get_traced_memory()[0] < 1 << 19
+    tracemalloc.stop()
+
+
+def test_behind_a_large_message_there_is_room_for_so_much_and_no_more(gate: Gate) -> None:
+    gate.joined()
+    gate.transport.post(conns(BASE), bytes(600_000))
+    for _ in range(48):
+        gate.transport.post(conns(BASE), bytes(1000))
+    assert not gate.poll().lost
+    gate.transport.post(conns(BASE), bytes(2000))
+    assert gate.poll().lost == [Lost(BASE, Close.TOO_SLOW, "too_slow")]
+    gate.transport.post(conns(BASE), bytes(100_000))
+    other = gate.joined(78)
+    conn = BASE + gate.transport.rows["number"].tolist().index(other.token.number)
+    for _ in range(2):
+        assert not gate.poll().lost
+        gate.transport.post(conns(conn), bytes(600_000))
+    assert gate.poll().lost == [Lost(conn, Close.TOO_SLOW, "too_slow")]
+
+
+def test_frames_of_a_channel_go_to_streams_without_their_headers(gate: Gate) -> None:
+    peers = [gate.joined(session) for session in (1, 2)]
+    said = [b"", b"a" * 125, b"b" * 126, b"c" * 300]
+    entry = np.frombuffer(bytearray(b"".join(map(frame, said))), np.uint8)
+    at, length = np.zeros(2, np.int64), np.full(2, len(entry), np.int64)
+    gate.transport.send_frames(entry, conns(BASE, BASE + 1), at, length)
+    gate.transport.flush()
+    for peer in peers:
+        peer.wait()
+        assert peer.stream == said
+    wide = np.frombuffer(bytearray(frame(bytes(65_536))), np.uint8)
+    gate.transport.send_frames(wide, conns(BASE), np.zeros(1, np.int64), np.full(1, len(wide), np.int64))
+    assert gate.poll().lost == [Lost(BASE, Close.TOO_SLOW, "too_slow")], "more than a stream holds at once"
+
+
+def test_the_round_trip_is_measured_over_a_network_that_loses(gate: Gate) -> None:
+    """What was not lost is acknowledged within a tick: a loss that is being mended must not count as a long way."""
+    peer = gate.joined()
+    gate.transport.post(conns(BASE), bytes(200_000))
+    lossy(gate, peer, 1, 0.2)
+    assert gate.transport.rows["rtt_ms"][0] < 100
+    assert gate.transport.resent_bytes > 10_000
 
 
 def test_what_was_lost_of_the_stream_comes_in_another_datagram(gate: Gate) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import uvloop
 
-from kernels import arriving, departing, peers, wsparse
+from kernels import arriving, departing, peers, streams, wsparse
 from protocol.messages import Ack, Bye, Notice, encode_client, encode_server
 from protocol.wsframe import frame
 from server.transport import mmsg, outbox, syscalls
@@ -32,6 +32,8 @@ KERNELS: tuple[Any, ...] = (
     departing.write_messages,
     departing.write_rest,
     departing.post,
+    departing.post_frames,
+    streams.pour,
     departing.mark_blocked,
 )
 
@@ -61,7 +63,10 @@ def datagrams() -> None:
     gate.transport.post(np.full(1, BASE, np.int32), b"a")
     gate.transport.post(np.full(1, BASE, np.int32), encode_server(Notice(1, "a")), np.ones(1, np.uint32))
     gate.send((BASE, 1, bytes(10_000)), (BASE, 2, b"b"))
+    note = np.frombuffer(bytearray(frame(b"c")), np.uint8)
+    gate.transport.send_frames(note, np.full(1, BASE, np.int32), np.zeros(1, np.int64), np.full(1, 3, np.int64))
     assert not gate.transport.blocked.any()
+    gate.transport.post(np.full(1, BASE, np.int32), bytes(60_000), np.ones(1, np.uint32))
     gate.transport.close(BASE, 4000)
     gate.transport.flush()
     gate.transport.stop()

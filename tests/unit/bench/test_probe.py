@@ -12,7 +12,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from bench.probe import FIRST_ID, Check, verdict
+from bench.check import FIRST_ID, Check, verdict
 from bench.trajectory import Trajectory, ensure
 from protocol.frames import Frame, Structure, encode_frame, encode_structure
 from protocol.layouts import GRID_PER_M, OWN

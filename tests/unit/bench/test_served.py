@@ -3,7 +3,7 @@
 import pytest
 
 from bench.process import ChildFailed
-from bench.served import histogram_quantile, parse_metrics, total
+from bench.served import histogram_quantile, parse_metrics, phases, total
 
 TEXT = """# HELP isthmus_ticks_total Ticks.
 # TYPE isthmus_ticks_total counter
@@ -22,6 +22,14 @@ def test_totals_and_quantiles() -> None:
     assert histogram_quantile(samples, "isthmus_tick_seconds", 0.9) == 0.01
     assert histogram_quantile(samples, "isthmus_tick_seconds", 0.99) == 0.05
     assert histogram_quantile(samples, "isthmus_tick_seconds", 0.9999) == float("inf")
+
+
+def test_phases_are_told_for_a_tick_the_longest_first() -> None:
+    text = "".join(
+        f'isthmus_tick_phase_seconds_total{{phase="{name}"}} {seconds}\n'
+        for name, seconds in (("publish", 0.5), ("send", 2.0), ("border", 0.0))
+    )
+    assert list(phases(parse_metrics(text), 10).items()) == [("send", 0.2), ("publish", 0.05)]
 
 
 def test_a_metric_that_is_not_there_is_an_error() -> None:

@@ -213,12 +213,15 @@ def test_acknowledgements_name_frames_across_the_wrap() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 60_000), st.integers(0, 10**10), st.integers(1, 10**9))
-def test_the_priority_of_what_waits_grows_to_the_highest(waited: int, distance2: int, radius2: int) -> None:
-    now = priority(waited, distance2, radius2)
-    assert 1 <= now <= priority(waited + 1, distance2, radius2) <= RINGS - 1
-    assert priority(RINGS, distance2, radius2) == RINGS - 1
-    assert priority(waited, 0, radius2) >= now
+@given(st.integers(0, 60_000), st.integers(0, 10**10), st.integers(1, 10**9), st.integers(0, 3))
+def test_the_priority_of_what_waits_grows_to_the_highest(
+    waited: int, distance2: int, radius2: int, weight: int
+) -> None:
+    now = priority(waited, distance2, radius2, weight)
+    assert 1 <= now <= priority(waited + 1, distance2, radius2, weight) <= RINGS - 1
+    assert priority(RINGS, distance2, radius2, weight) == RINGS - 1
+    assert priority(waited, 0, radius2, weight) >= now
+    assert priority(waited, distance2, radius2, weight + 1) == min(2 * now, RINGS - 1)
 
 
 def test_over_its_budget_the_near_come_more_often_and_nobody_waits_for_ever() -> None:
@@ -253,6 +256,39 @@ def test_over_its_budget_the_near_come_more_often_and_nobody_waits_for_ever() ->
     near = [len(ticks) for number, ticks in told.items() if distance[number] < 15 * GRID_PER_M]
     far = [len(ticks) for number, ticks in told.items() if distance[number] > 40 * GRID_PER_M]
     assert np.mean(near) > 1.5 * np.mean(far)
+
+
+def test_over_its_budget_people_come_before_things() -> None:
+    """Of two hundred who are about as far away, those of the weighed kind come twice as often."""
+    world = World(11, 160, 60.0)
+    mirror = Mirror(cell_units=20 * GRID_PER_M)
+    mirror.weigh(1, 1)
+    views = Views(1, ViewRules(radius_m=400.0, near_radius_m=400.0), TICK_MS)
+    centre = (30 * GRID_PER_M, 0, 30 * GRID_PER_M)
+    views.open(0, 1, centre, 0, 1 << 18, Portion(400.0, 400.0, 1000.0, 200, bytes_per_s=9_000))
+    told: dict[int, int] = defaultdict(int)
+    records = frames.Records()
+    for tick in range(1, 400):
+        np.clip(world.vel, -1.0, 1.0, out=world.vel)
+        delta = world.step(tick, 150 if tick == 1 else 0, 0, 0, tick == 1)
+        delta.enter_kind = (1 + delta.enter_id % 2).astype("<u2")
+        assert mirror.apply(delta)
+        mirror.advance(tick)
+        for batch in views.frames(tick, tick * TICK_MS, mirror, np.zeros(1, np.uint8)):
+            for data in payload(bytes(batch.buffer[int(batch.at[0]) : int(batch.at[0] + batch.length[0])])):
+                message = frames.decode(data)
+                if isinstance(message, frames.Structure):
+                    records.apply_structure(message)
+                elif isinstance(message, frames.Frame):
+                    records.apply_frame(message)
+                    for number in [*message.delta_number.tolist(), *message.full_number.tolist()]:
+                        told[number] += tick > 100
+        one = np.zeros(1, np.uint32)
+        views.take_acks(one, views.state.views["frame"][:1].copy(), one, np.zeros(0, np.uint64), tick * TICK_MS + 5)
+    counts = {kind: [n for number, n in told.items() if records.kind[number] == kind] for kind in (1, 2)}
+    assert min(map(len, counts.values())) > 20
+    assert np.mean(counts[1]) > 1.5 * np.mean(counts[2])
+    assert min(counts[2]) > 0, "nobody waits for ever"
 
 
 def payload(data: bytes) -> list[bytes]:

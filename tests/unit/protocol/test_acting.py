@@ -43,8 +43,8 @@ def nested(levels: int) -> Any:
 def test_what_is_said_is_heard(number: int, name: str, payload: Any) -> None:
     act = Act(number, name, payload)
     assert decode_client(encode_client(act)) == act
-    item = Acted(7, 1, number, name, payload, 9, 1)
-    assert decode_item(encode_item(item)) == item
+    for item in (Acted(7, 1, number, name, payload, 9, 1), Acted(7, 1, number, name, payload, 9, 1, (40, 44))):
+        assert decode_item(encode_item(item)) == item
 
 
 @given(number=NUMBERS, code=st.integers(0, 255), value=VALUES)

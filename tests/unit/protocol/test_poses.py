@@ -140,6 +140,17 @@ def test_bytes_that_break_the_standard(data: st.DataObject) -> None:
         assert read is None or len(read.near_p) == len(read.back_ms)
 
 
+def test_what_a_later_version_adds_behind_the_columns_is_passed_over() -> None:
+    made = encode_poses(message(np.random.default_rng(1), [1, 2], [3, 0], [4], 100, 1))
+    *items, block = msgpack.unpackb(made)
+    longer, cut = (decode_poses(msgpack.packb([*items, block + more])) for more in (b"more", b""))
+    assert longer is not None
+    assert cut is not None
+    np.testing.assert_array_equal(longer.grip, cut.grip)
+    with pytest.raises(ProtocolViolation):
+        decode_poses(msgpack.packb([*items, block[:-1]]))
+
+
 @given(items=st.lists(st.integers(-1, 2**63) | st.binary(max_size=60) | st.none(), max_size=6))
 def test_items_of_any_sort(items: list[Any]) -> None:
     data = msgpack.packb([32, *items])

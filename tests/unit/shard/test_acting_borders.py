@@ -8,6 +8,8 @@ import pytest
 
 from protocol.link import Upward
 from shard.acting import HOLD_S, Acting
+from shard.behaviours.api import Script
+from shard.behaviours.world import Rows, World
 from shard.border import crossing
 from tests.unit.shard.actors import act, coins, shop
 from tests.unit.shard.seam import TWO, Body, Net, Seam
@@ -193,6 +195,29 @@ def test_an_act_for_a_body_that_left_goes_after_it() -> None:
     seam.say(4, Upward(0, 0, 0, acts=[[99, 1, 1, "pay", 4, 0, 1]]))
     seam.run(2)
     assert seam.results[5].delta.answers == [[7, 1, 0, 6, 1]]
+
+
+def test_what_it_can_have_seen_goes_over_the_border_with_an_act() -> None:
+    def looking() -> Script:
+        script = Script("looking")
+
+        @script.action("look")
+        def look(world: World, rows: Rows, payloads: list[Any]) -> list[list[float]]:
+            return [[world.shown_tick(who, payloads[0]) for who in (int(rows.id[0]), 1)]]
+
+        return script
+
+    seam = Seam(TWO, lambda: [looking()])
+    body = seam.join(7, 4, (-0.1, 0.0))
+    seam.run(14, lambda: seam.walk(body, 127))
+    assert seam.home(body.entity) == 5
+    message = act((1, "look", 3.0), (2, "look", 43.5), (3, "look", 99), body=body.entity)
+    for entry in message.acts:
+        entry += [40, 44]
+    seam.say(4, message)
+    seam.run(2)
+    answers = [answer[3] for answer in seam.results[5].delta.answers]
+    assert answers == [[40.0, 3.0], [43.5, 43.5], [44.0, 99.0]], "of whom acts, and of nobody else"
 
 
 def test_a_body_that_should_go_takes_acts_again_when_the_store_stands_still() -> None:

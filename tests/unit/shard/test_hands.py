@@ -456,3 +456,90 @@ def test_who_rides_crosses_borders_with_the_cart() -> None:
     assert seam.home(body.entity) == 5
     assert border.act(7, "stand", None)[0] == AnswerCode.DONE
     assert seam.faults == []
+
+
+def over_there(border: Border, kind: str, x: float, z: float) -> int:
+    """The thing of a kind, in region 5, at a place at which that still has it."""
+    seam = border.seam
+    number = seam.cores[4].state.registry.kind_number[kind]
+    thing = next(int(c.state.table.id[row]) for c in seam.cores.values() for row in c.state.table.rows(number))
+    for where in (2.0, x):
+        core, row = seam.row(thing)
+        core.state.table.pos[row] = [where, core.state.table.pos[row][1], z]
+        seam.run(30)
+    assert seam.home(thing) == 5
+    return thing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_button_across_a_border_is_pressed_from_this_side(seed: int) -> None:
+    """Once, by the body that stands where it stood; what is in its hand is there all the time."""
+    border = Border(seed, Net(lost=0.1, repeated=0.1, late=0.2))
+    seam = border.seam
+    bell = over_there(border, "bell", 0.3, 0.0)
+    body = seam.join(7, 4, (-0.3, 0.2))
+    seam.run(10)
+    border.put_cup(-0.3, -0.2)
+    assert border.act(7, "grab", grab(border.cup, "left"))[0] == AnswerCode.DONE
+    where = seam.pos(body.entity).copy()
+    assert seam.home(body.entity) == 4
+    for times in (1, 2, 3):
+        assert border.act(7, "press", grab(bell)) == [AnswerCode.DONE, times]
+        assert seam.home(body.entity) == 5, "it is done by the one region that has both"
+        np.testing.assert_allclose(seam.pos(body.entity), where)
+    core, row = seam.row(bell)
+    assert core.state.table.columns["c.rings"][row] == 3
+    assert border.held_by() == body.entity
+    assert seam.home(border.cup) == 5
+    assert border.act(7, "release", {"hand": "left"})[0] == AnswerCode.DONE
+    assert seam.faults == []
+
+
+def test_who_was_called_over_a_border_goes_back_by_itself() -> None:
+    border = Border(1)
+    seam = border.seam
+    bell = over_there(border, "bell", 0.3, 0.0)
+    body = seam.join(7, 4, (-0.9, 0.0))
+    seam.run(10)
+    assert border.act(7, "press", grab(bell)) == [AnswerCode.DONE, 1]
+    assert seam.home(body.entity) == 5
+    seam.run(int(2.0 * RATE_HZ))
+    assert seam.home(body.entity) == 4
+    assert seam.cores[4].state.links.called == {}
+    assert seam.faults == []
+
+
+def test_one_sits_down_on_a_seat_across_a_border_and_of_two_one_has_it() -> None:
+    border = Border(1, Net(lost=0.1, repeated=0.1, late=0.2))
+    seam = border.seam
+    cart = over_there(border, "cart", 0.2, 0.0)
+    here, there = seam.join(7, 4, (-0.4, 0.0)), seam.join(8, 5, (1.0, 0.5))
+    seam.run(10)
+    assert border.act(7, "sit", {"thing": cart}) == [AnswerCode.DONE, {"thing": cart}]
+    assert border.act(8, "sit", {"thing": cart}) == [AnswerCode.REFUSED, "somebody sits there"]
+    seam.run(60)
+    assert seam.home(here.entity) == seam.home(cart) == 5, "who sits stays with the seat"
+    assert there.moves == 0
+    np.testing.assert_allclose(seam.pos(here.entity) - seam.pos(cart), [0.0, 0.5, 0.0], atol=1e-6)
+    assert border.act(7, "stand", None)[0] == AnswerCode.DONE
+    assert seam.faults == []
+
+
+def test_where_a_region_takes_nobody_it_is_said_and_nothing_has_happened() -> None:
+    border = Border(1)
+    seam = border.seam
+    bell = over_there(border, "bell", 0.3, 0.0)
+    cart = over_there(border, "cart", -0.2, 0.5)
+    body = seam.join(7, 4, (-0.4, 0.0))
+    seam.run(10)
+    seam.cores[5].state.table.rows_max = 0  # full
+    assert border.act(7, "press", grab(bell)) == [AnswerCode.REFUSED, "it is across a border: step nearer"]
+    assert seam.home(body.entity) == 4
+    seam.cores[5].state.table.rows_max = 1000
+    seam.run(60)
+    assert seam.home(body.entity) == 4, "nobody is called for an act that was answered"
+    assert border.act(7, "sit", {"thing": cart})[0] == AnswerCode.DONE
+    assert border.act(7, "press", grab(bell)) == [AnswerCode.DONE, 1], "both are over there now"
+    core, row = seam.row(bell)
+    assert core.state.table.columns["c.rings"][row] == 1
+    assert seam.faults == []

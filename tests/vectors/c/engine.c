@@ -13,6 +13,8 @@ void engine_send(const uint8_t *message, size_t bytes);
 uint32_t engine_clock_ms(void);
 void engine_changed(const isthmus_change *change);
 void engine_draw(uint64_t id, const double at_m[3], double yaw_rad);
+void engine_draw_hands(const isthmus_pose *pose);
+bool engine_hands(isthmus_pose *pose);
 
 static char line[65536];
 static uint8_t message_bytes[sizeof line / 2];
@@ -51,4 +53,12 @@ void engine_changed(const isthmus_change *change) { printf("changed %u\n", chang
 void engine_draw(uint64_t id, const double at_m[3], double yaw_rad) {
   printf("drawn %" PRIu64 " %.6f %.6f %.6f\n", id, at_m[0], at_m[1], at_m[2]);
   (void)yaw_rad;
+}
+
+void engine_draw_hands(const isthmus_pose *pose) { printf("hands %u %u\n", pose->number, pose->tracked); }
+
+bool engine_hands(isthmus_pose *pose) { /* once */
+  static bool said;
+  *pose = (isthmus_pose){.tracked = ISTHMUS_HEAD, .p_m = {{0.0, 1.5, 0.0}}, .q = {{0.0, 0.0, 0.0, 1.0}}};
+  return !said && (said = true);
 }

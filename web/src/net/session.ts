@@ -10,7 +10,7 @@
  */
 import { adviceOf, meaningOf, ProtocolError } from "../protocol/codes";
 import { CARRIER_WEBTRANSPORT, DATAGRAMS_VERSION } from "../protocol/datagrams";
-import { CHAT_CHARS_MAX, COMMANDS_PER_INPUT_MAX } from "../protocol/layouts";
+import { CHAT_CHARS_MAX, COMMANDS_PER_INPUT_MAX, type Profile } from "../protocol/layouts";
 import { Acts } from "./acts";
 import * as messages from "../protocol/messages";
 import type { Scope, ServerMessage, Token, Welcome, WireCommand } from "../protocol/messages";
@@ -108,10 +108,11 @@ export class Session {
   private readonly acts = new Acts();
   state: "idle" | Status["state"] = "idle";
 
-  /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. `datagrams`: whether this browser has
-   * WebTransport. */
+  /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. `profile`: what this page is. `datagrams`:
+   * whether this browser has WebTransport, and this page a use for it. */
   constructor(
     private readonly jitter: () => number,
+    private profile: Profile = "desktop",
     datagrams = false,
   ) {
     this.upgrading = new Upgrading(datagrams, jitter);
@@ -132,6 +133,14 @@ export class Session {
     return [...this.dropLinks(), ...this.openCurrent("Joining …", 0)];
   }
 
+  /** Another device from now on, with the same body: a page that goes into a headset. */
+  become(profile: Profile): Action[] {
+    if (profile === this.profile) return [];
+    this.profile = profile;
+    if (this.state !== "welcomed") return []; // the next HELLO says it
+    return [...this.dropLinks(), ...this.openCurrent("Changing over …", 0)];
+  }
+
   /** Leave for good. */
   leave(): Action[] {
     const out: Action[] = [];
@@ -149,12 +158,12 @@ export class Session {
     const link = this.find(id);
     if (link === null) return [{ do: "close", link: id }];
     link.opened = true;
-    const { token, name, schemaHash } = this;
+    const { token, name, profile, schemaHash } = this;
     return [
       {
         do: "send",
         link: id,
-        data: messages.encodeHello({ token, name, resume: link.resume, schemaHash, agent: AGENT }),
+        data: messages.encodeHello({ token, name, profile, resume: link.resume, schemaHash, agent: AGENT }),
       },
     ];
   }
@@ -291,6 +300,23 @@ export class Session {
     return sends(link, [messages.encodeAskDatagrams(DATAGRAMS_VERSION, CARRIER_WEBTRANSPORT)]);
   }
 
+  /** Where head and hands are: samples as protocol/poses.ts writes them. It is no heartbeat. */
+  pose(samples: Uint8Array, nowMs: number): Action[] {
+    return this.tell(messages.encodePose(stamp(nowMs), samples), true);
+  }
+
+  /** A television joins a channel (null: the world's first), `behindS` seconds in the past. */
+  watch(name: string | null, behindS: number): Action[] {
+    return this.tell(messages.encodeWatch(name, behindS));
+  }
+
+  /** `mayBeLost`: over datagrams it is said by itself, and once. */
+  private tell(data: Uint8Array<ArrayBuffer>, mayBeLost = false): Action[] {
+    if (this.current === null || this.state !== "welcomed") return [];
+    const { id, token } = this.current;
+    return [{ do: "send", link: id, data, ...(mayBeLost && token !== null ? { mayBeLost } : {}) }];
+  }
+
   chat(scope: Scope, text: string, to: bigint | null = null): Action[] {
     const link = this.current;
     if (link === null || this.state !== "welcomed" || text === "") return [];
@@ -307,11 +333,9 @@ export class Session {
   }
 
   private say(data: Uint8Array<ArrayBuffer>, nowMs: number): Action[] {
-    if (this.current === null || this.state !== "welcomed") return [];
     this.lastSaidMs = nowMs;
     this.unnamed = false;
-    const { id, token } = this.current;
-    return [{ do: "send", link: id, data, ...(token === null ? {} : { mayBeLost: true }) }];
+    return this.tell(data, true);
   }
 
   private handle(link: Link, message: ServerMessage, nowMs: number): Action[] {

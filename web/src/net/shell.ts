@@ -1,14 +1,14 @@
 /**
  * The session's shell: WebSockets, WebTransport, timers and the guest token. It does what the session core returns and decides nothing.
  */
-import { SUBPROTOCOL } from "../protocol/layouts";
+import { SUBPROTOCOL, type Profile } from "../protocol/layouts";
 import type { ServerMessage, Token } from "../protocol/messages";
 import { ProtocolError } from "../protocol/codes";
 import { Session, type Action, type Numbered, type Status } from "./session";
 import { WebTransportLink } from "./webtransport";
 
 export class Shell {
-  readonly session = new Session(Math.random, WebTransportLink.available);
+  readonly session: Session;
   private readonly sockets = new Map<number, WebSocket>();
   private readonly datagrams = new Map<number, WebTransportLink>();
   /** Messages that the world could not take: a gap, an unknown number. Their link is dropped and a new one opened. */
@@ -17,7 +17,11 @@ export class Shell {
   constructor(
     private readonly onMessage: (message: ServerMessage) => void,
     private readonly onStatus: (status: Status) => void,
-  ) {}
+    profile: Profile = "desktop",
+  ) {
+    // A channel's bytes are the same for all who watch, and one stream in order: datagrams would bring a television nothing.
+    this.session = new Session(Math.random, profile, profile !== "tv" && WebTransportLink.available);
+  }
 
   /** Do what the core asked for. */
   run(actions: readonly Action[]): void {

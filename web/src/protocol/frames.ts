@@ -70,7 +70,7 @@ type Column<T> = {
 };
 
 /** Cuts a block into columns, in order. */
-class Columns {
+export class Columns {
   private at: number;
 
   constructor(

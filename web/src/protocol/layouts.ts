@@ -27,6 +27,12 @@ export const CHAT_CHARS_MAX = 500;
 /** Acts of one session that are not answered yet (STANDARD.md §8). */
 export const ACTS_UNANSWERED_MAX = 16;
 
+/** An entity's number is below this (STANDARD.md §4). */
+export const NUMBERS_MAX = 1024;
+
+/** Classes of devices, by which a server decides what a client is told (docs/DEVICES.md). */
+export type Profile = "vr" | "desktop" | "tv";
+
 /** A point or vector: x, y, z. */
 export type Vec3 = readonly [number, number, number];
 

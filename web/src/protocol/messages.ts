@@ -6,9 +6,12 @@
  */
 import { decode as unpackAny, encode as packAny } from "@msgpack/msgpack";
 
+import { decodeCamera, decodeChannel, decodeKeyframe, type Camera, type Channel, type Keyframe } from "./channels";
 import { ProtocolError } from "./codes";
+import { decodeCrowd, type Crowd } from "./crowds";
 import { decodeFrame, decodeStructure, decodeValues, type Frame, type Structure, type Values } from "./frames";
-import { COMMAND_BYTES, COMMAND_YAW_STEPS, MOVE_UNIT, VERSION, type Vec3 } from "./layouts";
+import { COMMAND_BYTES, COMMAND_YAW_STEPS, MOVE_UNIT, VERSION, type Profile, type Vec3 } from "./layouts";
+import { decodePoses, type Poses } from "./poses";
 
 export type Scope = 0 | 1 | 2;
 export const SCOPE_WORLD: Scope = 0;
@@ -18,6 +21,7 @@ export const SCOPE_DIRECT: Scope = 2;
 export interface Hello {
   readonly token: string | null;
   readonly name: string | null;
+  readonly profile: Profile;
   readonly resume: Uint8Array | null;
   readonly schemaHash: Uint8Array | null;
   readonly agent: string;
@@ -103,6 +107,11 @@ export type ServerMessage =
   | Values
   | Token
   | Answer
+  | Channel
+  | Keyframe
+  | Camera
+  | Poses
+  | Crowd
   | {
       readonly type: "chat";
       readonly sseq: number;
@@ -153,8 +162,8 @@ export function unpack(data: Uint8Array): unknown {
 }
 
 export function encodeHello(hello: Hello): Uint8Array<ArrayBuffer> {
-  const { token, name, resume, schemaHash, agent } = hello;
-  return pack([1, VERSION, VERSION, token, name, "desktop", resume, schemaHash, agent]);
+  const { token, name, profile, resume, schemaHash, agent } = hello;
+  return pack([1, VERSION, VERSION, token, name, profile, resume, schemaHash, agent]);
 }
 
 /** Rounds a wish to what travels; the prediction MUST start from this, not from the wish. */
@@ -210,6 +219,16 @@ export function encodeBye(): Uint8Array<ArrayBuffer> {
 
 export function encodeAskDatagrams(version: number, carrier: number): Uint8Array<ArrayBuffer> {
   return pack([10, version, carrier]);
+}
+
+/** Where head and hands are: `samples` as poses.ts writes them (STANDARD.md §11). */
+export function encodePose(stampMs: number, samples: Uint8Array): Uint8Array<ArrayBuffer> {
+  return pack([8, stampMs, samples]);
+}
+
+/** Join a channel (null: the world's first; "": none), `behindS` seconds in the past (STANDARD.md §10). */
+export function encodeWatch(name: string | null, behindS: number): Uint8Array<ArrayBuffer> {
+  return pack([9, name, behindS]);
 }
 
 /** Reads one message's items in order, each with its type checked. */
@@ -338,6 +357,16 @@ export function decode(data: Uint8Array): ServerMessage | null {
       return token(new Items(items, "TOKEN"));
     case 28:
       return decodeValues(new Items(items, "VALUES"));
+    case 29:
+      return decodeChannel(new Items(items, "CHANNEL"));
+    case 30:
+      return decodeKeyframe(new Items(items, "KEYFRAME"));
+    case 31:
+      return decodeCamera(new Items(items, "CAMERA"));
+    case 32:
+      return decodePoses(new Items(items, "POSES"));
+    case 33:
+      return decodeCrowd(new Items(items, "CROWD"));
     default:
       return null;
   }

@@ -28,9 +28,12 @@ const PAINTS = [
   "#52796f",
 ];
 
-/** The colour that a world's component `colour` means on this page. */
-export function paint(colour: number): string {
-  return PAINTS[colour % PAINTS.length] ?? "#888888";
+const DYES = PAINTS.map((hex) => new Color(hex));
+const GREY = new Color("#888888");
+
+/** The colour that a world's component `colour` means on this page; not to be changed. */
+export function dye(colour: number): Color {
+  return DYES[colour % DYES.length] ?? GREY;
 }
 
 /** The soft dark spot under whatever stands on the ground, of radius 1 m. */

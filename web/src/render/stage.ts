@@ -7,6 +7,7 @@ import {
   Color,
   DirectionalLight,
   Fog,
+  Group,
   HemisphereLight,
   Mesh,
   MeshBasicMaterial,
@@ -27,6 +28,8 @@ const RATIO_MIN = 0.5;
 export class Stage {
   readonly scene = new Scene();
   readonly camera = new PerspectiveCamera(55, 1, 0.15, 2000);
+  /** What the camera rides on: where the room of somebody with a headset is in the world, otherwise the origin. */
+  readonly rig = new Group();
   readonly renderer: WebGLRenderer;
   /** Metres: how far the town is drawn. */
   readonly viewM: number;
@@ -36,19 +39,19 @@ export class Stage {
   private ratio: number;
   private sinceChange = 0;
 
-  /** Throws Error where WebGL 2 is missing. */
-  constructor(canvas: HTMLCanvasElement) {
+  /** `isWeak`: a set-top box or the like, which paints fewer pixels. Throws Error where WebGL 2 is missing. */
+  constructor(canvas: HTMLCanvasElement, isWeak = false) {
     this.renderer = new WebGLRenderer({
       canvas,
-      antialias: window.devicePixelRatio < 2,
+      antialias: !isWeak && window.devicePixelRatio < 2,
       powerPreference: "high-performance",
     });
     const gl = this.renderer.getContext();
     const info = gl.getExtension("WEBGL_debug_renderer_info");
     const name = info === null ? "" : String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL));
     const software = /swiftshader|llvmpipe|software/i.test(name);
-    this.viewM = software ? 380 : 900;
-    this.ratio = software ? 0.75 : Math.min(2, window.devicePixelRatio);
+    this.viewM = software || isWeak ? 380 : 900;
+    this.ratio = software ? 0.75 : Math.min(isWeak ? 1 : 2, window.devicePixelRatio);
 
     this.scene.fog = new Fog(HORIZON, this.viewM * 0.3, this.viewM);
     this.scene.add(new HemisphereLight("#dbe8f5", "#c9bda8", 2.2));
@@ -62,7 +65,8 @@ export class Stage {
       new MeshLambertMaterial({ color: "#c3bcae", depthTest: false, depthWrite: false }),
     );
     this.floor.renderOrder = -3;
-    this.scene.add(this.sky, this.floor);
+    this.rig.add(this.camera);
+    this.scene.add(this.sky, this.floor, this.rig);
     this.resize();
     window.addEventListener("resize", () => {
       this.resize();
@@ -71,10 +75,10 @@ export class Stage {
 
   /** `dtS`: seconds since the last frame. */
   render(dtS: number): void {
-    this.sky.position.copy(this.camera.position);
-    this.floor.position.set(this.camera.position.x, 0, this.camera.position.z);
+    this.camera.getWorldPosition(this.sky.position);
+    this.floor.position.set(this.sky.position.x, 0, this.sky.position.z);
     this.renderer.render(this.scene, this.camera);
-    this.adapt(dtS);
+    if (!this.renderer.xr.isPresenting) this.adapt(dtS);
   }
 
   private adapt(dtS: number): void {
@@ -86,7 +90,9 @@ export class Stage {
     this.resize();
   }
 
-  private resize(): void {
+  /** To the size of the window; a headset has its own. */
+  resize(): void {
+    if (this.renderer.xr.isPresenting) return;
     const { innerWidth, innerHeight } = window;
     this.renderer.setPixelRatio(this.ratio);
     this.renderer.setSize(innerWidth, innerHeight, false);

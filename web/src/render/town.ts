@@ -24,7 +24,8 @@ import { mergeGeometries } from "three/addons/utils/BufferGeometryUtils.js";
 
 import { drawsPrism, type Area, type Line, type Prism, type Tile } from "../map/tile";
 import type { Ring } from "../walk";
-import { Mesher, scatter } from "./geometry";
+import { scatter } from "../world/scatter";
+import { Mesher } from "./geometry";
 import { coloured } from "./shapes";
 
 const FACADES = [

@@ -18,6 +18,8 @@ export interface HudFigures {
   readonly tick: number;
   readonly rttMs: number | null;
   readonly inView: number;
+  /** Those who are only counted. */
+  readonly farther: number;
   readonly place: readonly [number, number] | null;
   readonly position: readonly [number, number, number] | null;
 }
@@ -59,6 +61,13 @@ export class Page {
 
   onLeave(handle: () => void): void {
     element("leave", HTMLButtonElement).addEventListener("click", handle);
+  }
+
+  /** A button to go in with a headset, where there is one. */
+  offerHeadset(has: boolean, handle: () => void): void {
+    const button = element("headset", HTMLButtonElement);
+    button.hidden = !has;
+    button.addEventListener("click", handle);
   }
 
   /** Enter writes, Escape goes back to walking. */
@@ -171,9 +180,9 @@ export class Page {
   }
 
   showHud(figures: HudFigures): void {
-    const { tick, rttMs, inView, place, position } = figures;
+    const { tick, rttMs, inView, farther, place, position } = figures;
     const at = position?.map((c) => c.toFixed(1)).join(", ") ?? "–";
-    const parts = [`tick ${tick}`, `${inView} in view`];
+    const parts = [`tick ${tick}`, `${inView} in view${farther > 0 ? `, about ${farther} farther off` : ""}`];
     if (rttMs !== null) parts.push(`${rttMs} ms`);
     this.hud.textContent = parts.join(" · ");
     this.where.textContent = place === null ? at : `${at} · ${place[0].toFixed(5)}° N ${place[1].toFixed(5)}° E`;

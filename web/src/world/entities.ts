@@ -13,6 +13,8 @@ import type { Schema } from "../protocol/messages";
 import { Records } from "../protocol/records";
 import { ValueRecords } from "../protocol/values";
 
+/** Kinds that are shown as people. */
+const PEOPLE: ReadonlySet<string> = new Set(["person", "inhabitant"]);
 const FADE_S = 0.1;
 const TURN_S = 0.08;
 /** Farther than this an entity has been put somewhere else, and is shown there at once. */
@@ -34,47 +36,70 @@ export interface Entity {
   /** Metres walked: the phase of the gait. */
   walked: number;
   offset: [number, number, number];
+  /** Where it is in `all`. */
+  index: number;
 }
 
 export class Entities {
   records: Records = new Records();
+  private readonly list: Entity[] = [];
   private readonly byNumber = new Map<number, Entity>();
+  private readonly byId = new Map<bigint, Entity>();
   private former = new Map<bigint, Entity>();
   private formerUntilTick: number | null = null;
   private schema: Schema | null = null;
   private keys = new Map<string, number>();
   private shownTick = 0;
 
-  get all(): IterableIterator<Entity> {
-    return this.byNumber.values();
+  /** In no order. */
+  get all(): readonly Entity[] {
+    return this.list;
   }
 
   get count(): number {
-    return this.byNumber.size;
+    return this.list.length;
+  }
+
+  find(id: bigint): Entity | null {
+    return this.byId.get(id) ?? null;
   }
 
   /** A new stream begins. `schema` null: the one held is right. `overDatagrams`: it has VALUES instead of FRAMEs. */
   begin(schema: Schema | null, overDatagrams = false): void {
-    this.former = new Map([...this.all].map((entity) => [entity.id, entity]));
-    this.formerUntilTick = null;
-    this.byNumber.clear();
+    this.keep();
     this.records = overDatagrams ? new ValueRecords() : new Records();
     if (schema !== null) this.describe(schema);
   }
 
   /** A changed schema: all entities will enter again. */
   reschema(schema: Schema): void {
-    this.former = new Map([...this.all].map((entity) => [entity.id, entity]));
-    this.formerUntilTick = null;
-    this.byNumber.clear();
+    this.keep();
     this.records.clear();
     this.describe(schema);
+  }
+
+  /** The stream begins anew behind structure message `sseq` and a frame; who enters again goes on from where they were shown. */
+  rebegin(sseq: number, frame: number): void {
+    this.keep();
+    this.records = new Records();
+    this.records.sseq = sseq;
+    this.records.frame = frame;
+  }
+
+  private keep(): void {
+    this.former = new Map(this.byId);
+    this.formerUntilTick = null;
+    this.byNumber.clear();
+    this.byId.clear();
+    this.list.length = 0;
   }
 
   structure(s: Structure): void {
     this.records.applyStructure(
       s,
-      (number) => this.byNumber.delete(number),
+      (number) => {
+        this.leave(number);
+      },
       (number) => {
         this.enter(number);
       },
@@ -139,7 +164,7 @@ export class Entities {
     if (this.former.size > 0 && tick > this.formerUntilTick) this.former.clear();
     const keep = Math.exp(-dtS / FADE_S);
     const turn = 1 - Math.exp(-dtS / TURN_S);
-    for (const entity of this.all) {
+    for (const entity of this.list) {
       const { offset, number } = entity;
       offset[0] *= keep;
       offset[1] *= keep;
@@ -150,13 +175,25 @@ export class Entities {
       const moved = Math.hypot(x - entity.x, z - entity.z);
       entity.speed = dtS > 0 ? entity.speed + (moved / dtS - entity.speed) * Math.min(1, 8 * dtS) : entity.speed;
       entity.walked += moved;
-      [entity.x, entity.y, entity.z] = [x, y, z];
+      entity.x = x;
+      entity.y = y;
+      entity.z = z;
       entity.yaw += angle(this.records.yawOf(number) - entity.yaw) * turn;
     }
   }
 
+  /** Metres from (x, z) to the farthest person. */
+  farthestPersonM(x: number, z: number): number {
+    const people = this.list.filter((entity) => this.isPerson(entity.kind));
+    return people.reduce((most, entity) => Math.max(most, Math.hypot(entity.x - x, entity.z - z)), 0);
+  }
+
   kindName(kind: number): string {
     return this.schema?.kinds.get(kind) ?? `kind ${kind}`;
+  }
+
+  isPerson(kind: number): boolean {
+    return PEOPLE.has(this.kindName(kind));
   }
 
   /** The component `name` of an entity; empty if it has none. */
@@ -171,12 +208,33 @@ export class Entities {
     return typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : null;
   }
 
-  private component(number: number, name: string): unknown {
+  /** Whether it is something that hands can take (docs/VR.md). */
+  isHoldable(number: number): boolean {
+    return this.component(number, "held_by") !== undefined;
+  }
+
+  /** Who has it in a hand; null: nobody. */
+  holderOf(number: number): bigint | null {
+    const value = this.component(number, "held_by");
+    if (typeof value === "bigint") return value;
+    return typeof value === "number" && value > 0 ? BigInt(value) : null;
+  }
+
+  /** The component `name` of an entity; undefined if it has none. */
+  component(number: number, name: string): unknown {
     const key = this.keys.get(name);
     return key === undefined ? undefined : this.records.components.get(number)?.get(key);
   }
 
-  private describe(schema: Schema): void {
+  /** All components by name; ids of 64 bits as texts. */
+  componentsOf(number: number): Record<string, unknown> {
+    const values = [...this.keys].map(([name]): [string, unknown] => [name, this.component(number, name)]);
+    const known = values.filter(([, value]) => value !== undefined);
+    return Object.fromEntries(known.map(([name, value]) => [name, typeof value === "bigint" ? `${value}` : value]));
+  }
+
+  /** What kinds and components are called from now on. */
+  describe(schema: Schema): void {
     this.schema = schema;
     this.keys = new Map([...schema.components.values()].map((component) => [component.name, component.key]));
   }
@@ -197,6 +255,7 @@ export class Entities {
       speed: 0,
       walked: 0,
       offset: [0, 0, 0],
+      index: this.list.length,
     };
     const former = this.former.get(id);
     if (former !== undefined) {
@@ -206,6 +265,19 @@ export class Entities {
       [entity.x, entity.y, entity.z] = [x + entity.offset[0], y + entity.offset[1], z + entity.offset[2]];
     }
     this.byNumber.set(number, entity);
+    this.byId.set(id, entity);
+    this.list.push(entity);
+  }
+
+  private leave(number: number): void {
+    const entity = this.byNumber.get(number);
+    if (entity === undefined) return;
+    this.byNumber.delete(number);
+    this.byId.delete(entity.id);
+    const last = this.list.pop();
+    if (last === undefined || last === entity) return;
+    this.list[entity.index] = last;
+    last.index = entity.index;
   }
 }
 

@@ -75,7 +75,9 @@ def test_an_act_goes_to_the_region_of_the_body_and_its_answer_comes_back() -> No
     rig = Rig()
     rig.act(4, "buy", {"what": "apple"})
     generation = rig.entry[1]
-    assert rig.asked() == [(B, [SESSION, generation, 4, "buy", {"what": "apple"}, BODY, 4])]
+    [(region, entry)] = rig.asked()
+    assert (region, entry[:7]) == (B, [SESSION, generation, 4, "buy", {"what": "apple"}, BODY, 4])
+    assert entry[7] <= entry[8], "the ticks that it can have shown"
     rig.answer([4, 0, "thanks"])
     assert rig.told() == [Answer(4, 0, "thanks")]
     rig.answer([4, 0, "thanks"])
@@ -210,7 +212,7 @@ def test_who_acts_faster_than_allowed_waits() -> None:
     acts = Acts(SessionLimits(acts_per_s=2.0, acts_burst=3.0))
     acts.begin(0, BODY, 0.0)
     for number in range(1, 9):
-        acts.said(0, Act(number, "ring"))
+        acts.said(0, Act(number, "ring"), (0, 9))
     said = [entry[0] for _, entries in acts.drain(0.0) for entry in entries]
     assert said == [1, 2, 3]
     assert [entry[0] for _, entries in acts.drain(0.4) for entry in entries] == []
@@ -219,7 +221,7 @@ def test_who_acts_faster_than_allowed_waits() -> None:
         acts.heard(0, Answer(number, 0))
     assert acts.drain(9.0) == []
     with pytest.raises(ProtocolViolation):
-        acts.said(3, Act(1, "ring"))
+        acts.said(3, Act(1, "ring"), (0, 9))
 
 
 def test_acts_of_any_order_of_answers_are_answered_once_each() -> None:
@@ -228,7 +230,7 @@ def test_acts_of_any_order_of_answers_are_answered_once_each() -> None:
         acts = Acts(SessionLimits())
         acts.begin(0, BODY, 0.0)
         for number in range(1, 11):
-            acts.said(0, Act(number, "ring"))
+            acts.said(0, Act(number, "ring"), (0, 9))
         told: list[int] = []
         while len(told) < 10:
             told += [answer.number for answer in acts.heard(0, Answer(draw(1)[0] % 14, 0))]
@@ -236,5 +238,5 @@ def test_acts_of_any_order_of_answers_are_answered_once_each() -> None:
 
 
 def test_upward_carries_acts() -> None:
-    up = Upward(1, 2, 3, 4, acts=[[7, 1, 1, "ring", {"a": [1, None]}, 9, 1]])
+    up = Upward(1, 2, 3, 4, acts=[[7, 1, 1, "ring", {"a": [1, None]}, 9, 1, 40, 44]])
     assert Upward.decode(up.encode()).acts == up.acts

@@ -442,3 +442,22 @@ def test_live_is_the_liveliest_place() -> None:
     assert np.hypot(camera.look[0] / GRID_PER_M - 400, camera.look[2] / GRID_PER_M + 300) < 5
     assert camera.move_ms == 0
     assert set(theatre.world.id[there].tolist()) <= set(one.shown)
+
+
+def test_numbers_of_frames_come_round_for_whoever_watches() -> None:
+    theatre = Theatre()
+    first = theatre.come(1)
+    theatre.run(10)
+    view = theatre.channels._views.state.views[0]
+    view["frame"] = view["acked"] = 2**32 - 6
+    theatre.channels.begin_anew()
+    theatre.awake().records.frame = 2**32 - 6
+    theatre.run(12)
+    assert first.tv.applied > 2**31, "not yet"
+    theatre.run(24)
+    late = theatre.come(2)
+    theatre.run(20)
+    assert first.tv.records.frame == late.tv.records.frame < 100
+    assert first.shown == late.shown
+    assert len(first.keyframes) == 2, "the one that it began with, and that of the new schema"
+    assert theatre.channels.audience.lagged == 0

@@ -1,12 +1,15 @@
 """The gateway's core where its shell is late or its clock is off, and where connections end meanwhile."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
+from protocol.codes import Close
 from protocol.frames import Frame, decode
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Ack, Hello, Say, Welcome, decode_server, encode_client
-from server.core.gateway import GatewayCore, GatewayFacts
+from server.core.gateway import FRAMES_MAX, GatewayCore, GatewayFacts
 from server.core.outgoing import Deliver
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
@@ -112,3 +115,33 @@ def test_all_whose_bodies_were_lost_with_a_region_are_told_at_once() -> None:
         if closed:
             break
     assert sorted(closed) == [0, 1, 2, 3]
+
+
+def test_before_the_numbers_of_frames_come_round_the_session_goes_on_with_a_new_stream() -> None:
+    rig = Rig()
+    rig.step(1)
+    tick = rig.enter(1, rig.enter(0, 1))
+    spent, other = rig.core.views.state.views[:2]
+    spent["frame"] = spent["acked"] = FRAMES_MAX - 1
+    closed: list[CloseConn] = []
+    for now in range(tick, tick + 60):
+        rig.step(now)
+        rig.core.tick(now, now / 20)
+        closed += [output for output in rig.core.take() if isinstance(output, CloseConn)]
+        for batch in rig.core.frames(now, now / 20, NOBODY):
+            for conn, at, length in zip(batch.conn.tolist(), batch.at.tolist(), batch.length.tolist(), strict=True):
+                split(bytes(batch.buffer[at : at + length]), partial(_acknowledge, rig, conn, now / 20))
+        if closed:
+            break
+    assert [(output.conn, output.code) for output in closed] == [(0, Close.GOING_AWAY)]
+    assert rig.core.sessions.rejected["frames_spent"] == 1
+    assert rig.core.sessions.held == 2, "the session waits for its next connection"
+    assert other["active"]
+    assert not spent["active"]
+
+
+def _acknowledge(rig: Rig, conn: int, now_s: float, data: bytes) -> None:
+    block = decode(data)
+    if isinstance(block, Frame):
+        assert block.frame < 2**32
+        rig.core.take_inbound(hot([(conn, Ack(block.frame, 0))]), now_s)

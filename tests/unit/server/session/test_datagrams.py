@@ -110,12 +110,14 @@ def test_a_token_is_good_for_its_own_session_alone(which: str) -> None:
     assert not closed(rig.hello(9, "guest:9"))
 
 
-def test_a_television_stays_on_websocket_however_it_asks() -> None:
+def test_a_television_goes_on_over_datagrams_like_everybody() -> None:
     rig = rig_with_datagrams()
-    rig.join(0, profile="tv")
-    [token] = messages(rig.sessions.said(0, ASK, rig.now_s), Token)
-    assert token.address is None
-    welcome = joined(rig, 1, "127.0.0.1", False)
+    actions = rig.join(0, profile="tv")
+    [asked] = of(rig.sessions.said(0, ASK, rig.now_s), GiveToken)
+    [welcome] = messages(actions, Welcome)
+    assert asked == GiveToken(0, welcome.session)
     rig.sessions.connected(9, "127.0.0.1", rig.now_s, session=welcome.session)
-    assert closed(rig.hello(9, None, resume=welcome.resume, profile="tv")) == {9: Close.GOING_AWAY}
-    assert rig.sessions.rejected["tv_datagrams"] == 1
+    actions = rig.hello(9, None, resume=welcome.resume, profile="tv") + rig.tick(0.0)
+    [again] = messages(actions, Welcome)
+    assert (again.session, again.profile) == (welcome.session, "tv")
+    assert closed(actions) == {0: Close.REPLACED}

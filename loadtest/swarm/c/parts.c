@@ -1,16 +1,52 @@
-/* Datagrams and the reliable stream in them (chapter 9), for an engine that goes on over UDP. See isthmus.h.
- *
- * Needed by nobody who stays on WebSocket. It neither seals nor opens: see isthmus.h for what the engine does.
- */
-#include "isthmus_private.h"
+#include "parts.h"
 
-/* ---------------------------------------------------------------------------------------- datagrams (§9.2, §9.3) */
+#include <string.h>
+
+static uint32_t get16(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
+static uint32_t get32(const uint8_t *at) { return get16(at) | get16(at + 2) << 16; }
+static uint64_t get64(const uint8_t *at) { return (uint64_t)get32(at) | (uint64_t)get32(at + 4) << 32; }
+
+
+static void set_le(uint8_t *at, uint64_t x, int bytes) {
+  for (int i = 0; i < bytes; i++) at[i] = (uint8_t)(x >> (8 * i));
+}
+
+/* `count` bytes of the reader, or NULL. */
+static const uint8_t *advance(isthmus_reader *reader, uint64_t count) {
+  if (reader->bad || count > (uint64_t)(reader->end - reader->at)) {
+    reader->bad = true;
+    return NULL;
+  }
+  const uint8_t *at = reader->at;
+  reader->at += count;
+  return at;
+}
+
+/* Writes into `out` until it is full. */
+typedef struct {
+  uint8_t *out;
+  size_t room, used; /* used > room: it did not fit */
+} writer;
+
+static void put(writer *w, const uint8_t *bytes, size_t count) {
+  if (w->used <= w->room && count <= w->room - w->used) {
+    if (count > 0) memcpy(w->out + w->used, bytes, count);
+    w->used += count;
+  } else {
+    w->used = w->room + 1; /* stays */
+  }
+}
+
+static size_t finish(const writer *w) {
+  return w->used <= w->room && w->used <= ISTHMUS_CLIENT_MESSAGE_BYTES ? w->used : 0;
+}
+
 enum { DATAGRAM_VERSION = 0x31 };
 
-size_t isthmus_datagram_context(uint8_t *out, size_t room, uint64_t session, uint32_t number, isthmus_bytes address) {
+size_t datagram_context(uint8_t *out, size_t room, uint64_t session, uint32_t number, isthmus_bytes address) {
   static const char what[] = "isthmus datagrams 1"; /* with the zero byte at its end */
   uint8_t ids[12];
-  isthmus_writer w = {out, room, 0};
+  writer w = {out, room, 0};
   set_le(ids, session, 8);
   set_le(ids + 8, number, 4);
   put(&w, (const uint8_t *)what, sizeof what);
@@ -19,27 +55,27 @@ size_t isthmus_datagram_context(uint8_t *out, size_t room, uint64_t session, uin
   return finish(&w);
 }
 
-void isthmus_datagram_head(uint8_t out[ISTHMUS_HEAD_BYTES], uint32_t number, uint64_t sequence) {
+void datagram_head(uint8_t out[SEALED_HEAD_BYTES], uint32_t number, uint64_t sequence) {
   out[0] = DATAGRAM_VERSION;
   set_le(out + 1, number, 4);
   set_le(out + 5, sequence, 8);
 }
 
-void isthmus_datagram_nonce(uint8_t out[ISTHMUS_NONCE_BYTES], uint64_t sequence) {
+void datagram_nonce(uint8_t out[NONCE_BYTES], uint64_t sequence) {
   set_le(out, 0, 4);
   set_le(out + 4, sequence, 8);
 }
 
-bool isthmus_datagram_open(isthmus_bytes datagram, uint32_t *number, uint64_t *sequence, isthmus_bytes *sealed) {
-  if (datagram.at == NULL || datagram.bytes < ISTHMUS_HEAD_BYTES + ISTHMUS_TAG_BYTES) return false;
+bool datagram_open(isthmus_bytes datagram, uint32_t *number, uint64_t *sequence, isthmus_bytes *sealed) {
+  if (datagram.at == NULL || datagram.bytes < SEALED_HEAD_BYTES + TAG_BYTES) return false;
   if (datagram.bytes > ISTHMUS_DATAGRAM_BYTES || datagram.at[0] != DATAGRAM_VERSION) return false;
   *number = get32(datagram.at + 1);
   *sequence = get64(datagram.at + 5);
-  *sealed = (isthmus_bytes){datagram.at + ISTHMUS_HEAD_BYTES, datagram.bytes - ISTHMUS_HEAD_BYTES};
+  *sealed = (isthmus_bytes){datagram.at + SEALED_HEAD_BYTES, datagram.bytes - SEALED_HEAD_BYTES};
   return *sequence > 0; /* they count from 1 */
 }
 
-bool isthmus_window_take(isthmus_window *window, uint64_t sequence) {
+bool sequences_take(sequences *window, uint64_t sequence) {
   uint64_t bit = (uint64_t)1 << (sequence % 64), *word = &window->had[sequence / 64 % 4];
   if (sequence > window->newest) {
     /* Places of sequences between belong to ones that are 256 older; they are free again. */
@@ -56,7 +92,7 @@ bool isthmus_window_take(isthmus_window *window, uint64_t sequence) {
   return true;
 }
 
-bool isthmus_plain_next(isthmus_reader *parts, isthmus_part *out) {
+bool plain_next(isthmus_reader *parts, part *out) {
   memset(out, 0, sizeof *out);
   if (parts->at == parts->end) return false;
   const uint8_t *head = advance(parts, 3);
@@ -64,7 +100,7 @@ bool isthmus_plain_next(isthmus_reader *parts, isthmus_part *out) {
   if (bytes == NULL) return false;
   out->kind = head[0];
   out->bytes = (isthmus_bytes){bytes, get16(head + 1)};
-  if (out->kind != ISTHMUS_PART_STREAM) return true;
+  if (out->kind != PART_STREAM) return true;
   if (out->bytes.bytes < 4) {
     parts->bad = true;
     return false;
@@ -74,47 +110,47 @@ bool isthmus_plain_next(isthmus_reader *parts, isthmus_part *out) {
   return true;
 }
 
-bool isthmus_plain_open(isthmus_bytes plain, uint32_t *received, isthmus_reader *parts) {
+bool plain_open(isthmus_bytes plain, uint32_t *received, isthmus_reader *parts) {
   *parts = isthmus_read(plain);
   const uint8_t *head = advance(parts, 4);
   if (head == NULL) return false;
   *received = get32(head);
   isthmus_reader all = *parts;
-  isthmus_part part;
-  while (isthmus_plain_next(&all, &part)) {
+  part part;
+  while (plain_next(&all, &part)) {
   }
   return !all.bad;
 }
 
-size_t isthmus_plain_begin(uint8_t *out, size_t room, uint32_t received) {
+size_t plain_begin(uint8_t *out, size_t room, uint32_t received) {
   if (room < 4) return 0;
   set_le(out, received, 4);
   return 4;
 }
 
-size_t isthmus_plain_part(uint8_t *out, size_t room, size_t used, const isthmus_part *part) {
-  bool stream = part->kind == ISTHMUS_PART_STREAM;
+size_t plain_part(uint8_t *out, size_t room, size_t used, const part *part) {
+  bool stream = part->kind == PART_STREAM;
   uint8_t head[7] = {part->kind};
   if (part->bytes.bytes > ISTHMUS_DATAGRAM_BYTES || used < 4) return 0;
   set_le(head + 1, part->bytes.bytes + (stream ? 4 : 0), 2);
   set_le(head + 3, part->offset, 4);
-  size_t most = ISTHMUS_DATAGRAM_BYTES - ISTHMUS_HEAD_BYTES - ISTHMUS_TAG_BYTES;
-  isthmus_writer w = {out, room < most ? room : most, used};
+  size_t most = ISTHMUS_DATAGRAM_BYTES - SEALED_HEAD_BYTES - TAG_BYTES;
+  writer w = {out, room < most ? room : most, used};
   put(&w, head, stream ? 7 : 3);
   put(&w, part->bytes.at, part->bytes.bytes);
   return finish(&w);
 }
 
 /* ------------------------------------------------------------------------------------ the reliable stream (§9.3) */
-int isthmus_inflow_init(isthmus_inflow *inflow, uint8_t *memory, size_t bytes) {
-  if (memory == NULL || bytes < ISTHMUS_UNACKNOWLEDGED + 4) return ISTHMUS_MEMORY;
+int inflow_init(inflow *inflow, uint8_t *memory, size_t bytes) {
+  if (memory == NULL || bytes < UNACKNOWLEDGED_BYTES + 4) return INFLOW_MEMORY;
   memset(inflow, 0, sizeof *inflow);
   inflow->memory = memory;
   inflow->room = bytes;
   return ISTHMUS_OK;
 }
 
-int isthmus_inflow_put(isthmus_inflow *inflow, uint32_t offset, isthmus_bytes bytes) {
+int inflow_put(inflow *inflow, uint32_t offset, isthmus_bytes bytes) {
   uint32_t from = offset - inflow->received;
   if (from >= 0x80000000u) { /* begins with bytes that came before */
     uint32_t had = 0u - from;
@@ -123,11 +159,11 @@ int isthmus_inflow_put(isthmus_inflow *inflow, uint32_t offset, isthmus_bytes by
     from = 0;
   }
   if (bytes.bytes == 0) return ISTHMUS_OK;
-  if (from > ISTHMUS_UNACKNOWLEDGED || bytes.bytes > ISTHMUS_UNACKNOWLEDGED - from) return ISTHMUS_DROPPED;
-  if (inflow->whole - inflow->taken > inflow->room - ISTHMUS_UNACKNOWLEDGED) return ISTHMUS_DROPPED; /* not taken out */
+  if (from > UNACKNOWLEDGED_BYTES || bytes.bytes > UNACKNOWLEDGED_BYTES - from) return ISTHMUS_DROPPED;
+  if (inflow->whole - inflow->taken > inflow->room - UNACKNOWLEDGED_BYTES) return ISTHMUS_DROPPED; /* not taken out */
 
   /* The list of islands with this one in it, what touches being one; nothing is changed before it is known to fit. */
-  struct { uint32_t from, to; } list[ISTHMUS_GAPS + 1];
+  struct { uint32_t from, to; } list[ISLANDS + 1];
   uint32_t count = 0, begin_at = from, end_at = from + (uint32_t)bytes.bytes;
   bool placed = false;
   for (uint32_t i = 0; i < inflow->islands; i++) {
@@ -145,9 +181,9 @@ int isthmus_inflow_put(isthmus_inflow *inflow, uint32_t offset, isthmus_bytes by
   }
   if (!placed) list[count].from = begin_at, list[count++].to = end_at;
   uint32_t grown = list[0].from == 0 ? list[0].to : 0, first = grown > 0 ? 1 : 0;
-  if (count - first > ISTHMUS_GAPS) return ISTHMUS_DROPPED;
+  if (count - first > ISLANDS) return ISTHMUS_DROPPED;
 
-  if (inflow->room - inflow->whole < ISTHMUS_UNACKNOWLEDGED) {
+  if (inflow->room - inflow->whole < UNACKNOWLEDGED_BYTES) {
     size_t last = inflow->islands > 0 ? inflow->island[inflow->islands - 1].to : 0;
     memmove(inflow->memory, inflow->memory + inflow->taken, inflow->whole - inflow->taken + last);
     inflow->whole -= inflow->taken;
@@ -164,12 +200,12 @@ int isthmus_inflow_put(isthmus_inflow *inflow, uint32_t offset, isthmus_bytes by
   return ISTHMUS_OK;
 }
 
-int isthmus_inflow_take(isthmus_inflow *inflow, isthmus_bytes *message) {
+int inflow_take(inflow *inflow, isthmus_bytes *message) {
   size_t there = inflow->whole - inflow->taken;
   if (there < 4) return ISTHMUS_DROPPED;
   uint32_t bytes = get32(inflow->memory + inflow->taken);
   if (bytes > ISTHMUS_MESSAGE_BYTES) return ISTHMUS_BROKEN;
-  if (bytes > inflow->room - ISTHMUS_UNACKNOWLEDGED - 4) return ISTHMUS_FULL;
+  if (bytes > inflow->room - UNACKNOWLEDGED_BYTES - 4) return ISTHMUS_FULL;
   if (there - 4 < bytes) return ISTHMUS_DROPPED;
   *message = (isthmus_bytes){inflow->memory + inflow->taken + 4, bytes};
   inflow->taken += 4 + (size_t)bytes;
