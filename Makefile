@@ -146,7 +146,7 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,loadtest,dev]'
+	$(PIP) -e '.[place,webtransport,loadtest,dev]'
 	@touch $@
 
 .venv/.load: .venv/.installed

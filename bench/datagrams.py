@@ -39,7 +39,8 @@ from protocol.wsframe import frame
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.live import UdpWay
+from server.transport.datagrams.transport import Datagrams
 from server.transport.link import Link
 
 SINKS = 16
@@ -93,7 +94,9 @@ def over_udp(clients: int, value_bytes: int, rounds: int, stream_bytes: int) -> 
     now_ms = [1_000_000]
     config = DatagramConfig(capacity=clients, buffer_bytes=BUFFER_BYTES, arrivals_max=clients, messages_per_s=1e6)
     transport = Datagrams(config, 0, clock_ms=lambda: now_ms[0])
-    address = transport.wire.sock.getsockname()
+    way = transport.way
+    assert isinstance(way, UdpWay)
+    address = way.sock.getsockname()
     sinks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(SINKS)]
     for sink in sinks:
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
@@ -115,8 +118,8 @@ def over_udp(clients: int, value_bytes: int, rounds: int, stream_bytes: int) -> 
     values, kinds = batch_of(bytes(value_bytes), clients, 0), np.full(clients, KIND_MESSAGE, np.uint8)
     structure, reliable = batch_of(bytes(stream_bytes), clients, 0), np.ones(clients, np.uint8)
     parts = Parts()
-    seals, calls = Wrapped(transport._sealing, "seal"), Wrapped(transport.wire, "send")
-    opens, takes = Wrapped(transport._opening, "unseal"), Wrapped(transport.wire, "receive")
+    seals, calls = Wrapped(way.sealing, "seal"), Wrapped(way.wire, "send")
+    opens, takes = Wrapped(way.opening, "unseal"), Wrapped(way.wire, "receive")
     said = Input(1, 1, 1, COMMANDS, 2**64 - 1)
     for turn in range(rounds + 3):
         if turn == 3:

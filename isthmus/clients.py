@@ -6,23 +6,27 @@ Decides nothing; every rule is the core's. Not responsible for: when a tick is (
 
 import asyncio
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
-from protocol.messages import encode_server
+from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT, encode_server
 from server.core.gateway import GatewayCore
 from server.core.outgoing import Deliver
 from server.metrics import Metrics
 from server.session.actions import CloseConn, GiveToken, RefreshKeys
 from server.session.jwks import JwksKeeper
 from server.transport.carriers import Carriers
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound
 
 _log = structlog.get_logger(__name__)
+CARRIER_NAMES = {CARRIER_UDP: "udp", CARRIER_WEBTRANSPORT: "webtransport"}
+"""As labels of metrics and in logs."""
 
 
 @dataclass(slots=True)
@@ -42,8 +46,8 @@ class PhaseClock:
 
 
 class Clients:
-    """Gateway core and sockets of one process. Connections of ``datagrams``, if there are any, are numbered behind
-    those of ``carriers``."""
+    """Gateway core and sockets of one process. Connections of ``datagrams`` (by ``protocol.messages.CARRIER_*``) are
+    numbered behind those of ``carriers``, in their order."""
 
     def __init__(
         self,
@@ -51,7 +55,7 @@ class Clients:
         carriers: Carriers,
         metrics: Metrics,
         keys: JwksKeeper | None = None,
-        datagrams: Datagrams | None = None,
+        datagrams: Mapping[int, Datagrams] = MappingProxyType({}),
     ) -> None:
         self.gateway = gateway
         self.carriers = carriers
@@ -66,15 +70,15 @@ class Clients:
     def start(self) -> None:
         """Messages are taken between ticks, too, from now on."""
         self.carriers.start(self._arrived)
-        if self.datagrams is not None:
-            self.datagrams.start()
+        for datagrams in self.datagrams.values():
+            datagrams.start()
 
     def poll(self, now_s: float) -> None:
         """Take everything that has arrived."""
         now_ms = int(now_s * 1000)
         self.gateway.take_inbound(self.carriers.poll(now_ms), now_s)
-        if self.datagrams is not None:
-            self.gateway.take_inbound(self.datagrams.poll(now_ms), now_s)
+        for datagrams in self.datagrams.values():
+            self.gateway.take_inbound(datagrams.poll(now_ms), now_s)
 
     def send(self, tick: int, now_s: float, headroom: bool) -> None:
         """The end of a tick: deadlines, messages, frames."""
@@ -87,21 +91,26 @@ class Clients:
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
             if batch.kind is None:
-                if waits and self.datagrams is not None:
-                    self.datagrams.flush()  # behind the sends to all WebSockets they would be some milliseconds late
+                if waits:  # behind the sends to all WebSockets they would be some milliseconds late
+                    self._flush_datagrams()
                     waits = False
                 sent |= self._send_frames(batch.buffer, batch.conn, batch.at, batch.length)
-            elif self.datagrams is not None:
-                self.datagrams.send(batch.buffer, batch.conn, batch.at, batch.length, batch.kind)
+            else:
+                for datagrams, mine in self._shares(batch.conn):
+                    parts = batch.conn[mine], batch.at[mine], batch.length[mine], batch.kind[mine]
+                    datagrams.send(batch.buffer, *parts)
                 waits = True
             begin("encode")
         begin("send")
         if not sent:
             carriers.flush()
-        if self.datagrams is not None:
-            self.datagrams.flush()
+        self._flush_datagrams()
         begin("")
         self._note()
+
+    def _flush_datagrams(self) -> None:
+        for datagrams in self.datagrams.values():
+            datagrams.flush()
 
     def _send_frames(
         self,
@@ -112,10 +121,12 @@ class Clients:
     ) -> bool:
         """WebSocket frames; those of a channel may be for datagram connections, too. Returns whether any left over
         WebSocket."""
-        over_udp = conn >= self._datagrams_from
-        if self.datagrams is not None and over_udp.any():
-            self.datagrams.send_frames(buffer, conn[over_udp], at[over_udp], length[over_udp])
-            conn, at, length = conn[~over_udp], at[~over_udp], length[~over_udp]
+        by_datagrams = conn >= self._datagrams_from
+        if self.datagrams and by_datagrams.any():
+            others, begins, sizes = conn[by_datagrams], at[by_datagrams], length[by_datagrams]
+            for datagrams, mine in self._shares(others):
+                datagrams.send_frames(buffer, others[mine], begins[mine], sizes[mine])
+            conn, at, length = conn[~by_datagrams], at[~by_datagrams], length[~by_datagrams]
             if not len(conn):
                 return False
         self.carriers.send(buffer, conn, at, length)
@@ -128,14 +139,14 @@ class Clients:
         self.flush()
         await asyncio.sleep(self.carriers.config.linger_s)
         self.carriers.stop()
-        if self.datagrams is not None:
-            self.datagrams.stop()
+        for datagrams in self.datagrams.values():
+            datagrams.stop()
 
     def flush(self) -> None:
         """Send what waits."""
         self.carriers.flush()
-        if self.datagrams is not None:
-            self.datagrams.flush()
+        for datagrams in self.datagrams.values():
+            datagrams.flush()
 
     def deliver(self) -> bool:
         """Carry out what the gateway wants done; returns whether there was anything."""
@@ -157,27 +168,50 @@ class Clients:
         return bool(outputs)
 
     def _blocked(self) -> npt.NDArray[np.uint8]:
-        if self.datagrams is None:
+        if not self.datagrams:
             return self.carriers.blocked
-        return np.concatenate((self.carriers.blocked, self.datagrams.blocked))
+        return np.concatenate((self.carriers.blocked, *(datagrams.blocked for datagrams in self.datagrams.values())))
 
     def _transport_of(self, conn: int) -> Carriers | Datagrams:
-        return self.carriers if self.datagrams is None or conn < self._datagrams_from else self.datagrams
+        for datagrams in self.datagrams.values():
+            if datagrams.base <= conn < datagrams.base + datagrams.config.capacity:
+                return datagrams
+        return self.carriers
+
+    def _shares(self, conns: npt.NDArray[np.int32]) -> Iterator[tuple[Datagrams, npt.NDArray[np.bool_] | slice]]:
+        """Each table of datagrams with its share of ``conns``, all of which are of one of them."""
+        if len(self.datagrams) == 1:
+            yield from ((datagrams, slice(None)) for datagrams in self.datagrams.values())
+            return
+        for datagrams in self.datagrams.values():
+            mine = (conns >= datagrams.base) & (conns < datagrams.base + datagrams.config.capacity)
+            if mine.any():
+                yield datagrams, mine
 
     def _post(self, conns: npt.NDArray[np.int32], data: bytes, sseq: npt.NDArray[np.uint32] | None) -> None:
-        if self.datagrams is None:
+        if not self.datagrams:
             self.carriers.post(conns, data, sseq)
             return
-        over_udp = conns >= self._datagrams_from
-        for transport, mine in ((self.carriers, ~over_udp), (self.datagrams, over_udp)):
-            if mine.any():
-                transport.post(conns[mine], data, None if sseq is None else sseq[mine])
+        by_datagrams = conns >= self._datagrams_from
+        if not by_datagrams.all():
+            self.carriers.post(conns[~by_datagrams], data, None if sseq is None else sseq[~by_datagrams])
+        if by_datagrams.any():
+            others, numbers = conns[by_datagrams], None if sseq is None else sseq[by_datagrams]
+            for datagrams, mine in self._shares(others):
+                datagrams.post(others[mine], data, None if numbers is None else numbers[mine])
 
     def _give_token(self, asked: GiveToken) -> None:
-        assert self.datagrams is not None, "the gateway's core was told that there are datagrams"
-        token = self.datagrams.token(asked.session)
-        self.metrics.tokens.labels("refused" if token.address is None else "given").inc()
-        _log.debug("token_given", conn=asked.conn, session=asked.session, number=token.number, refused=token.text)
+        token = self.datagrams[asked.carrier].token(asked.session)
+        answer, carrier = "refused" if token.address is None else "given", CARRIER_NAMES[asked.carrier]
+        self.metrics.tokens.labels(answer, carrier).inc()
+        _log.debug(
+            "token_given",
+            conn=asked.conn,
+            session=asked.session,
+            carrier=carrier,
+            number=token.number,
+            refused=token.text,
+        )
         self._post(np.array([asked.conn], np.int32), encode_server(token), None)
 
     def _note(self) -> None:

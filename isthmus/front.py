@@ -20,8 +20,10 @@ from joserfc.jwk import KeySet
 from bridges.tiles import map_files
 from isthmus.clients import Clients
 from isthmus.config import Config
+from isthmus.fleet.setup import SetupError
 from isthmus.status import Running, refresh, status
 from isthmus.worlds import make_gateway
+from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT
 from protocol.place import Place
 from server.core.gateway import GatewayFacts
 from server.http.app import Resource, Services, make_app
@@ -35,7 +37,10 @@ from server.transport.accept import Acceptor
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig, raise_nofile
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.way import Table, Way
+from server.transport.webtransport.certificates import Certificates, Generated, Own
+from server.transport.webtransport.config import WebTransportConfig
 
 
 class Front:
@@ -54,7 +59,7 @@ class Front:
     ) -> "Front":
         """Sockets, keys and the gateway's core, before anything listens. With ``cluster_key`` sessions of other
         gateways, and of this one before a restart, go on here, and their guests are let in. Raises OSError,
-        JwksUnavailable."""
+        JwksUnavailable, SetupError."""
         capacity = config.limits.sessions_max + 64  # so that a full world can still say so
         raise_nofile(capacity)
         carriers = Carriers(
@@ -68,6 +73,7 @@ class Front:
             )
         )
         datagrams = _datagrams(config, capacity)
+        others = sum(table.config.capacity for table in datagrams.values())
         authenticate, guests, keys = await _identity(config, cluster_key)
         draw = secrets.token_bytes
         tickets = Tickets.alone(draw) if cluster_key is None else Tickets.of_cluster(cluster_key, draw, time.time)
@@ -76,9 +82,10 @@ class Front:
             facts,
             authenticate,
             draw,
-            capacity if datagrams is None else 2 * capacity,
+            capacity + others,
             tickets,
-            None if datagrams is None else capacity,
+            capacity if datagrams else None,
+            frozenset(datagrams),
         )
         metrics = Metrics()
         metrics.build_info.labels(installed_version("isthmus"), "1").set(1)
@@ -101,6 +108,7 @@ class Front:
             static=_static(),
             refresh_metrics=lambda: refresh(running, acceptor),
             channels=self.clients.gateway.channels.guide,
+            webtransport=CARRIER_WEBTRANSPORT in self.clients.datagrams,
         )
         self._runner = web.AppRunner(make_app(services, guard, acceptor), access_log=None)
         await self._runner.setup()
@@ -134,26 +142,67 @@ def _tls_at_proxy(config: Config) -> bool:
     return config.gateway.tls_cert_path is None and (config.gateway.public_url or "").startswith("https:")
 
 
-def _datagrams(config: Config, capacity: int) -> Datagrams | None:
-    """The other transport, if it is wanted, for as many connections. Raises OSError if its port is taken."""
+def _datagrams(config: Config, capacity: int) -> dict[int, Datagrams]:
+    """The other transports that are wanted, by carrier. Raises OSError if a port is taken, SetupError."""
     own = config.gateway
-    if not own.datagrams:
-        return None
-    return Datagrams(
-        DatagramConfig(
+    tables: dict[int, Datagrams] = {}
+    base = capacity
+    if own.datagrams:
+        udp = DatagramConfig(
             capacity=capacity,
             host=own.host,
             port=own.port if own.datagrams_port is None else own.datagrams_port,
             advertise=own.advertise_udp,
             buffer_bytes=own.datagrams_buffer_bytes,
             arrivals_max=min(max(1024, 2 * capacity), 8192),
-            silence_ms=round(config.limits.heartbeat_s * 1000),
-            message_bytes_max=config.limits.message_bytes_max,
-            messages_per_s=config.limits.messages_per_s,
-            message_burst=config.limits.messages_burst,
-        ),
-        capacity,
+        )
+        tables[CARRIER_UDP] = Datagrams(_granted(udp, config), base)
+        base += capacity
+    if own.webtransport:
+        few = min(own.webtransport_sessions_max, capacity)
+        table = DatagramConfig(capacity=few, arrivals_max=max(256, 8 * few))
+        tables[CARRIER_WEBTRANSPORT] = Datagrams(_granted(table, config), base, way=_webtransport(config))
+    return tables
+
+
+def _granted(table: DatagramConfig, config: Config) -> DatagramConfig:
+    """With what the configuration grants each client."""
+    limits = config.limits
+    return replace(
+        table,
+        silence_ms=round(limits.heartbeat_s * 1000),
+        message_bytes_max=limits.message_bytes_max,
+        messages_per_s=limits.messages_per_s,
+        message_burst=limits.messages_burst,
     )
+
+
+def _webtransport(config: Config) -> Callable[[Table], Way]:
+    """Raises SetupError."""
+    try:
+        # An optional extra, and slow to import: only who wants it loads it.
+        from server.transport.webtransport.way import WebTransportWay
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("aioquic", "pylsqpack"):
+            raise
+        raise SetupError(
+            "gateway.webtransport needs the package aioquic, which is not installed: run "
+            "`pip install 'isthmus[webtransport]'`, or set gateway.webtransport = false"
+        ) from error
+    own = config.gateway
+    settings = WebTransportConfig(
+        host=own.host,
+        port=own.port if own.webtransport_port is None else own.webtransport_port,
+        advertise=own.advertise_webtransport,
+    )
+    certificates: Certificates = Generated()
+    if own.tls_cert_path is not None and own.tls_key_path is not None:
+        folder = Path(config.folder)
+        try:
+            certificates = Own(folder / own.tls_cert_path, folder / own.tls_key_path)
+        except ValueError as error:
+            raise SetupError(f"gateway.webtransport: {error}") from error
+    return lambda table: WebTransportWay(settings, certificates, table)
 
 
 async def _identity(

@@ -6,12 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from isthmus.clients import Clients
+from isthmus.clients import CARRIER_NAMES, Clients
 from isthmus.config import Config
+from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT
 from server.metrics import LAG_QUANTILES, Metrics, Totals
 from server.transport import mmsg
 from server.transport.accept import Acceptor
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.transport import Datagrams
 from shard.ticker import Ticker
 
 
@@ -30,6 +31,7 @@ class Running(Protocol):
 
 
 _STARTED_S = time.monotonic()
+_STATUS_KEYS = {CARRIER_UDP: "datagrams", CARRIER_WEBTRANSPORT: "webtransport"}
 
 
 def status(node: Running, config: Config) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def status(node: Running, config: Config) -> dict[str, Any]:
         "visible": totals.looked,
         "bytes_out": node.clients.carriers.sent_bytes,
         "bytes_in": node.clients.carriers.received_bytes,
-        **_datagram_status(node.clients.datagrams),
+        **_datagram_status(node.clients),
         "inputs": node.clients.gateway.inputs,
         "rejected": _rejected(node),
         "lag_ticks": node.ticker.lag(time.monotonic(), node.tick),
@@ -78,12 +80,11 @@ def entity_kinds(node: Running) -> dict[int, int]:
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
-def _datagram_status(datagrams: Datagrams | None) -> dict[str, Any]:
-    if datagrams is None:
-        return {}
-    sent, received = datagrams.wire.sent, datagrams.wire.received
-    return {
-        "datagrams": {
+def _datagram_status(clients: Clients) -> dict[str, Any]:
+    told = {}
+    for carrier, datagrams in clients.datagrams.items():
+        sent, received = datagrams.way.sent, datagrams.way.received
+        told[_STATUS_KEYS[carrier]] = {
             "address": datagrams.address,
             "connections": datagrams.open_count - datagrams.tokens_waiting,
             "out": int(sent[mmsg.C_DATAGRAMS]),
@@ -93,7 +94,7 @@ def _datagram_status(datagrams: Datagrams | None) -> dict[str, Any]:
             "resent_bytes": datagrams.resent_bytes,
             "dropped": {reason: count for reason, count in datagrams.dropped.items() if count},
         }
-    }
+    return told
 
 
 _totals = Totals()
@@ -109,8 +110,8 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     m.views_paused.set(totals.held)
     m.connections.set(carriers.open_count)
     m.connections_blocked.set(int(carriers.blocked.sum()))
-    if node.clients.datagrams is not None:
-        _refresh_datagrams(m, node.clients.datagrams)
+    for carrier, datagrams in node.clients.datagrams.items():
+        _refresh_datagrams(m, CARRIER_NAMES[carrier], datagrams)
     for kind, count in entity_kinds(node).items():
         m.entities.labels(str(kind)).set(count)
     for state, count in gateway.sessions.count().items():
@@ -155,22 +156,22 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
 def _rejected(node: Running) -> Counter[str]:
     clients = node.clients
     rejected = clients.gateway.sessions.rejected + clients.carriers.rejected
-    return rejected if clients.datagrams is None else rejected + clients.datagrams.rejected
+    return sum((datagrams.rejected for datagrams in clients.datagrams.values()), rejected)
 
 
-def _refresh_datagrams(m: Metrics, datagrams: Datagrams) -> None:
-    m.datagram_connections.set(datagrams.open_count)
-    received, sent = datagrams.wire.received, datagrams.wire.sent
-    _totals.add(m.datagrams_in, int(received[mmsg.C_DATAGRAMS]))
-    _totals.add(m.datagrams_out, int(sent[mmsg.C_DATAGRAMS]))
-    _totals.add(m.datagram_bytes_in, int(received[mmsg.C_BYTES]))
-    _totals.add(m.datagram_bytes_out, int(sent[mmsg.C_BYTES]))
-    _totals.add(m.datagram_messages_in, datagrams.received_messages)
-    _totals.add(m.datagram_stream_bytes, datagrams.stream_bytes)
-    _totals.add(m.datagram_resent_bytes, datagrams.resent_bytes)
+def _refresh_datagrams(m: Metrics, carrier: str, datagrams: Datagrams) -> None:
+    m.datagram_connections.labels(carrier).set(datagrams.open_count)
+    received, sent = datagrams.way.received, datagrams.way.sent
+    _totals.add(m.datagrams_in.labels(carrier), int(received[mmsg.C_DATAGRAMS]))
+    _totals.add(m.datagrams_out.labels(carrier), int(sent[mmsg.C_DATAGRAMS]))
+    _totals.add(m.datagram_bytes_in.labels(carrier), int(received[mmsg.C_BYTES]))
+    _totals.add(m.datagram_bytes_out.labels(carrier), int(sent[mmsg.C_BYTES]))
+    _totals.add(m.datagram_messages_in.labels(carrier), datagrams.received_messages)
+    _totals.add(m.datagram_stream_bytes.labels(carrier), datagrams.stream_bytes)
+    _totals.add(m.datagram_resent_bytes.labels(carrier), datagrams.resent_bytes)
     for reason, count in datagrams.dropped.items():
-        _totals.add(m.datagrams_dropped.labels(reason), count)
+        _totals.add(m.datagrams_dropped.labels(carrier, reason), count)
     for direction, counts in (("in", received), ("out", sent)):
-        _totals.add(m.datagram_calls.labels(direction), int(counts[mmsg.C_CALLS]))
-        _totals.add(m.datagram_errors.labels(direction, "interrupted"), int(counts[mmsg.C_INTERRUPTED]))
-        _totals.add(m.datagram_errors.labels(direction, "refused"), int(counts[mmsg.C_REFUSED]))
+        _totals.add(m.datagram_calls.labels(carrier, direction), int(counts[mmsg.C_CALLS]))
+        _totals.add(m.datagram_errors.labels(carrier, direction, "interrupted"), int(counts[mmsg.C_INTERRUPTED]))
+        _totals.add(m.datagram_errors.labels(carrier, direction, "refused"), int(counts[mmsg.C_REFUSED]))

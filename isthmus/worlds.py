@@ -16,6 +16,7 @@ from isthmus.channels import channel_specs
 from isthmus.config import Config
 from isthmus.durable import leaves_of
 from isthmus.fleet.setup import layout_of
+from protocol.messages import CARRIER_UDP
 from protocol.place import Place, PlaceError
 from server.core.gateway import GatewayCore, GatewayFacts
 from server.core.profiles import PROFILES, Profile
@@ -174,8 +175,10 @@ def make_gateway(
     capacity: int,
     tickets: Tickets | None = None,
     datagrams_from: int | None = None,
+    carriers: frozenset[int] = frozenset({CARRIER_UDP}),
 ) -> GatewayCore:
-    """The gateway's core with the limits that ``config`` sets. ``datagrams_from``: as ``GatewayCore`` takes it."""
+    """The gateway's core with the limits that ``config`` sets. ``datagrams_from``, ``carriers``: as ``GatewayCore``
+    takes them."""
     rules = ViewRules(
         radius_m=config.view.radius_m,
         near_radius_m=config.view.near_radius_m,
@@ -209,5 +212,6 @@ def make_gateway(
         tickets,
         channel_specs(config),
         datagrams_from=datagrams_from,
+        carriers=carriers,
         profiles=profiles,
     )

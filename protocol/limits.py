@@ -10,8 +10,8 @@ NAME_CHARS_MAX = 32
 """Fits a name tag; longer names are refused, not cut, so that nobody is called by half a name."""
 CHAT_CHARS_MAX = 500
 AGENT_CHARS_MAX = 64
-ADDRESS_CHARS_MAX = 272
-"""Of a token for datagrams: a host's name (253, RFC 1035), brackets, a colon and a port."""
+ADDRESS_CHARS_MAX = 288
+"""Of a token for datagrams: a host's name (253, RFC 1035), brackets, a colon, a port; scheme and path of a URL."""
 RESUME_BYTES_MAX = 768
 """A ticket holds the whole session, sealed: identity, name, body. What does not fit is opened by one gateway alone."""
 FRAME_BYTES_MAX = 16_384

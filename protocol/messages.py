@@ -45,10 +45,14 @@ T_KEYFRAME: Final = 30
 T_CAMERA: Final = 31
 T_POSES: Final = 32
 
+CARRIER_UDP: Final = 0
+CARRIER_WEBTRANSPORT: Final = 1
+"""How datagrams travel (§9.1); there are no others in this version."""
 SCOPE_WORLD: Final = 0
 SCOPE_NEAR: Final = 1
 SCOPE_DIRECT: Final = 2
 PROFILES: Final = ("vr", "desktop", "tv", "observer", "device")
+SHA256_BYTES: Final = 32
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
 DATAGRAM_KEY_BYTES: Final = 32
@@ -107,9 +111,10 @@ class Bye:
 
 @dataclass(frozen=True, slots=True)
 class AskDatagrams:
-    """The client asks to go on over datagrams of ``version`` (§9.1)."""
+    """The client asks to go on over datagrams of ``version``, by ``carrier`` (§9.1)."""
 
     version: int
+    carrier: int = CARRIER_UDP
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,8 @@ class Token:
     key_down: bytes = field(default=b"", repr=False)
     within_ms: int = 0
     text: str = ""
+    certificates: tuple[bytes, ...] = ()
+    """SHA-256 of certificates that ``address`` may show, over WebTransport; none: a browser asks its authorities."""
 
 
 ServerMessage = (
@@ -277,7 +284,8 @@ def encode_client(message: ClientMessage) -> bytes:
         case Bye():
             return pack([T_BYE])
         case AskDatagrams():
-            return pack([T_DATAGRAMS, message.version])
+            carrier = () if message.carrier == CARRIER_UDP else (message.carrier,)
+            return pack([T_DATAGRAMS, message.version, *carrier])
         case Watch():
             return pack([T_WATCH, message.name, message.behind_s])
         case Pose():
@@ -332,6 +340,13 @@ class _Items:
     def last(self, most: int) -> int | None:
         """An integer that older messages of this type do not have."""
         return self.uint(most) if self._next < len(self._items) else None
+
+    def hashes(self) -> tuple[bytes, ...]:
+        """An array of SHA-256, which older messages of this type do not have."""
+        value = self._take() if self._next < len(self._items) else []
+        if type(value) is not list or any(type(item) is not bytes or len(item) != SHA256_BYTES for item in value):
+            raise self._wrong(f"an array of bin of {SHA256_BYTES} bytes")
+        return tuple(value)
 
     def point(self) -> Point:
         value = self._take()
@@ -393,7 +408,8 @@ def decode_client(data: bytes | bytearray | memoryview) -> ClientMessage | None:
     if kind == T_BYE:
         return Bye()
     if kind == T_DATAGRAMS:
-        return AskDatagrams(_Items(items, "DATAGRAMS").uint(U32_MAX))
+        r = _Items(items, "DATAGRAMS")
+        return AskDatagrams(r.uint(U32_MAX), r.last(U32_MAX) or CARRIER_UDP)
     if kind == T_WATCH:
         r = _Items(items, "WATCH")
         return Watch(r.optional(r.text, CHANNEL_NAME_CHARS_MAX), r.uint(BEHIND_S_MAX))
@@ -448,7 +464,8 @@ def encode_server(message: ServerMessage) -> bytes:
             return pack([T_CLOSE, message.code, message.retry_after_ms, message.text])
         case Token():
             m = message
-            return pack([T_TOKEN, m.address, m.number, m.key_up, m.key_down, m.within_ms, m.text])
+            certificates = [list(m.certificates)] if m.certificates else []
+            return pack([T_TOKEN, m.address, m.number, m.key_up, m.key_down, m.within_ms, m.text, *certificates])
         case Channel():
             c = message
             return pack([T_CHANNEL, c.code, c.name, c.stream, c.title, c.rate_hz, c.behind_ms, c.text])
@@ -552,6 +569,7 @@ def _token(r: _Items) -> Token:
         r.data(size),
         r.uint(U32_MAX),
         r.text(limits.SERVER_MESSAGE_BYTES_MAX),
+        r.hashes(),
     )
     if token.address is not None and not len(token.key_up) == len(token.key_down) == size:
         raise ProtocolViolation("wrong_type", f"TOKEN: keys have {size} bytes each")

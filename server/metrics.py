@@ -61,37 +61,52 @@ class Metrics:
         self.received_bytes = Counter("isthmus_received_bytes", "Bytes read from client sockets.", registry=r)
         self.received_messages = Counter("isthmus_received_messages", "WebSocket frames received.", registry=r)
         self.tokens = Counter(
-            "isthmus_datagram_tokens", "Clients that asked to go on over datagrams, by answer.", ["answer"], registry=r
+            "isthmus_datagram_tokens",
+            "Clients that asked to go on over datagrams, by carrier and answer.",
+            ["answer", "carrier"],
+            registry=r,
         )
         self.datagram_connections = Gauge(
-            "isthmus_datagram_connections", "Datagram connections, tokens that wait included.", registry=r
+            "isthmus_datagram_connections", "Datagram connections, tokens that wait included.", ["carrier"], registry=r
         )
-        self.datagrams_in = Counter("isthmus_datagrams_received", "Datagrams received, of anybody.", registry=r)
-        self.datagrams_out = Counter("isthmus_datagrams_sent", "Datagrams sent.", registry=r)
-        self.datagram_bytes_in = Counter("isthmus_datagram_received_bytes", "Bytes of datagrams received.", registry=r)
-        self.datagram_bytes_out = Counter("isthmus_datagram_sent_bytes", "Bytes of datagrams sent.", registry=r)
+        self.datagrams_in = Counter(
+            "isthmus_datagrams_received", "Datagrams received, of anybody.", ["carrier"], registry=r
+        )
+        self.datagrams_out = Counter("isthmus_datagrams_sent", "Datagrams sent.", ["carrier"], registry=r)
+        self.datagram_bytes_in = Counter(
+            "isthmus_datagram_received_bytes", "Bytes received on UDP sockets.", ["carrier"], registry=r
+        )
+        self.datagram_bytes_out = Counter(
+            "isthmus_datagram_sent_bytes", "Bytes sent on UDP sockets.", ["carrier"], registry=r
+        )
         self.datagram_messages_in = Counter(
-            "isthmus_datagram_received_messages", "Messages that came in datagrams.", registry=r
+            "isthmus_datagram_received_messages", "Messages that came in datagrams.", ["carrier"], registry=r
         )
         self.datagrams_dropped = Counter(
             "isthmus_datagrams_dropped",
-            "Datagrams, and pieces of streams in them, that were not taken or not sent, by reason.",
-            ["reason"],
+            "Datagrams, pieces of streams in them, and packets, that were not taken or not sent, by reason.",
+            ["carrier", "reason"],
             registry=r,
         )
         self.datagram_stream_bytes = Counter(
-            "isthmus_datagram_stream_bytes", "Bytes of reliable streams sent, repeated ones included.", registry=r
+            "isthmus_datagram_stream_bytes",
+            "Bytes of reliable streams sent, repeated ones included.",
+            ["carrier"],
+            registry=r,
         )
         self.datagram_resent_bytes = Counter(
-            "isthmus_datagram_resent_bytes", "Bytes of reliable streams sent again.", registry=r
+            "isthmus_datagram_resent_bytes", "Bytes of reliable streams sent again.", ["carrier"], registry=r
         )
         self.datagram_calls = Counter(
-            "isthmus_datagram_calls", "System calls on the UDP socket, by direction.", ["direction"], registry=r
+            "isthmus_datagram_calls",
+            "System calls on UDP sockets, by direction.",
+            ["carrier", "direction"],
+            registry=r,
         )
         self.datagram_errors = Counter(
             "isthmus_datagram_call_errors",
             "Errors of those calls that cost nothing, by direction and kind.",
-            ["direction", "kind"],
+            ["carrier", "direction", "kind"],
             registry=r,
         )
         self.wakeups = Counter("isthmus_wakeups", "Wake-ups by arriving messages.", registry=r)

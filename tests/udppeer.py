@@ -75,16 +75,21 @@ class UdpPeer:
     def raw(self, datagram: bytes, sock: socket.socket | None = None) -> None:
         (sock or self.sock).sendto(datagram, self.server)
 
-    def take(self) -> int:
-        """Everything that has come to the socket; returns how many datagrams."""
-        count = 0
+    def receive(self) -> list[bytes]:
+        """The datagrams that have come to the socket and are not opened yet."""
+        came = []
         while True:
             try:
-                datagram = self.sock.recv(2048)
+                came.append(self.sock.recv(2048))
             except BlockingIOError:
-                return count
-            count += 1
+                return came
+
+    def take(self) -> int:
+        """Open everything that has come to the socket; returns how many datagrams."""
+        came = self.receive()
+        for datagram in came:
             self.open(datagram)
+        return len(came)
 
     def open(self, datagram: bytes) -> None:
         self.datagrams += 1

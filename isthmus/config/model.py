@@ -252,6 +252,33 @@ class Gateway:
             "datagrams of 5,000 people in one tick.",
         ),
     ] = 4_194_304
+    webtransport: Annotated[
+        bool,
+        _says(
+            "Browsers may go on over WebTransport, the datagrams of web pages (docs/DATAGRAMS.md). Needs the extra "
+            "`webtransport`. false: no port is opened that nobody asked for."
+        ),
+    ] = False
+    webtransport_port: Annotated[
+        int | None,
+        _says("UDP port of WebTransport on `host`; 0 takes a free one (tests). Absent: the number of `port`."),
+    ] = None
+    advertise_webtransport: Annotated[
+        str | None,
+        _says(
+            "Where browsers reach this gateway by WebTransport, as `host:port`: each gateway of a cluster needs an "
+            "address of its own, behind no balancer. Absent: `host` and the port that was opened."
+        ),
+    ] = None
+    webtransport_sessions_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=5_000,
+            description="Browsers over WebTransport at once; more stay on WebSocket. 64: a third of a core, for QUIC "
+            "in Python costs some 5 ms of each second for each.",
+        ),
+    ] = 64
     affinity: Annotated[
         bool,
         _says(

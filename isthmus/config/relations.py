@@ -198,23 +198,41 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
 
 def _datagrams(config: Config, problem: Report) -> Iterator[Problem]:
     gateway = config.gateway
-    if gateway.datagrams_port is not None and not 0 <= gateway.datagrams_port <= 65_535:
-        yield problem("gateway.datagrams_port", f"{gateway.datagrams_port} is no UDP port", "give 0 to 65535")
-    if gateway.advertise_udp is not None:
-        host, _, port = gateway.advertise_udp.rpartition(":")
-        named = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not named or (":" in named and named == host) or not port.isdecimal() or not 0 < int(port) < 65_536:
+    ports = {}
+    for key, wanted, port, advertised in (
+        ("datagrams", gateway.datagrams, gateway.datagrams_port, "advertise_udp"),
+        ("webtransport", gateway.webtransport, gateway.webtransport_port, "advertise_webtransport"),
+    ):
+        if port is not None and not 0 <= port <= 65_535:
+            yield problem(f"gateway.{key}_port", f"{port} is no UDP port", "give 0 to 65535")
+        address = getattr(gateway, advertised)
+        if address is not None:
+            if not _is_host_and_port(address):
+                yield problem(
+                    f"gateway.{advertised}",
+                    f"{address!r} is no address that a client could send to",
+                    "write host:port, as world.example:8080 or [2001:db8::1]:8080",
+                )
+        elif wanted and gateway.host in ("0.0.0.0", "::"):
             yield problem(
-                "gateway.advertise_udp",
-                f"{gateway.advertise_udp!r} is no address that a client could send to",
-                "write host:port, as world.example:8080 or [2001:db8::1]:8080",
+                f"gateway.{key}",
+                f"clients cannot send to {gateway.host}, the address of all interfaces",
+                f"give gateway.{advertised}, as world.example:8080",
             )
-    elif gateway.datagrams and gateway.host in ("0.0.0.0", "::"):
+        if wanted:
+            ports[key] = gateway.port if port is None else port
+    if len(ports) == 2 and ports["datagrams"] and ports["datagrams"] == ports["webtransport"]:
         yield problem(
-            "gateway.datagrams",
-            f"clients cannot send to {gateway.host}, the address of all interfaces",
-            "give gateway.advertise_udp, as world.example:8080",
+            "gateway.webtransport_port",
+            f"gateway.datagrams has UDP port {ports['datagrams']} already",
+            "give gateway.webtransport_port another number",
         )
+
+
+def _is_host_and_port(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    named = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    return bool(named) and (":" not in named or named != host) and port.isdecimal() and 0 < int(port) < 65_536
 
 
 def _cluster(config: Config, problem: Report) -> Iterator[Problem]:

@@ -95,8 +95,9 @@ class Fleet:
             port = self.config.gateway.port and self.config.gateway.port + k
             port = port or free_port()
             ports = {"gateway.port": str(port)}
-            if self.config.gateway.datagrams_port:
-                ports["gateway.datagrams_port"] = str(self.config.gateway.datagrams_port + k)
+            for option in ("datagrams_port", "webtransport_port"):
+                if first := getattr(self.config.gateway, option):
+                    ports[f"gateway.{option}"] = str(first + k)
             await self._member("gateway", f"gateway-{k}", GATEWAYS, {**options, **ports})
             urls.append(self._url(port))
         for url in urls:

@@ -27,7 +27,7 @@ from protocol.codes import Close, ProtocolViolation
 from protocol.layouts import COMMAND, GRID_PER_M
 from protocol.link import RegionDelta, Upward
 from protocol.mesh import Word
-from protocol.messages import Chat, Pose, Schema, decode_client, encode_server
+from protocol.messages import CARRIER_UDP, Chat, Pose, Schema, decode_client, encode_server
 from server.core.acting import Acts
 from server.core.arrivals import U32, U64, Inbound
 from server.core.bodies import ALONE, Bodies
@@ -99,8 +99,8 @@ class GatewayFacts:
 
 class GatewayCore:
     """One gateway. ``capacity`` bounds connections; ``conn`` is always the transport's index of one; those from
-    ``datagrams_from`` on are told by datagrams. ``profiles``: what clients of each are told; all others get what
-    ``rules`` allow."""
+    ``datagrams_from`` on are told by datagrams, which ``carriers`` bring. ``profiles``: what clients of each are told;
+    all others get what ``rules`` allow."""
 
     def __init__(
         self,
@@ -114,6 +114,7 @@ class GatewayCore:
         channels: Sequence[ChannelSpec] = (),
         *,
         datagrams_from: int | None = None,
+        carriers: frozenset[int] = frozenset({CARRIER_UDP}),
         profiles: Mapping[str, Profile] = MappingProxyType({}),
         pose_rules: PoseRules | None = None,
     ) -> None:
@@ -129,7 +130,7 @@ class GatewayCore:
         self.sessions = Sessions(
             capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway
         )
-        self.sessions.datagrams = datagrams_from is not None
+        self.sessions.carriers = frozenset() if datagrams_from is None else carriers
         self.tick_now = 0
         self.inputs = 0
         """INPUT messages taken, for metrics."""

@@ -101,6 +101,8 @@ class Services:
     """Called before /metrics answers, to bring gauges up to date."""
     channels: Callable[[], list[dict[str, Any]]] = list
     """The guide for televisions."""
+    webtransport: bool = False
+    """Whether the page may go on over WebTransport, at this gateway's address for it or another's."""
 
 
 def error(status: int, word: str, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -115,7 +117,7 @@ def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 
 def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None) -> web.Application:
     """The application; ``acceptor`` serves /ws. Raises OSError if the page's files cannot be read."""
-    app = web.Application(middlewares=[_checks(guard, services.metrics)], client_max_size=_BODY_BYTES_MAX)
+    app = web.Application(middlewares=[_checks(guard, services)], client_max_size=_BODY_BYTES_MAX)
     routes = _Routes(services, guard)
     router = app.router
     if acceptor is not None:
@@ -131,8 +133,11 @@ def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None)
     return app
 
 
-def _checks(guard: Guard, metrics: Metrics) -> Any:
+def _checks(guard: Guard, services: Services) -> Any:
     """Middleware: Host on every route, security headers on every answer, JSON for every error."""
+    metrics, headers = services.metrics, dict(_SECURITY_HEADERS)
+    if services.webtransport:
+        headers["Content-Security-Policy"] = _CSP.replace(" ws: wss:;", " ws: wss: https:;")
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -159,7 +164,7 @@ def _checks(guard: Guard, metrics: Metrics) -> Any:
                 )
                 response = error(failure.status, word, text, kept)
         if not response.prepared:
-            for name, value in _SECURITY_HEADERS.items():
+            for name, value in headers.items():
                 response.headers.setdefault(name, value)
         return response
 

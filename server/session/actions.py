@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from protocol.acting import Act
 from protocol.channels import Watch
-from protocol.messages import ServerMessage
+from protocol.messages import CARRIER_UDP, ServerMessage
 
 Conns = npt.NDArray[np.int32]
 
@@ -104,10 +104,11 @@ class TakeAct:
 
 @dataclass(frozen=True, slots=True)
 class GiveToken:
-    """The client of ``conn`` may go on over datagrams: post it a TOKEN, good for ``session`` alone."""
+    """The client of ``conn`` may go on over datagrams by ``carrier``: post it a TOKEN, good for ``session`` alone."""
 
     conn: int
     session: int
+    carrier: int = CARRIER_UDP
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,8 @@ class Sessions:
         self.ready = True
         """Whether the world is known here: until then those who join wait, `attach_timeout_s` at most."""
         self._unready_s: float | None = None
-        self.datagrams = False
-        """Set by the gateway: whether sessions may go on over datagrams here."""
+        self.carriers: frozenset[int] = frozenset()
+        """Set by the gateway: by which carriers of datagrams sessions may go on here."""
         self.rejected: Counter[str] = Counter()
         """How often something was refused or ended, by reason."""
         self.joins: Counter[str] = Counter()
@@ -698,8 +698,10 @@ class Sessions:
 
     def _ask_datagrams(self, session: Session, conn: int, asked: AskDatagrams) -> None:
         """Whether a client may go on over datagrams: their keys must not be read by anybody else (STANDARD.md §9.1)."""
-        if not self.datagrams:
-            refusal = "this server takes no datagrams"
+        if asked.carrier not in self.carriers:
+            refusal = (
+                "this server takes no datagrams" if not self.carriers else "this server takes no datagrams that way"
+            )
         elif asked.version != DATAGRAMS_VERSION:
             refusal = f"this server speaks version {DATAGRAMS_VERSION} of datagrams"
         elif conn not in self._secure:
@@ -707,7 +709,7 @@ class Sessions:
         elif self.switching.has_left(session):
             refusal = "this session goes on at another gateway"
         else:
-            self._out.append(GiveToken(conn, session.id))
+            self._out.append(GiveToken(conn, session.id, asked.carrier))
             return
         self.rejected["no_datagrams"] += 1
         self._tell(session, Token(None, text=refusal))

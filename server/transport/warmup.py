@@ -19,7 +19,8 @@ from server.transport import syscalls
 from server.transport.carriers import Carriers
 from server.transport.config import CarrierConfig
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.live import UdpWay
+from server.transport.datagrams.transport import Datagrams
 from server.transport.outbox import as_array, enqueue
 
 
@@ -58,6 +59,8 @@ def _warm_datagrams() -> None:
     """A token, a message each way over the stream and by itself, between two sockets of loopback."""
     now_ms = [0]
     datagrams = Datagrams(DatagramConfig(capacity=2, arrivals_max=8, departures_max=8), 5, clock_ms=lambda: now_ms[0])
+    way = datagrams.way
+    assert isinstance(way, UdpWay)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs:
         theirs.bind(("127.0.0.1", 0))
         theirs.settimeout(5.0)
@@ -66,8 +69,8 @@ def _warm_datagrams() -> None:
         up, down = ChaCha20Poly1305(token.key_up), ChaCha20Poly1305(token.key_down)
         bye = encode_client(Bye())
         parts = [stream_part(0, len(bye).to_bytes(4, "little") + bye), (KIND_MESSAGE, encode_client(Ack(0, 0, 0)))]
-        theirs.sendto(seal(up, token.number, 1, bind, plaintext(0, parts)), datagrams.wire.sock.getsockname())
-        select.select([datagrams.wire.sock], [], [], 5.0)
+        theirs.sendto(seal(up, token.number, 1, bind, plaintext(0, parts)), way.sock.getsockname())
+        select.select([way.sock], [], [], 5.0)
         if datagrams.poll(0).cold != [(5, bye)]:
             raise RuntimeError("the transport's kernels did not deliver a message over datagrams")
         conn, buffer = np.full(2, 5, np.int32), as_array(b"ab")

@@ -16,7 +16,8 @@ from protocol.datagrams import KIND_MESSAGE, KIND_OPENING
 from protocol.layouts import COMMAND
 from protocol.messages import Input, encode_client
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.live import UdpWay
+from server.transport.datagrams.transport import Datagrams
 from server.transport.mmsg import C_CALLS
 from tests.counting import Work
 from tests.integration.crowd import PHASES, STEP, Crowd
@@ -80,7 +81,9 @@ def crowd_costs() -> dict[str, float]:
 def datagram_costs() -> dict[str, float]:
     now_ms = 1_000_000
     transport = Datagrams(DatagramConfig(capacity=PEERS, arrivals_max=PEERS), 0, clock_ms=lambda: now_ms)
-    address = transport.wire.sock.getsockname()
+    way = transport.way
+    assert isinstance(way, UdpWay)
+    address = way.sock.getsockname()
     peers = [UdpPeer(transport.token(k + 1), k + 1, address) for k in range(PEERS)]
     for peer in peers:
         peer.send((KIND_OPENING, b""))
@@ -124,7 +127,7 @@ def datagram_costs() -> dict[str, float]:
 
 
 def _calls(transport: Datagrams) -> tuple[int, int]:
-    return int(transport.wire.sent[C_CALLS]), int(transport.wire.received[C_CALLS])
+    return int(transport.way.sent[C_CALLS]), int(transport.way.received[C_CALLS])
 
 
 async def test_a_tick_of_a_crowd_costs_no_more_than_it_may() -> None:

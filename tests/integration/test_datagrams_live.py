@@ -3,34 +3,24 @@ WebSocket again."""
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
 import pytest
 
 from protocol.codes import Close
-from protocol.datagrams import KIND_MESSAGE
-from protocol.frames import Structure
-from protocol.frames import decode as decode_block
-from protocol.layouts import COMMAND
 from protocol.messages import (
-    Ack,
     AskDatagrams,
     Bye,
-    Closing,
-    Hello,
-    Input,
     Say,
     Token,
     Welcome,
-    decode_server,
     encode_client,
 )
-from protocol.values import ValueRecords, Values
-from protocol.values import decode as decode_values
 from tests.integration.server import Server, serving, write_world
-from tests.integration.wire import PATIENCE_S, Peer, now_ms, peer
+from tests.integration.walker import Walker
+from tests.integration.wire import PATIENCE_S, Peer, peer
 from tests.udppeer import UdpPeer
 
 DUCKS = 20
@@ -47,90 +37,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-class Walker:
-    """A client over datagrams, as the standard has it: HELLO with the ticket, records, acknowledgements."""
+class UdpWalker(Walker):
+    """Over UDP, with a token."""
 
     def __init__(self, token: Token, welcome: Welcome) -> None:
         assert token.address is not None
         host, _, port = token.address.rpartition(":")
         self.udp = UdpPeer(token, welcome.session, (host, int(port)))
-        self.udp.out.push(encode_client(Hello(1, 1, None, None, resume=welcome.resume)))
-        self.records = ValueRecords()
-        self.welcome: Welcome | None = None
-        self.own: np.void | None = None
-        self.seq = 0
-        self.closing: Closing | None = None
-        self.said: list[object] = []
-        self.lost = 0
-
-    def take(self, loses: Callable[[int], bool] = lambda nth: False) -> None:
-        """What has come; ``loses`` says which datagrams count as lost."""
-        udp = self.udp
-        while True:
-            try:
-                datagram = udp.sock.recv(2048)
-            except BlockingIOError:
-                break
-            if loses(udp.datagrams):
-                udp.datagrams += 1
-                self.lost += 1
-            else:
-                udp.open(datagram)
-        stream, udp.stream = udp.stream, []
-        for data in stream:
-            block = decode_block(data)
-            if isinstance(block, Structure):
-                self.records.apply_structure(block)
-            else:
-                said = decode_server(data)
-                if isinstance(said, Welcome):
-                    self.welcome = said
-                else:
-                    self.records.count_structure(getattr(said, "sseq", 0))
-                    self.said.append(said)
-        self.records.release()
-        messages, udp.messages = udp.messages, []
-        for data in messages:
-            values = decode_values(data)
-            if isinstance(values, Values):
-                self.records.heard(values)
-                if values.own is not None:
-                    self.own = values.own_state
-            else:
-                closing = decode_server(data)
-                assert isinstance(closing, Closing)
-                self.closing = closing
-
-    async def until(
-        self, condition: Callable[[], object], walk: bool = False, loses: Callable[[int], bool] = lambda nth: False
-    ) -> None:
-        """Speak twenty times a second, as a client does, until ``condition`` holds."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition():
-                self.udp.now_ms = now_ms()
-                arrivals, hot = self.records.arrivals, b""
-                if walk:
-                    self.seq += 1
-                    command = np.array([(127, 0, 0, 0, 0, 3, 0)], COMMAND).tobytes()
-                    hot = encode_client(Input(self.seq, arrivals.newest, now_ms(), command, arrivals.earlier))
-                elif self.welcome is not None:
-                    hot = encode_client(Ack(arrivals.newest, now_ms(), arrivals.earlier))
-                self.udp.send(*([(KIND_MESSAGE, hot)] if hot else []))
-                await asyncio.sleep(0.05)
-                self.take(loses)
-
-    async def join(self) -> Welcome:
-        await self.until(lambda: self.welcome is not None and self.own is not None)
-        assert self.welcome is not None
-        return self.welcome
+        super().__init__(self.udp, welcome.resume)
 
     def close(self) -> None:
         self.udp.close()
-
-    @property
-    def x(self) -> int:
-        assert self.own is not None
-        return int(self.own["p"][0])
 
 
 async def ask(ws: Peer, server: Server, name: str = "Walker") -> tuple[Token, Welcome]:
@@ -145,7 +62,7 @@ async def ask(ws: Peer, server: Server, name: str = "Walker") -> tuple[Token, We
 async def test_a_session_goes_on_over_udp_and_comes_back(server: Server) -> None:
     async with peer(server.port) as ws:
         token, welcome = await ask(ws, server)
-        with closing(Walker(token, welcome)) as walker:
+        with closing(UdpWalker(token, welcome)) as walker:
             again = await walker.join()
             assert (again.session, again.body) == (welcome.session, welcome.body)
             assert again.generation > welcome.generation
@@ -154,7 +71,7 @@ async def test_a_session_goes_on_over_udp_and_comes_back(server: Server) -> None
             begun = walker.x
             await walker.until(lambda: walker.x > begun + 128, walk=True)
             assert (await asyncio.to_thread(server.status))["datagrams"]["connections"] == 1
-            walker.udp.out.push(encode_client(Say(0, "over the stream")))
+            walker.way.out.push(encode_client(Say(0, "over the stream")))
             await walker.until(lambda: any(getattr(said, "text", "") == "over the stream" for said in walker.said))
             walked = walker.x
             async with peer(server.port) as back:
@@ -176,20 +93,20 @@ async def test_with_a_fifth_of_all_datagrams_lost_the_world_is_still_whole(serve
         return bool(rng.random() < 0.2)
 
     async with peer(server.port) as ws:
-        with closing(Walker(*await ask(ws, server, "Unlucky"))) as walker:
+        with closing(UdpWalker(*await ask(ws, server, "Unlucky"))) as walker:
             await walker.until(lambda: walker.records.live.sum() == DUCKS and walker.lost >= 5, loses=loses)
             begun = walker.x
             await walker.until(lambda: walker.x > begun + 128, walk=True, loses=loses)
-            walker.udp.out.push(encode_client(Bye()))
+            walker.way.out.push(encode_client(Bye()))
             await walker.until(lambda: walker.closing is not None)
-    assert await asyncio.to_thread(server.metric, "isthmus_datagrams_sent_total") > 20
-    assert await asyncio.to_thread(server.metric, "isthmus_datagram_tokens_total", answer="given") >= 1
+    assert await asyncio.to_thread(server.metric, "isthmus_datagrams_sent_total", carrier="udp") > 20
+    assert await asyncio.to_thread(server.metric, "isthmus_datagram_tokens_total", answer="given", carrier="udp") >= 1
 
 
 async def test_a_client_whose_udp_breaks_comes_back_by_websocket(server: Server) -> None:
     async with peer(server.port) as ws:
         token, welcome = await ask(ws, server, "Quiet")
-        with closing(Walker(token, welcome)) as walker:
+        with closing(UdpWalker(token, welcome)) as walker:
             again = await walker.join()
             assert (await ws.end()).code == Close.REPLACED
     async with peer(server.port) as back:
@@ -204,7 +121,9 @@ async def test_strangers_are_counted_and_not_answered(server: Server) -> None:
         token, _ = await ask(ws, server, "Host")
         assert token.address is not None
         host, _, port = token.address.rpartition(":")
-        before = await asyncio.to_thread(server.metric, "isthmus_datagrams_dropped_total", reason="not_sealed")
+        before = await asyncio.to_thread(
+            server.metric, "isthmus_datagrams_dropped_total", carrier="udp", reason="not_sealed"
+        )
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.setblocking(False)
             guess = b"\x31" + token.number.to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(100)
@@ -212,7 +131,7 @@ async def test_strangers_are_counted_and_not_answered(server: Server) -> None:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
                     dropped = await asyncio.to_thread(
-                        server.metric, "isthmus_datagrams_dropped_total", reason="not_sealed"
+                        server.metric, "isthmus_datagrams_dropped_total", carrier="udp", reason="not_sealed"
                     )
                     if dropped > before:
                         break

@@ -36,7 +36,7 @@ def address_of(number: int) -> str:
 
 
 class GateSocket:
-    """A gateway's: a ``Medium`` for its ``DatagramCore``."""
+    """A gateway's: the ``Medium`` of its datagrams."""
 
     def __init__(self, air: "Air", arrivals: Rows, departures: Rows) -> None:
         self.received, self.sent = np.zeros(CALL_COUNTS, np.int64), np.zeros(CALL_COUNTS, np.int64)

@@ -157,10 +157,10 @@ class Truth:
             distance_m = float(np.linalg.norm(truth[entity] - me))
             late = self._late.pop((core, entity), 0)
             if error_m > (NEAR_ERROR_M if distance_m < NEAR_SURE_M else FAR_ERROR_M * self.far_slack):
-                assert core.on_datagrams and late < LATE_FRAMES, (
-                    f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick"
-                    f" {core.records.tick}"
-                )
+                tick = core.records.tick
+                off = f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick {tick}"
+                assert core.on_datagrams, off
+                assert late < LATE_FRAMES, off
                 self._late[core, entity] = late + 1
                 continue
             self.worst_m = max(self.worst_m, error_m)

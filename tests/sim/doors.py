@@ -29,7 +29,9 @@ from server.core.gateway import GatewayCore
 from server.core.outgoing import Deliver
 from server.session.actions import CloseConn, GiveToken
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.transport import DatagramCore
+from server.transport.datagrams.transport import Datagrams
+from server.transport.datagrams.udp import SealedWay
+from server.transport.datagrams.way import Table
 from server.transport.inbound import Inbound
 from tests.sim.air import GateSocket, address_of
 from tests.sim.checkers import NumberWatch
@@ -94,15 +96,14 @@ class Door:
         """Of connections over datagrams."""
         self.ledgers = Ledgers(CAPACITY)
         self._came: list[tuple[Connection, bytes]] = []
-        self.datagrams: DatagramCore | None = None
-        if core.sessions.datagrams:
-            self.datagrams = DatagramCore(
-                DATAGRAMS,
-                CAPACITY,
-                address_of(number),
-                lambda arrivals, departures: GateSocket(people.air, arrivals, departures),
-                draw,
-                lambda: int(self.now_s * 1000),
+        self.datagrams: Datagrams | None = None
+        if core.sessions.carriers:
+
+            def way(table: Table) -> SealedWay:
+                return SealedWay(table, GateSocket(people.air, table.arrivals, table.departures), address_of(number))
+
+            self.datagrams = Datagrams(
+                DATAGRAMS, CAPACITY, random_bytes=draw, clock_ms=lambda: int(self.now_s * 1000), way=way
             )
 
     @property
@@ -115,8 +116,9 @@ class Door:
         """Where its datagrams arrive, while its process lives."""
         if not self.open or self.datagrams is None:
             return None
-        assert isinstance(self.datagrams.wire, GateSocket)
-        return self.datagrams.wire
+        assert isinstance(self.datagrams.way, SealedWay)
+        assert isinstance(self.datagrams.way.wire, GateSocket)
+        return self.datagrams.way.wire
 
     def arrived(self, connection: Connection, data: bytes) -> None:
         """A message has come; it waits until the process reads."""

@@ -11,7 +11,7 @@ from protocol.datagrams import ReplayWindow, StreamOut
 from protocol.values import ValueRecords, Values
 from server.core.views import Batch, Views
 from server.transport.datagrams.tokens import Tokens
-from server.transport.datagrams.transport import DatagramCore
+from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound
 from tests.sim import matrix
 from tests.sim.matrix import Cell
@@ -48,13 +48,13 @@ def name_bases_that_were_lost(patch: pytest.MonkeyPatch) -> None:
 
 def say_structure_once(patch: pytest.MonkeyPatch) -> None:
     """The gateway never says a piece of its stream again."""
-    honest = DatagramCore.flush
+    honest = Datagrams.flush
 
-    def flush(self: DatagramCore) -> None:
+    def flush(self: Datagrams) -> None:
         self.rows["resend"], self.rows["timer_ms"] = 0, self._clock_ms()
         honest(self)
 
-    patch.setattr(DatagramCore, "flush", flush)
+    patch.setattr(Datagrams, "flush", flush)
 
 
 def say_acts_once(patch: pytest.MonkeyPatch) -> None:
@@ -64,13 +64,13 @@ def say_acts_once(patch: pytest.MonkeyPatch) -> None:
 
 def forget_sequences(patch: pytest.MonkeyPatch) -> None:
     """The gateway's window against replay knows nothing."""
-    honest = DatagramCore.poll
+    honest = Datagrams.poll
 
-    def poll(self: DatagramCore, now_ms: int) -> Inbound:
+    def poll(self: Datagrams, now_ms: int) -> Inbound:
         self._peers.seen[:] = 0
         return honest(self, now_ms)
 
-    patch.setattr(DatagramCore, "poll", poll)
+    patch.setattr(Datagrams, "poll", poll)
 
 
 def forget_what_was_had(patch: pytest.MonkeyPatch) -> None:
@@ -80,27 +80,27 @@ def forget_what_was_had(patch: pytest.MonkeyPatch) -> None:
 
 def tell_somebody_else(patch: pytest.MonkeyPatch) -> None:
     """A gateway sends values to the session next to the one that they are for."""
-    honest = DatagramCore.send
+    honest = Datagrams.send
 
-    def send(self: DatagramCore, buffer: Any, conn: npt.NDArray[np.int32], *rest: Any) -> None:
+    def send(self: Datagrams, buffer: Any, conn: npt.NDArray[np.int32], *rest: Any) -> None:
         swapped = np.where(conn == self.base, self.base + 1, np.where(conn == self.base + 1, self.base, conn))
         honest(self, buffer, swapped.astype(np.int32), *rest)
 
-    patch.setattr(DatagramCore, "send", send)
+    patch.setattr(Datagrams, "send", send)
 
 
 def stay_at_the_first_address(patch: pytest.MonkeyPatch) -> None:
     """A gateway answers where the first datagram came from, for ever."""
-    honest = DatagramCore.poll
+    honest = Datagrams.poll
 
-    def poll(self: DatagramCore, now_ms: int) -> Inbound:
+    def poll(self: Datagrams, now_ms: int) -> Inbound:
         known = self.rows["number"].copy(), self._peers.address.copy()
         inbound = honest(self, now_ms)
         same = (self.rows["number"] == known[0]) & known[1].any(axis=1)
         self._peers.address[same] = known[1][same]
         return inbound
 
-    patch.setattr(DatagramCore, "poll", poll)
+    patch.setattr(Datagrams, "poll", poll)
 
 
 def wait_for_no_structure(patch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ PATH = Path(__file__).parents[2] / "protocol" / "vectors" / "datagrams.json"
 KEY_UP = bytes(range(32))
 KEY_DOWN = bytes(range(32, 64))
 SESSION, NUMBER, ADDRESS = 2**63 + 7, 0x01020304, "wörld.example:8081"
+URL = "https://world.example:8443/datagrams"
 BIND = d.binding(SESSION, NUMBER, ADDRESS)
 
 
@@ -255,10 +256,12 @@ def message_vectors() -> list[dict[str, str]]:
         m.Input(2**32 - 1, 70_000, 12, commands, 2**63 + 1),
         m.Ack(3, 2**31, 0),
         m.AskDatagrams(1),
+        m.AskDatagrams(1, m.CARRIER_WEBTRANSPORT),
     ]
     heard: list[m.ServerMessage] = [
         m.Token(ADDRESS, NUMBER, KEY_UP, KEY_DOWN, 10_000, ""),
         m.Token(None, 0, b"", b"", 0, "this connection is not over TLS"),
+        m.Token(URL, NUMBER, KEY_UP, KEY_DOWN, 10_000, "", (bytes(range(32)), bytes(range(32, 64)))),
     ]
     out = [{"from": "client", "kind": type(x).__name__, "hex": m.encode_client(x).hex()} for x in said]
     return out + [{"from": "server", "kind": type(x).__name__, "hex": m.encode_server(x).hex()} for x in heard]

@@ -30,6 +30,13 @@ export function debugState(parts: () => Parts): void {
     get state() {
       return parts().shell.session.state;
     },
+    get carrier() {
+      return parts().shell.session.overDatagrams ? "WebTransport" : "WebSocket";
+    },
+    /** Why this page is not on datagrams, as far as it was told. */
+    get datagramProblem() {
+      return parts().shell.session.upgrading.problem;
+    },
     get body() {
       return parts().game.welcome?.body?.toString() ?? null;
     },

@@ -6,8 +6,9 @@
  */
 import { ServerClock } from "./net/clock";
 import { Predictor } from "./net/predict";
+import type { Numbered } from "./net/session";
 import type { Crowd } from "./protocol/crowds";
-import type { Frame, Own } from "./protocol/frames";
+import type { Frame, Own, Values } from "./protocol/frames";
 import { GRID_PER_M, OWN_MOVED, type Vec3 } from "./protocol/layouts";
 import { toWire, type ServerMessage, type Welcome, type WireCommand } from "./protocol/messages";
 import type { Ground } from "./walk";
@@ -60,11 +61,16 @@ export class Game {
     this.startPredicting();
   }
 
-  /** Throws ProtocolError if a message does not fit what came before. */
-  apply(message: ServerMessage, nowMs: number): void {
+  /** Throws ProtocolError if a message does not fit what came before. `overDatagrams`: how a welcomed stream comes. */
+  apply(message: ServerMessage, nowMs: number, overDatagrams = false): void {
+    this.take(message, nowMs, overDatagrams);
+    this.entities.release();
+  }
+
+  private take(message: ServerMessage, nowMs: number, overDatagrams: boolean): void {
     switch (message.type) {
       case "welcome":
-        this.begin(message);
+        this.begin(message, overDatagrams);
         break;
       case "structure":
         this.entities.structure(message);
@@ -73,6 +79,9 @@ export class Game {
         break;
       case "frame":
         this.frame(message, nowMs);
+        break;
+      case "values":
+        this.values(message, nowMs);
         break;
       case "schema":
         this.entities.records.countStructure(message.sseq);
@@ -97,6 +106,7 @@ export class Game {
         this.count(message);
         break;
       case "close":
+      case "token":
         break;
       case "channel":
       case "keyframe":
@@ -154,21 +164,29 @@ export class Game {
     return this.entities.nameOf(number) || this.people.nameOf(id);
   }
 
+  /** Commands that the server is not known to have applied, oldest first. */
+  get pending(): readonly Numbered[] {
+    return this.predictor?.pending ?? [];
+  }
+
   private count(crowd: Crowd): void {
     const [x, , z] = this.feet ?? [0, 0, 0];
     this.crowd.tell(crowd, x, z, this.entities.farthestPersonM(x, z));
   }
 
-  private begin(welcome: Welcome): void {
+  private begin(welcome: Welcome, overDatagrams: boolean): void {
+    const before = this.welcome;
     const sameWorld = this.welcome?.world === welcome.world && this.welcome.rateHz === welcome.rateHz;
     this.welcome = welcome;
-    this.entities.begin(welcome.schema);
+    this.entities.begin(welcome.schema, overDatagrams);
     this.people.begin();
     this.poses.begin();
     this.crowd.begin();
     if (!sameWorld || this.clock === null) this.clock = new ServerClock(welcome.rateHz);
     if (!sameWorld) this.predictor = null;
-    this.predictor?.reconnected();
+    // Over datagrams all that is not known to be applied is said again, so nothing of it is lost on the way there.
+    const goesOn = overDatagrams && before?.session === welcome.session && before.body === welcome.body;
+    if (!goesOn) this.predictor?.reconnected();
     this.own = null;
     this.startPredicting();
   }
@@ -182,8 +200,17 @@ export class Game {
   private frame(frame: Frame, nowMs: number): void {
     this.entities.frame(frame);
     this.clock?.heard(frame.tick, nowMs);
-    const { own } = frame;
-    if (own === null) return;
+    if (frame.own !== null) this.decided(frame.own, nowMs);
+  }
+
+  private values(values: Values, nowMs: number): void {
+    const newest = this.entities.isNewest(values.frame);
+    this.clock?.heard(values.tick, nowMs);
+    const came = this.entities.values(values);
+    if (came && newest && values.own !== null) this.decided(values.own, nowMs);
+  }
+
+  private decided(own: Own, nowMs: number): void {
     this.own = own;
     if (own.stampMs !== 0) this.clock?.echoed(own.stampMs, own.holdMs, nowMs);
     const corrected = this.predictor?.decided(own, nowMs) ?? 0;

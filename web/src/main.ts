@@ -57,14 +57,15 @@ const vr = new Vr(stage, game, shell);
 
 function receive(message: ServerMessage): void {
   const now = performance.now();
-  game.apply(message, now);
+  game.apply(message, now, shell.session.overDatagrams);
   switch (message.type) {
     case "welcome":
       welcomed(message);
       break;
     case "structure":
     case "frame":
-      shell.session.applied(message.frame);
+    case "values":
+      shell.session.applied(...game.entities.applied);
       break;
     case "chat":
       chatLog.push({ scope: message.scope, from: message.from, name: message.name, text: message.text });
@@ -136,10 +137,10 @@ function input(): void {
   const now = performance.now();
   const wish = vr.isOn ? vr.wish : keys.wish;
   for (let due = game.command(wish, now); due !== null; due = game.command(wish, now)) {
-    shell.run(shell.session.input(due.seq, [due.command], now));
+    shell.run(shell.session.input(due.seq, [due.command], now, game.pending));
   }
   vr.speak(now);
-  shell.run(shell.session.idle(now));
+  shell.advance(now, game.pending);
 }
 
 /** One frame, of the page or of a headset. */
@@ -200,7 +201,7 @@ debugState(() => ({ game, shell, map, chatLog, stage, keys, vr }));
 setInterval(input, INPUT_EVERY_MS);
 const pulse = new Worker(new URL("./net/pulse.ts", import.meta.url), { type: "module" });
 pulse.onmessage = () => {
-  shell.run(shell.session.idle(performance.now()));
+  shell.advance(performance.now(), game.pending);
 };
 stage.renderer.setAnimationLoop(draw);
 

@@ -26,3 +26,27 @@ export function unhex(hex: string): Uint8Array<ArrayBuffer> {
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+export interface DatagramVectors {
+  readonly sealed: readonly { readonly parts: readonly (readonly [number, string])[]; readonly received: number }[];
+  readonly malformed: readonly { readonly name: string; readonly hex: string }[];
+  readonly streams: readonly {
+    readonly name: string;
+    readonly steps: readonly {
+      readonly offset: number;
+      readonly hex: string;
+      readonly messages: readonly string[] | null;
+      readonly received: number;
+    }[];
+  }[];
+  readonly values: readonly {
+    readonly kind: "structure" | "values";
+    readonly hex: string;
+    readonly came?: boolean;
+    readonly frame: number;
+    readonly earlier: string;
+    readonly shown_at: number;
+    readonly shown: Readonly<Record<string, readonly number[]>>;
+  }[];
+  readonly messages: readonly { readonly from: "client" | "server"; readonly kind: string; readonly hex: string }[];
+}

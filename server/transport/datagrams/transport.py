@@ -4,14 +4,15 @@ Decides when a token, a connection and a slot are over. To its user it is like `
 ``base`` … ``base + capacity - 1``. Invariants: a connection ends for its user in exactly one way, by the user's own
 ``close`` or by one ``Lost``; a slot is used again only after its end has been told, under another number and with
 other keys; nothing is sent to anybody of whom nothing was decrypted; no bytes from outside raise. In the steady state
-no Python runs for each connection except one call of the cipher for each datagram. Not responsible for: sockets
-(``live``), what messages mean (``server.session``), which values are sent (``server.core``).
+no Python runs for each connection except one call of the cipher for each datagram. Not responsible for: what messages
+mean (``server.session``), which values are sent (``server.core``).
 """
 
+import secrets
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -43,21 +44,18 @@ from kernels.peers import (
     STATE_OPEN,
     STATE_TOKEN,
     Drop,
-    Rows,
     make_peers,
     make_rows,
-    sift,
 )
 from kernels.streams import RTT_FIRST_MS, RTT_OFF_FIRST_MS, WINDOW_FIRST_BYTES, pour
 from protocol.codes import Close, ProtocolViolation
-from protocol.datagrams import SIZE_BYTES, binding
+from protocol.datagrams import SIZE_BYTES
 from protocol.messages import SSEQ_OFFSET, Closing, Token, encode_server
-from server.transport import mmsg
 from server.transport.backlog import Backlog
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.sealing import Sealer
-from server.transport.datagrams.sockets import remote_text
+from server.transport.datagrams.live import UdpWay
 from server.transport.datagrams.tokens import Tokens
+from server.transport.datagrams.way import Table, Way
 from server.transport.inbound import NO_CONNS, Inbound, Lost, Opened, Outputs
 from server.transport.outbox import as_array
 
@@ -65,56 +63,39 @@ _CODES = {PeerEnd.OVERSIZED: Close.TOO_LARGE, PeerEnd.TOO_MANY_MESSAGES: Close.T
 _NO_SSEQ = np.zeros(0, np.uint32)
 
 
-class Medium(Protocol):
-    """The way of datagrams to and from the network. ``received``, ``sent``: int64[CALL_COUNTS], as ``mmsg`` counts."""
-
-    received: npt.NDArray[np.int64]
-    sent: npt.NDArray[np.int64]
-
-    def receive(self, first: int) -> int:
-        """Fill rows for what arrives from ``first`` on; returns where the filled ones end."""
-        ...
-
-    def send(self, count: int) -> int:
-        """Send the first ``count`` rows for what departs; returns how many left."""
-        ...
-
-
-class DatagramCore:
-    """Connections over one way of datagrams; use from one thread only.
+class Datagrams:
+    """Connections over one ``way``; use from one event loop only.
 
     ``rows``: PEER[U], by slot. ``rejected``: connections closed for what they sent, by reason. Totals since the start:
-    ``received_messages``, ``sent_messages``, ``stream_bytes``, ``resent_bytes``; of datagrams see ``counts``.
+    ``received_messages``, ``sent_messages``, ``stream_bytes``, ``resent_bytes``; of datagrams see ``way``.
     """
-
-    wire: Medium
 
     def __init__(
         self,
         config: DatagramConfig,
-        base: int,
-        address: str,
-        make_wire: Callable[[Rows, Rows], Medium],
-        random_bytes: Callable[[int], bytes],
-        clock_ms: Callable[[], int],
+        base: int = 0,
+        *,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        clock_ms: Callable[[], int] | None = None,
+        batched: bool | None = None,
+        way: Callable[[Table], Way] | None = None,
     ) -> None:
-        """``base``: the number of the first connection; ``address``: what tokens name; ``make_wire``: for what arrives
-        and what departs."""
+        """``base``: the number of the first connection; ``way``: makes what carries them, None for UDP. Raises OSError
+        if the socket cannot be bound."""
         self.config = config
         self.base = base
         self.rejected: Counter[str] = Counter()
         self.received_messages = self.sent_messages = self.stream_bytes = self.resent_bytes = 0
-        self._clock_ms = clock_ms
+        self._clock_ms = clock_ms or _now_ms
         self._peers = make_peers(config.capacity)
         self.rows = self._peers.row
         self._arrivals, self._departures = make_rows(config.arrivals_max), make_rows(config.departures_max)
-        self._opening, self._sealing = Sealer(self._arrivals), Sealer(self._departures)
-        self.wire = make_wire(self._arrivals, self._departures)
-        self.address = address
         self._tokens = Tokens(config.capacity, config.token_ms, random_bytes)
+        self._drops = np.zeros(DROPS, np.int64)
+        table = Table(self._peers, self._tokens, self._arrivals, self._departures, self._drops)
+        self.way: Way = UdpWay(config, table, batched) if way is None else way(table)
         n = config.capacity
         self._blocked = np.zeros(n, np.uint8)
-        self._drops = np.zeros(DROPS, np.int64)
         self._ready = np.zeros(n, np.int32)
         self._fresh = np.zeros(n + 1, np.int32)
         self._ended = np.zeros((2, n), np.int32)
@@ -127,10 +108,14 @@ class DatagramCore:
         self._released: list[int] = []
         self._closing: dict[int, tuple[int, bytes]] = {}
         self._backlog = Backlog(config.post_bytes_max)
-        self._filled = self._full = 0
         self._high = 0
 
     # ------------------------------------------------------------------------------------------------------ figures
+    @property
+    def address(self) -> str:
+        """What tokens name."""
+        return self.way.address
+
     @property
     def open_count(self) -> int:
         """Slots in use, tokens that wait included."""
@@ -145,13 +130,8 @@ class DatagramCore:
     def dropped(self) -> dict[str, int]:
         """Datagrams, and pieces of streams, that were not taken, by reason."""
         counted = {drop.name.lower(): int(self._drops[drop]) for drop in Drop}
-        sent = self.wire.sent
-        counted["send_blocked"] = int(sent[mmsg.C_BLOCKED])
-        counted["send_too_big"] = int(sent[mmsg.C_TOO_BIG])
-        counted["arrivals_full"] = self._full
         counted["message_too_long"] = int(self._written[T_TOO_LONG])
-        counted["send_failed"] = int(sent[mmsg.C_FAILED])
-        return counted
+        return counted | self.way.dropped
 
     @property
     def blocked(self) -> npt.NDArray[np.uint8]:
@@ -160,6 +140,14 @@ class DatagramCore:
         return self._blocked
 
     # ------------------------------------------------------------------------------------------------------ life
+    def start(self) -> None:
+        """Take what arrives between polls, too, from the running loop."""
+        self.way.start()
+
+    def stop(self) -> None:
+        """Close the socket. Idempotent."""
+        self.way.stop()
+
     def token(self, session: int) -> Token:
         """A fresh token for a session; the one before is useless from now on."""
         now_ms = self._clock_ms()
@@ -178,15 +166,10 @@ class DatagramCore:
         peer["refilled_ms"] = peer["heard_ms"] = peer["sent_ms"] = now_ms
         peer["rtt_ms"], peer["rtt_off_ms"], peer["window_bytes"] = RTT_FIRST_MS, RTT_OFF_FIRST_MS, WINDOW_FIRST_BYTES
         peers.seen[slot] = 0
-        peers.bind[slot] = bytearray(binding(session, given.number, self.address))
         self._high = max(self._high, slot + 1)
-        return Token(self.address, given.number, given.key_up, given.key_down, self.config.token_ms, "")
+        return self.way.token(given, session, self.config.token_ms)
 
     # ------------------------------------------------------------------------------------------------------ receiving
-    def fill(self) -> None:
-        """Take off the wire what has arrived; the next poll looks at it."""
-        self._filled = self.wire.receive(self._filled)
-
     def poll(self, now_ms: int) -> Inbound:
         """Take everything that has arrived; never blocks. The result is valid until the next poll."""
         out, inbound, counts = self._outputs, self._inbound, self._outputs.counts
@@ -195,14 +178,8 @@ class DatagramCore:
         inbound.cold = []
         inbound.pose_conn = NO_CONNS
         self._let_go(now_ms)
-        self.fill()
-        count = self._filled
-        self._full += count == len(self._arrivals.who)
-        if count:
-            sift(self._arrivals, count, self._peers, self._drops)
-            self._opening.unseal(count, self._tokens.up, self._drops)
+        if count := self.way.take():
             self._take(count, now_ms)
-            self._filled = 0
         self.received_messages += int(counts[N_FRAMES])
         for slot in self._fresh[1 : 1 + self._fresh[0]].tolist():
             self._begin(slot)
@@ -215,6 +192,10 @@ class DatagramCore:
             out.take_cold(inbound, self.rows["odd"], self.base, self._refuse)
         for slot in self._silent(now_ms):
             self._note_lost(slot, 1006, "silent")
+            self._free(slot)
+        for slot in self.way.ended():
+            if self.rows["state"][slot] == STATE_OPEN:
+                self._note_lost(slot, 1006, "eof")
             self._free(slot)
         out.columns(inbound)
         inbound.opened, self._opened = self._opened, []
@@ -251,10 +232,8 @@ class DatagramCore:
     def _begin(self, slot: int) -> None:
         """The first datagram of a token was decrypted: it is used, and this is a connection."""
         self._tokens.used(slot)
-        peer = self.rows[slot]
-        remote = remote_text(self._peers.address[slot, : peer["address_bytes"]].tobytes())
-        session = self._tokens.session_of(slot)
-        self._opened.append(Opened(self.base + slot, int(peer["generation"]), remote, False, session))
+        generation, session = int(self.rows["generation"][slot]), self._tokens.session_of(slot)
+        self._opened.append(Opened(self.base + slot, generation, self.way.remote(slot), False, session))
 
     def _silent(self, now_ms: int) -> list[int]:
         """Connections of which nothing was heard for too long."""
@@ -380,12 +359,11 @@ class DatagramCore:
             self._depart()
 
     def _depart(self) -> None:
-        """Seal and send what is written."""
+        """Send what is written."""
         written = self._written
         count = int(written[T_ROWS])
         if count:
-            self._sealing.seal(count, self._tokens.down)
-            self.wire.send(count)
+            self.way.send(count)
             written[T_ROWS] = 0
         self.sent_messages += int(written[T_MESSAGES])
         self.stream_bytes += int(written[T_STREAM_BYTES])
@@ -448,6 +426,7 @@ class DatagramCore:
     def _free(self, slot: int) -> None:
         """Nothing is known of the slot any more; it is used again once its end has been told."""
         self._closing.pop(slot, None)
+        self.way.let_go(slot)
         self._backlog.drop(slot)
         self.rows["state"][slot] = STATE_FREE
         self.rows["number"][slot] = 0
@@ -458,3 +437,7 @@ class DatagramCore:
             self._tokens.free(slot)
         while self._high and self.rows["state"][self._high - 1] == STATE_FREE:
             self._high -= 1
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

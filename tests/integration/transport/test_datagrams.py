@@ -17,7 +17,8 @@ from protocol.messages import Ack, Bye, Closing, Hello, Input, Notice, Say, deco
 from protocol.wsframe import frame
 from server.transport import mmsg
 from server.transport.datagrams.config import DatagramConfig
-from server.transport.datagrams.live import Datagrams
+from server.transport.datagrams.live import UdpWay
+from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound, Lost, Opened
 from tests.counting import Work
 from tests.integration.transport.harness import until
@@ -26,6 +27,13 @@ from tests.udppeer import UdpPeer
 BASE = 10
 SESSION = 77
 HELLO = encode_client(Hello(1, 1, None, "a"))
+
+
+def socket_name(transport: Datagrams) -> tuple[str, int]:
+    """Where its UDP socket is."""
+    assert isinstance(transport.way, UdpWay)
+    host, port = transport.way.sock.getsockname()[:2]
+    return host, port
 
 
 class Gate:
@@ -39,7 +47,7 @@ class Gate:
 
     def peer(self, session: int = SESSION) -> UdpPeer:
         """A client with a fresh token, which has said nothing."""
-        peer = UdpPeer(self.transport.token(session), session, self.transport.wire.sock.getsockname())
+        peer = UdpPeer(self.transport.token(session), session, socket_name(self.transport))
         peer.now_ms = self.now_ms
         self.peers.append(peer)
         return peer
@@ -121,7 +129,7 @@ def test_who_has_said_nothing_is_told_nothing(gate: Gate) -> None:
         gate.poll(600)
         gate.transport.flush()
     assert peer.hears_nothing()
-    assert gate.transport.wire.sent[mmsg.C_DATAGRAMS] == 0
+    assert gate.transport.way.sent[mmsg.C_DATAGRAMS] == 0
 
 
 def test_a_stranger_gets_not_one_byte(gate: Gate) -> None:
@@ -141,7 +149,7 @@ def test_a_stranger_gets_not_one_byte(gate: Gate) -> None:
         assert not gate.poll()
         gate.transport.flush()
         assert not select.select([stranger], [], [], 0)[0]
-    assert gate.transport.wire.sent[mmsg.C_CALLS] == 0
+    assert gate.transport.way.sent[mmsg.C_CALLS] == 0
     assert sum(gate.transport.dropped.values()) == len(guesses)
     assert gate.transport.rows["newest"].sum() == 0
     peer.raw(good)
@@ -156,7 +164,7 @@ def test_keys_and_numbers_are_fresh_for_each_token_and_each_process(gate: Gate) 
         tokens += [again.transport.token(session) for session in (1, 2, 3)]
         assert len({key for token in tokens for key in (token.key_up, token.key_down)}) == 12
         assert all(len(token.key_up) == len(token.key_down) == 32 for token in tokens)
-        old = UdpPeer(tokens[0], 1, again.transport.wire.sock.getsockname())
+        old = UdpPeer(tokens[0], 1, socket_name(again.transport))
         old.send((KIND_OPENING, b""))
         assert not again.poll()
         again.transport.flush()
@@ -535,7 +543,7 @@ async def test_the_socket_is_emptied_between_polls() -> None:
         peer = gate.joined()
         for _ in range(50):
             peer.say(encode_client(Ack(1, 1)))
-        await until(lambda: gate.transport.wire.received[mmsg.C_DATAGRAMS] == 51)
+        await until(lambda: gate.transport.way.received[mmsg.C_DATAGRAMS] == 51)
         assert len(gate.poll().ack_conn) == 50
     finally:
         gate.transport.stop()

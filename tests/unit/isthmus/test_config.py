@@ -236,15 +236,31 @@ def test_datagrams_are_off_unless_asked_for_and_need_an_address_that_clients_rea
     assert loaded(told).gateway.advertise_udp == "world.example:8080"
 
 
+def test_webtransport_is_off_unless_asked_for_and_needs_an_address_that_browsers_reach() -> None:
+    assert not loaded().gateway.webtransport
+    assert loaded("[gateway]\nwebtransport = true\n").gateway.webtransport_port is None
+    anywhere = f"{PRODUCTION}\n[view]\n".replace("[gateway]", "[gateway]\nwebtransport = true")
+    assert "gateway.advertise_webtransport" in only(anywhere).remedy
+
+
+def test_both_carriers_of_datagrams_need_ports_of_their_own() -> None:
+    both = "[gateway]\ndatagrams = true\nwebtransport = true\n"
+    assert "gateway.webtransport_port" in only(both).place
+    assert loaded(both + "webtransport_port = 8443\n").gateway.webtransport_port == 8443
+    assert loaded(both + "datagrams_port = 0\nwebtransport_port = 0\n").gateway.datagrams
+
+
+@pytest.mark.parametrize("option", ["advertise_udp", "advertise_webtransport"])
 @pytest.mark.parametrize("address", ["world.example", ":8080", "host:0", "host:99999", "::1:8080", "host:port", "[]:1"])
-def test_an_address_for_datagrams_is_host_and_port(address: str) -> None:
-    problem = only(f'[gateway]\nadvertise_udp = "{address}"\n')
-    assert "gateway.advertise_udp" in problem.place
+def test_an_address_for_datagrams_is_host_and_port(option: str, address: str) -> None:
+    problem = only(f'[gateway]\n{option} = "{address}"\n')
+    assert f"gateway.{option}" in problem.place
 
 
+@pytest.mark.parametrize("option", ["datagrams_port", "webtransport_port"])
 @pytest.mark.parametrize("port", [-1, 65_536])
-def test_a_udp_port_is_one(port: int) -> None:
-    assert "gateway.datagrams_port" in only(f"[gateway]\ndatagrams_port = {port}\n").place
+def test_a_udp_port_is_one(option: str, port: int) -> None:
+    assert f"gateway.{option}" in only(f"[gateway]\n{option} = {port}\n").place
 
 
 def test_channels_are_tables_of_their_own() -> None:

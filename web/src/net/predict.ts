@@ -64,6 +64,11 @@ export class Predictor {
     return this.sent.length;
   }
 
+  /** Commands that are not known to be applied, oldest first. */
+  get pending(): readonly { readonly seq: number; readonly command: WireCommand }[] {
+    return this.sent;
+  }
+
   /** A new connection: commands under way may be lost; the server's next word is taken as it is. The numbers go on. */
   reconnected(): void {
     this.sent = [];

@@ -1,17 +1,20 @@
 /**
  * A session, sans-I/O: told what happened and when, it returns what is to be done.
  *
- * A session lives on one link at a time; during a MOVE a second one is being welcomed while the first still serves. Links are
+ * A session lives on one link at a time; during a MOVE, and while it goes over to datagrams (STANDARD.md §9), a second one is being
+ * welcomed while the first still serves. A link over datagrams that falls silent is given up for one over WebSocket. Links are
  * named by numbers that this core hands out. States: idle → joining (link open asked) → welcomed (in the world) → waiting
  * (for a retry) → … → ended (nothing is tried again until `join`).
  * Invariants: HELLO is the first message on a link; at most one retry is scheduled; after `ended` nothing is sent.
- * Not responsible for: sockets and timers (socket.ts), what the world's messages mean (world/), the keys (input.ts).
+ * Not responsible for: sockets and timers (shell.ts, webtransport.ts), what is in a datagram (datagramlink.ts), what the world's messages mean (world/), the keys (input.ts).
  */
 import { adviceOf, meaningOf, ProtocolError } from "../protocol/codes";
+import { CARRIER_WEBTRANSPORT, DATAGRAMS_VERSION } from "../protocol/datagrams";
 import { CHAT_CHARS_MAX, COMMANDS_PER_INPUT_MAX, type Profile } from "../protocol/layouts";
 import { Acts } from "./acts";
 import * as messages from "../protocol/messages";
-import type { Scope, ServerMessage, Welcome, WireCommand } from "../protocol/messages";
+import type { Scope, ServerMessage, Token, Welcome, WireCommand } from "../protocol/messages";
+import { Upgrading } from "./upgrading";
 
 const AGENT = "isthmus-web/0.1.0";
 const RETRY_FIRST_MS = 100;
@@ -21,10 +24,22 @@ const RETRY_MOST_MS = 10_000;
 const RESUME_MS = 30_000;
 /** So much earlier than asked for a silent page says that it lives: `idle` is not called at every millisecond. */
 const IDLE_SLACK_MS = 60;
+/** After so long without a datagram a session goes back to WebSocket (STANDARD.md §9.3). */
+const SILENCE_MS = 3000;
+/** A page that was not asked for so long stood still itself: that nothing was heard meanwhile says nothing. */
+const STOOD_STILL_MS = 500;
+/** After this a server has given up a link over datagrams that is not answered (STANDARD.md §9.3). */
+const LATE_HELLO_MS = 10_000;
+/** Commands that are said again over datagrams: what a second and a half without one held up. */
+const REPEATED_MAX = 4 * COMMANDS_PER_INPUT_MAX;
+const REPLACED = 4303;
+const ABNORMAL = 1006;
 
 export type Action =
   | { readonly do: "open"; readonly link: number; readonly url: string | null }
-  | { readonly do: "send"; readonly link: number; readonly data: Uint8Array<ArrayBuffer> }
+  | { readonly do: "open datagrams"; readonly link: number; readonly address: string; readonly token: Token }
+  /** `mayBeLost`: over datagrams it is said once, and by itself. */
+  | { readonly do: "send"; readonly link: number; readonly data: Uint8Array<ArrayBuffer>; readonly mayBeLost?: true }
   | { readonly do: "close"; readonly link: number }
   | { readonly do: "wake"; readonly afterMs: number }
   | { readonly do: "tell"; readonly message: ServerMessage }
@@ -36,6 +51,14 @@ export interface Status {
   readonly text: string;
   /** Ended because the token was refused: another one may help. */
   readonly wantsToken: boolean;
+  /** What carries the session. */
+  readonly carrier: "WebSocket" | "WebTransport";
+}
+
+/** A command with its sequence number. */
+export interface Numbered {
+  readonly seq: number;
+  readonly command: WireCommand;
 }
 
 export interface Ticket {
@@ -46,6 +69,12 @@ export interface Ticket {
 interface Link {
   readonly id: number;
   readonly resume: Uint8Array | null;
+  /** Where its gateway is, by WebSocket. */
+  readonly url: string | null;
+  /** Of a link over datagrams. */
+  readonly token: Token | null;
+  /** When something was heard of it, or it began. */
+  heardMs: number;
   opened: boolean;
   /** What a CLOSE message said before the connection ends. */
   said: { readonly code: number; readonly retryAfterMs: number | null; readonly text: string } | null;
@@ -65,15 +94,34 @@ export class Session {
   private retryAtMs: number | null = null;
   private lastSaidMs = 0;
   private idleAckMs = 200;
+  private tickMs = 50;
   private newestFrame = 0;
+  private earlier: bigint | null = null;
+  /** VALUES came since the newest INPUT or ACK. */
+  private unnamed = false;
+  private lastIdleMs = -Infinity;
+  /** When a link over datagrams was given up before its welcome. */
+  private gaveUpMs = -Infinity;
+  /** The gateway that was welcomed on last; undefined before the first welcome. */
+  private welcomedUrl: string | null | undefined = undefined;
+  readonly upgrading: Upgrading;
   private readonly acts = new Acts();
   state: "idle" | Status["state"] = "idle";
 
-  /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. `profile`: what this page is. */
+  /** `jitter` returns numbers in [0, 1): it spreads the pages that a stopped server lost. `profile`: what this page is. `datagrams`:
+   * whether this browser has WebTransport, and this page a use for it. */
   constructor(
     private readonly jitter: () => number,
     private profile: Profile = "desktop",
-  ) {}
+    datagrams = false,
+  ) {
+    this.upgrading = new Upgrading(datagrams, jitter);
+  }
+
+  /** Whether values come by datagrams: VALUES instead of FRAMEs. */
+  get overDatagrams(): boolean {
+    return this.current !== null && this.current.token !== null;
+  }
 
   /** Enter a world. `ticket`: from an earlier page, to get the same body back. */
   join(name: string, token: string | null, ticket: Ticket | null = null): Action[] {
@@ -82,7 +130,7 @@ export class Session {
     this.ticket = ticket;
     this.failures = 0;
     this.schemaHash = null;
-    return [...this.dropLinks(), ...this.openCurrent("Joining …")];
+    return [...this.dropLinks(), ...this.openCurrent("Joining …", 0)];
   }
 
   /** Another device from now on, with the same body: a page that goes into a headset. */
@@ -90,7 +138,7 @@ export class Session {
     if (profile === this.profile) return [];
     this.profile = profile;
     if (this.state !== "welcomed") return []; // the next HELLO says it
-    return [...this.dropLinks(), ...this.openCurrent("Changing over …")];
+    return [...this.dropLinks(), ...this.openCurrent("Changing over …", 0)];
   }
 
   /** Leave for good. */
@@ -120,7 +168,13 @@ export class Session {
     ];
   }
 
-  /** Bytes of one message came. Anything but STRUCTURE and FRAME that the standard does not allow ends the link. */
+  /** A datagram came, whatever is in it. */
+  heard(id: number, nowMs: number): void {
+    const link = this.find(id);
+    if (link !== null) link.heardMs = nowMs;
+  }
+
+  /** Bytes of one message came. Anything but STRUCTURE, FRAME and VALUES that the standard does not allow ends the link. */
   received(id: number, data: Uint8Array, nowMs: number): Action[] {
     const link = this.find(id);
     if (link === null) return [];
@@ -138,24 +192,40 @@ export class Session {
     return [{ do: "close", link: id }, ...this.closed(id, 1002, "", nowMs)];
   }
 
-  /** The newest frame that the world has applied: named by all that is said from now on. */
-  applied(frame: number): void {
+  /** The newest frame that the world has applied: named by all that is said from now on. `earlier`: over datagrams, which before it
+   * have come. */
+  applied(frame: number, earlier: bigint | null = null): void {
+    this.unnamed ||= earlier !== null && (frame !== this.newestFrame || earlier !== this.earlier);
     this.newestFrame = frame;
+    this.earlier = earlier;
   }
 
   /** The connection ended, by either side. */
   closed(id: number, code: number, reason: string, nowMs: number): Action[] {
-    if (this.next?.id === id) {
-      this.next = null; // the old link still serves; the server that wanted the move will ask again or close it
-      return [];
-    }
-    const link = this.current;
-    if (link?.id !== id) return [];
-    this.current = null;
-    // The gateway that we were moved to may be gone, and so may the page's own: they are tried in turn.
-    this.url = this.url === null ? this.movedUrl : null;
+    const link = this.find(id);
+    if (link === null) return [];
     const said = link.said ?? { code, retryAfterMs: null, text: reason };
-    const advice = adviceOf(said.code);
+    let advice = adviceOf(said.code);
+    if (link.token !== null) {
+      this.upgrading.failed(said.text, nowMs);
+      if (link === this.next && this.current !== null) this.gaveUpMs = nowMs;
+    } else if (said.code === REPLACED && nowMs - this.gaveUpMs < LATE_HELLO_MS) {
+      // By the HELLO of our own link over datagrams, which arrived after it had been given up.
+      advice = "reconnect now";
+      this.gaveUpMs = -Infinity;
+    }
+    if (link === this.next) {
+      this.next = null; // the old link still serves; the server that wanted the move will ask again or close it
+      if (this.current !== null) return [];
+    } else {
+      this.current = null;
+      // Replaced by our own next link, or lost while that one is being welcomed.
+      if (this.next !== null && (said.code === REPLACED || advice === "reconnect now")) return [];
+    }
+    // Silent datagrams say nothing of the gateway, which the same session goes back to.
+    if (link.token !== null && said.code === ABNORMAL) return this.openCurrent("Reconnecting …", nowMs);
+    // The gateway that we were moved to may be gone, and so may the page's own: they are tried in turn.
+    if (link.token === null) this.url = this.url === null ? this.movedUrl : null;
     const text = [meaningOf(said.code), said.text].filter((part) => part !== "").join(" ");
     if (advice === "do not come back" || advice === "new token") {
       return [...this.dropLinks(), ...this.status("ended", text, advice === "new token")];
@@ -175,24 +245,64 @@ export class Session {
     if (this.retryAtMs === null || nowMs < this.retryAtMs - 1) return [];
     this.retryAtMs = null;
     if (this.ticket !== null && nowMs - this.ticket.atMs > RESUME_MS) this.ticket = null;
-    return this.openCurrent("Reconnecting …");
+    return this.openCurrent("Reconnecting …", nowMs);
   }
 
-  /** Commands to send, oldest first; `seq` numbers the last one. */
-  input(seq: number, commands: readonly WireCommand[], nowMs: number): Action[] {
+  /** Commands to send, oldest first; `seq` numbers the last one. Over datagrams all of `pending` is said again: what is not known to be
+   * applied. */
+  input(seq: number, commands: readonly WireCommand[], nowMs: number, pending: readonly Numbered[] = []): Action[] {
+    if (this.overDatagrams) return this.repeat(pending, nowMs);
     const out = commands.slice(-COMMANDS_PER_INPUT_MAX);
     return this.say(messages.encodeInput(seq, this.newestFrame, stamp(nowMs), out), nowMs);
   }
 
-  /** To be called at least every IDLE_SLACK_MS: says that this page lives when it has been silent for the time that the server named. */
-  idle(nowMs: number): Action[] {
-    if (nowMs - this.lastSaidMs < this.idleAckMs - IDLE_SLACK_MS) return [];
-    return this.say(messages.encodeAck(this.newestFrame, stamp(nowMs)), nowMs);
+  /** To be called at least every IDLE_SLACK_MS: says that this page lives when it has been silent for the time that the server named;
+   * over datagrams, what came and what is not known to be applied. Gives up silent links, and asks for datagrams. */
+  idle(nowMs: number, pending: readonly Numbered[] = []): Action[] {
+    const out = [...this.giveUpSilent(nowMs), ...this.ask(nowMs)];
+    // What is acknowledged late is sent again, and what was not applied may have been lost.
+    const soon = this.overDatagrams && (this.unnamed || pending.length > 0);
+    const everyMs = soon ? Math.min(this.tickMs, this.idleAckMs) : this.idleAckMs - IDLE_SLACK_MS;
+    if (nowMs - this.lastSaidMs < everyMs) return out;
+    if (this.overDatagrams && pending.length > 0) return [...out, ...this.repeat(pending, nowMs)];
+    return [...out, ...this.say(messages.encodeAck(this.newestFrame, stamp(nowMs), this.earlier), nowMs)];
+  }
+
+  private repeat(pending: readonly Numbered[], nowMs: number): Action[] {
+    const out: Action[] = [];
+    const again = pending.slice(-REPEATED_MAX);
+    for (let first = 0; first < again.length; first += COMMANDS_PER_INPUT_MAX) {
+      const some = again.slice(first, first + COMMANDS_PER_INPUT_MAX);
+      const commands = some.map(({ command }) => command);
+      const data = messages.encodeInput(some.at(-1)?.seq ?? 0, this.newestFrame, stamp(nowMs), commands, this.earlier);
+      out.push(...this.say(data, nowMs));
+    }
+    return out;
+  }
+
+  private giveUpSilent(nowMs: number): Action[] {
+    const slept = nowMs - this.lastIdleMs;
+    this.lastIdleMs = nowMs;
+    return [this.current, this.next].flatMap((link) => {
+      if (link === null || link.token === null) return [];
+      if (slept > STOOD_STILL_MS) link.heardMs = Math.min(nowMs, link.heardMs + slept);
+      if (nowMs - link.heardMs <= SILENCE_MS) return [];
+      const close: Action = { do: "close", link: link.id };
+      return [close, ...this.closed(link.id, ABNORMAL, "The server fell silent.", nowMs)];
+    });
+  }
+
+  private ask(nowMs: number): Action[] {
+    const link = this.current;
+    const ready = link !== null && link.token === null && this.next === null && this.state === "welcomed";
+    if (!ready || nowMs < this.upgrading.atMs) return [];
+    this.upgrading.asked(nowMs);
+    return sends(link, [messages.encodeAskDatagrams(DATAGRAMS_VERSION, CARRIER_WEBTRANSPORT)]);
   }
 
   /** Where head and hands are: samples as protocol/poses.ts writes them. It is no heartbeat. */
   pose(samples: Uint8Array, nowMs: number): Action[] {
-    return this.tell(messages.encodePose(stamp(nowMs), samples));
+    return this.tell(messages.encodePose(stamp(nowMs), samples), true);
   }
 
   /** A television joins a channel (null: the world's first), `behindS` seconds in the past. */
@@ -200,9 +310,11 @@ export class Session {
     return this.tell(messages.encodeWatch(name, behindS));
   }
 
-  private tell(data: Uint8Array<ArrayBuffer>): Action[] {
+  /** `mayBeLost`: over datagrams it is said by itself, and once. */
+  private tell(data: Uint8Array<ArrayBuffer>, mayBeLost = false): Action[] {
     if (this.current === null || this.state !== "welcomed") return [];
-    return [{ do: "send", link: this.current.id, data }];
+    const { id, token } = this.current;
+    return [{ do: "send", link: id, data, ...(mayBeLost && token !== null ? { mayBeLost } : {}) }];
   }
 
   chat(scope: Scope, text: string, to: bigint | null = null): Action[] {
@@ -222,21 +334,26 @@ export class Session {
 
   private say(data: Uint8Array<ArrayBuffer>, nowMs: number): Action[] {
     this.lastSaidMs = nowMs;
-    return this.tell(data);
+    this.unnamed = false;
+    return this.tell(data, true);
   }
 
   private handle(link: Link, message: ServerMessage, nowMs: number): Action[] {
+    link.heardMs = nowMs;
     if (message.type === "close") {
       link.said = message;
-      return [];
+      if (link.token === null) return [];
+      // There is no connection whose end would be seen.
+      return [{ do: "close", link: link.id }, ...this.closed(link.id, message.code, message.text, nowMs)];
     }
     if (message.type === "welcome") return this.welcomed(link, message, nowMs);
     if (link !== this.current) return []; // nothing but its welcome counts on a link that is not yet switched to
     this.ticket = this.ticket === null ? null : { ...this.ticket, atMs: nowMs };
+    if (message.type === "token") return this.given(message, nowMs);
     if (message.type === "schema") this.schemaHash = message.schemaHash;
     if (message.type === "answer") this.acts.answered(message);
     const out: Action[] = [{ do: "tell", message }];
-    return message.type === "move" ? [...out, ...this.moving(message.url, message.ticket)] : out;
+    return message.type === "move" ? [...out, ...this.moving(message.url, message.ticket, nowMs)] : out;
   }
 
   private welcomed(link: Link, welcome: Welcome, nowMs: number): Action[] {
@@ -250,27 +367,43 @@ export class Session {
     this.ticket = { resume: welcome.resume, atMs: nowMs };
     this.schemaHash = welcome.schemaHash;
     this.idleAckMs = welcome.idleAckMs;
+    this.tickMs = 1000 / welcome.rateHz;
     this.newestFrame = 0;
+    this.earlier = link.token === null ? null : 0n;
+    this.unnamed = false;
+    if (link.token === null) this.upgrading.onWebSocket(nowMs, this.welcomedUrl !== link.url);
+    else this.upgrading.onDatagrams(nowMs);
+    this.welcomedUrl = link.url;
     this.lastSaidMs = nowMs;
     this.state = "welcomed";
     const said = sends(link, this.acts.welcomed(welcome));
     return [...out, { do: "tell", message: welcome }, ...this.status("welcomed", ""), ...said];
   }
 
-  private moving(url: string, ticket: Uint8Array): Action[] {
+  private given(token: Token, nowMs: number): Action[] {
+    if (!this.upgrading.answered() || this.next !== null) return [];
+    if (token.address === null || !token.address.startsWith("https://")) {
+      this.upgrading.failed(token.text, nowMs);
+      return [];
+    }
+    this.next = this.newLink(this.ticket?.resume ?? null, this.current?.url ?? null, nowMs, token);
+    return [{ do: "open datagrams", link: this.next.id, address: token.address, token }];
+  }
+
+  private moving(url: string, ticket: Uint8Array, nowMs: number): Action[] {
     const out: Action[] = this.next === null ? [] : [{ do: "close", link: this.next.id }];
     this.url = this.movedUrl = url;
-    this.next = this.newLink(ticket);
+    this.next = this.newLink(ticket, url, nowMs);
     return [...out, { do: "open", link: this.next.id, url }];
   }
 
-  private openCurrent(text: string): Action[] {
-    this.current = this.newLink(this.ticket?.resume ?? null);
+  private openCurrent(text: string, nowMs: number): Action[] {
+    this.current = this.newLink(this.ticket?.resume ?? null, this.url, nowMs);
     return [...this.status("joining", text), { do: "open", link: this.current.id, url: this.url }];
   }
 
-  private newLink(resume: Uint8Array | null): Link {
-    return { id: ++this.links, resume, opened: false, said: null };
+  private newLink(resume: Uint8Array | null, url: string | null, nowMs: number, token: Token | null = null): Link {
+    return { id: ++this.links, resume, url, token, heardMs: nowMs, opened: false, said: null };
   }
 
   private dropLinks(): Action[] {
@@ -289,7 +422,8 @@ export class Session {
   private status(state: Status["state"], text: string, wantsToken = false): Action[] {
     this.state = state;
     if (state === "ended") this.acts.end();
-    return [{ do: "status", status: { state, text, wantsToken } }];
+    const carrier = this.overDatagrams ? "WebTransport" : "WebSocket";
+    return [{ do: "status", status: { state, text, wantsToken, carrier } }];
   }
 }
 

@@ -1,14 +1,16 @@
 /**
- * The session's shell: WebSockets, timers and the guest token. It does what the session core returns and decides nothing.
+ * The session's shell: WebSockets, WebTransport, timers and the guest token. It does what the session core returns and decides nothing.
  */
 import { SUBPROTOCOL, type Profile } from "../protocol/layouts";
-import type { ServerMessage } from "../protocol/messages";
+import type { ServerMessage, Token } from "../protocol/messages";
 import { ProtocolError } from "../protocol/codes";
-import { Session, type Action, type Status } from "./session";
+import { Session, type Action, type Numbered, type Status } from "./session";
+import { WebTransportLink } from "./webtransport";
 
 export class Shell {
   readonly session: Session;
   private readonly sockets = new Map<number, WebSocket>();
+  private readonly datagrams = new Map<number, WebTransportLink>();
   /** Messages that the world could not take: a gap, an unknown number. Their link is dropped and a new one opened. */
   rejected = 0;
 
@@ -17,7 +19,8 @@ export class Shell {
     private readonly onStatus: (status: Status) => void,
     profile: Profile = "desktop",
   ) {
-    this.session = new Session(Math.random, profile);
+    // A channel's bytes are the same for all who watch, and one stream in order: datagrams would bring a television nothing.
+    this.session = new Session(Math.random, profile, profile !== "tv" && WebTransportLink.available);
   }
 
   /** Do what the core asked for. */
@@ -27,12 +30,18 @@ export class Shell {
         case "open":
           this.open(action.link, action.url);
           break;
+        case "open datagrams":
+          this.openDatagrams(action.link, action.address, action.token);
+          break;
         case "send":
           this.sockets.get(action.link)?.send(action.data);
+          this.datagrams.get(action.link)?.say(action.data, action.mayBeLost === true);
           break;
         case "close":
           this.sockets.get(action.link)?.close(1000);
           this.sockets.delete(action.link);
+          this.datagrams.get(action.link)?.close();
+          this.datagrams.delete(action.link);
           break;
         case "wake":
           setTimeout(() => {
@@ -47,6 +56,12 @@ export class Shell {
           break;
       }
     }
+  }
+
+  /** Time passes: to be called at least every 50 ms. `pending`: commands that are not known to be applied. */
+  advance(nowMs: number, pending: readonly Numbered[]): void {
+    this.run(this.session.idle(nowMs, pending));
+    for (const link of this.datagrams.values()) link.pump(nowMs);
   }
 
   /** Ask for an action of the world. Settles with its answer, or rejects with ActRefused or ActLost (acts.ts). */
@@ -74,15 +89,44 @@ export class Shell {
     };
   }
 
+  private openDatagrams(link: number, address: string, token: Token): void {
+    const closed = (reason: string) => {
+      this.datagrams.delete(link);
+      this.run(this.session.closed(link, 1006, reason, performance.now()));
+    };
+    try {
+      const opened = new WebTransportLink(token, address, {
+        opened: () => {
+          this.run(this.session.opened(link));
+        },
+        heard: (messages) => {
+          this.session.heard(link, performance.now());
+          for (const data of messages) this.receive(link, data);
+        },
+        broken: (error) => {
+          this.reject(link, error);
+        },
+        closed,
+      });
+      this.datagrams.set(link, opened);
+    } catch (error) {
+      closed(String(error)); // an address or hashes that this browser does not take
+    }
+  }
+
   private receive(link: number, data: Uint8Array): void {
     try {
       this.run(this.session.received(link, data, performance.now()));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.rejected++;
-      console.warn(`protocol: ${error.message}`);
-      this.run(this.session.broken(link, performance.now()));
+      this.reject(link, error);
     }
+  }
+
+  private reject(link: number, error: ProtocolError): void {
+    this.rejected++;
+    console.warn(`protocol: ${error.message}`);
+    this.run(this.session.broken(link, performance.now()));
   }
 }
 

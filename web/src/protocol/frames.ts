@@ -58,6 +58,12 @@ export interface Frame {
   readonly fullYaw: Uint8Array;
 }
 
+/** What a FRAME is over datagrams (§9.4): each delta refers to the record of frame `frame` − `deltaBase`. */
+export interface Values extends Omit<Frame, "type"> {
+  readonly type: "values";
+  readonly deltaBase: Uint8Array;
+}
+
 type Column<T> = {
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
   readonly BYTES_PER_ELEMENT: number;
@@ -119,12 +125,23 @@ export function decodeStructure(r: Items): Structure {
 const NO_BLOCK = new Uint8Array(6).subarray(1); // zero pads, zero deltas, zero fulls; the counts at an even offset
 
 export function decodeFrame(r: Items): Frame {
+  return { type: "frame", ...decodeChanges(r, "FRAME", false) };
+}
+
+export function decodeValues(r: Items): Values {
+  const values = decodeChanges(r, "VALUES", true);
+  if (values.deltaBase.includes(0)) throw new ProtocolError("VALUES: bases are from 1 to 255");
+  return { type: "values", ...values };
+}
+
+/** What FRAME and VALUES have in common; `deltaBase` is empty without `bases`. */
+function decodeChanges(r: Items, name: string, bases: boolean): Omit<Values, "type"> {
   const [stream, frame, tick, sseq] = [r.number(), r.number(), r.number(), r.number()];
   const own = r.optional(() => decodeOwn(r.bin()));
   const origin = r.optional(() => r.vec3());
-  const c = new Columns(r.optional(() => r.bin()) ?? NO_BLOCK, "FRAME");
+  const c = new Columns(r.optional(() => r.bin()) ?? NO_BLOCK, name);
   const [deltas = 0, fulls = 0] = c.take(Uint16Array, 2);
-  if (fulls > 0 && origin === null) throw new ProtocolError("FRAME: full records without an origin");
+  if (fulls > 0 && origin === null) throw new ProtocolError(`${name}: full records without an origin`);
   const deltaNumber = c.take(Uint16Array, deltas);
   const fullNumber = c.take(Uint16Array, fulls);
   const fullP = c.take(Int16Array, 3 * fulls);
@@ -132,12 +149,12 @@ export function decodeFrame(r: Items): Frame {
   const deltaD = c.take(Int8Array, 3 * deltas);
   const deltaDv = c.take(Int8Array, 3 * deltas);
   const deltaYaw = c.take(Uint8Array, deltas);
+  const deltaBase = c.take(Uint8Array, bases ? deltas : 0);
   const fullAge = c.take(Uint8Array, fulls);
   const fullYaw = c.take(Uint8Array, fulls);
   return {
-    type: "frame",
     ...{ stream, frame, tick, sseq, own, origin: origin ?? [0, 0, 0] },
-    ...{ deltaNumber, deltaD, deltaDv, deltaYaw, fullNumber, fullP, fullV, fullAge, fullYaw },
+    ...{ deltaNumber, deltaD, deltaDv, deltaYaw, deltaBase, fullNumber, fullP, fullV, fullAge, fullYaw },
   };
 }
 

@@ -9,7 +9,7 @@ import { decode as unpackAny, encode as packAny } from "@msgpack/msgpack";
 import { decodeCamera, decodeChannel, decodeKeyframe, type Camera, type Channel, type Keyframe } from "./channels";
 import { ProtocolError } from "./codes";
 import { decodeCrowd, type Crowd } from "./crowds";
-import { decodeFrame, decodeStructure, type Frame, type Structure } from "./frames";
+import { decodeFrame, decodeStructure, decodeValues, type Frame, type Structure, type Values } from "./frames";
 import { COMMAND_BYTES, COMMAND_YAW_STEPS, MOVE_UNIT, VERSION, type Profile, type Vec3 } from "./layouts";
 import { decodePoses, type Poses } from "./poses";
 
@@ -89,10 +89,23 @@ export interface Answer {
   readonly value: unknown;
 }
 
+/** Where this session may go on over datagrams (§9.1); `address` null: not here, `text` says why. */
+export interface Token {
+  readonly type: "token";
+  readonly address: string | null;
+  readonly number: number;
+  readonly keyUp: Uint8Array;
+  readonly text: string;
+  /** SHA-256 of certificates that the address may show; none: the browser asks its authorities. */
+  readonly certificates: readonly Uint8Array[];
+}
+
 export type ServerMessage =
   | Welcome
   | Structure
   | Frame
+  | Values
+  | Token
   | Answer
   | Channel
   | Keyframe
@@ -165,12 +178,14 @@ export function toWire(command: Command): WireCommand {
   };
 }
 
-/** `seq` numbers the last command, `frame` the newest frame applied, `stampMs` is this page's clock. */
+/** `seq` numbers the last command, `frame` the newest frame applied, `stampMs` is this page's clock. `earlier`: over datagrams, which
+ * frames before `frame` have come (§9.4). */
 export function encodeInput(
   seq: number,
   frame: number,
   stampMs: number,
   commands: readonly WireCommand[],
+  earlier: bigint | null = null,
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(commands.length * COMMAND_BYTES);
   const view = new DataView(bytes.buffer);
@@ -182,11 +197,11 @@ export function encodeInput(
     view.setUint8(at + 5, command.buttons);
     view.setUint8(at + 6, command.steps);
   });
-  return pack([2, seq, frame, stampMs, bytes]);
+  return pack([2, seq, frame, stampMs, bytes, ...(earlier === null ? [] : [earlier])]);
 }
 
-export function encodeAck(frame: number, stampMs: number): Uint8Array<ArrayBuffer> {
-  return pack([3, frame, stampMs]);
+export function encodeAck(frame: number, stampMs: number, earlier: bigint | null = null): Uint8Array<ArrayBuffer> {
+  return pack([3, frame, stampMs, ...(earlier === null ? [] : [earlier])]);
 }
 
 export function encodeSay(scope: Scope, text: string, to: bigint | null): Uint8Array<ArrayBuffer> {
@@ -200,6 +215,10 @@ export function encodeAct(number: number, name: string, payload: unknown): Uint8
 
 export function encodeBye(): Uint8Array<ArrayBuffer> {
   return pack([6]);
+}
+
+export function encodeAskDatagrams(version: number, carrier: number): Uint8Array<ArrayBuffer> {
+  return pack([10, version, carrier]);
 }
 
 /** Where head and hands are: `samples` as poses.ts writes them (STANDARD.md §11). */
@@ -268,6 +287,11 @@ export class Items {
     return value as unknown[];
   }
 
+  /** The next item by `read`, or null in older messages, which do not have it. */
+  last<T>(read: () => T): T | null {
+    return this.at < this.items.length ? read() : null;
+  }
+
   /** The next item by `read`, or null if it is nil. */
   optional<T>(read: () => T): T | null {
     if (this.at < this.items.length && this.items[this.at] === null) {
@@ -329,6 +353,10 @@ export function decode(data: Uint8Array): ServerMessage | null {
       const r = new Items(items, "ANSWER");
       return { type: "answer", sseq: r.number(), number: r.number(), code: r.number(), value: r.any() };
     }
+    case 27:
+      return token(new Items(items, "TOKEN"));
+    case 28:
+      return decodeValues(new Items(items, "VALUES"));
     case 29:
       return decodeChannel(new Items(items, "CHANNEL"));
     case 30:
@@ -342,6 +370,15 @@ export function decode(data: Uint8Array): ServerMessage | null {
     default:
       return null;
   }
+}
+
+function token(r: Items): Token {
+  const [address, number, keyUp] = [r.optional(() => r.text()), r.number(), r.bin().slice()];
+  r.bin(); // what a server seals with over UDP
+  r.number(); // for how long it is good: a page opens it at once
+  const text = r.text();
+  const certificates = (r.last(() => r.list()) ?? []).map((hash) => new Items([null, hash], "TOKEN").bin().slice());
+  return { type: "token", address, number, keyUp, text, certificates };
 }
 
 function scope(value: number): Scope {

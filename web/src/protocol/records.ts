@@ -28,16 +28,10 @@ export class Records {
   readonly yaw = new Uint8Array(NUMBERS);
   readonly components = new Map<number, Components>();
 
-  /** Forget all entities: a new stream, or a changed schema. */
+  /** Forget all entities: the schema has changed. */
   clear(): void {
     this.live.clear();
     this.components.clear();
-  }
-
-  /** Forget the stream too: the next one counts its structure from 1. */
-  reset(): void {
-    this.clear();
-    this.sseq = this.frame = this.tick = 0;
   }
 
   /** Note a structure message; they come without a gap. */

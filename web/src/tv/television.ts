@@ -79,6 +79,8 @@ export class Television {
         break;
       case "poses":
       case "close":
+      case "token":
+      case "values":
         break;
       default:
         // All others are of the session's own stream, which counts by itself.

@@ -3,6 +3,10 @@ import type { Status } from "../net/session";
 import { SCOPE_DIRECT, SCOPE_NEAR, type Chat, type Scope } from "../protocol/messages";
 
 const LINES_MAX = 200;
+const CARRIER_TITLES = {
+  WebSocket: "Over WebSocket: a lost packet holds up what is behind it.",
+  WebTransport: "Over WebTransport: a lost packet holds up nothing.",
+};
 
 function element<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
@@ -32,6 +36,7 @@ export class Page {
   private readonly game = element("game", HTMLElement);
   private readonly banner = element("banner", HTMLElement);
   private readonly connection = element("connection", HTMLElement);
+  private readonly carrier = element("carrier", HTMLElement);
   private readonly lines = element("chat-lines", HTMLElement);
   private readonly chatForm = element("chat", HTMLFormElement);
   private readonly chatText = element("chat-text", HTMLInputElement);
@@ -109,6 +114,9 @@ export class Page {
     this.banner.textContent = status.text;
     this.connection.textContent = joined ? "connected" : status.state === "waiting" ? "reconnecting" : status.state;
     this.connection.dataset.state = status.state;
+    this.carrier.textContent = joined ? status.carrier : "";
+    // Where there is little room the carrier is told when asked for.
+    this.carrier.title = this.connection.title = joined ? CARRIER_TITLES[status.carrier] : "";
     if (status.wantsToken) this.askForToken();
   }
 

@@ -6,10 +6,12 @@
  * (MOVE, resume) an entity that enters again goes on from where it was shown. Told the tick; asks for no time.
  * Not responsible for: drawing, the own body (net/predict.ts).
  */
-import type { Frame, Structure } from "../protocol/frames";
+import { ProtocolError } from "../protocol/codes";
+import type { Frame, Structure, Values } from "../protocol/frames";
 import type { Vec3 } from "../protocol/layouts";
 import type { Schema } from "../protocol/messages";
 import { Records } from "../protocol/records";
+import { ValueRecords } from "../protocol/values";
 
 /** Kinds that are shown as people. */
 const PEOPLE: ReadonlySet<string> = new Set(["person", "inhabitant"]);
@@ -39,7 +41,7 @@ export interface Entity {
 }
 
 export class Entities {
-  readonly records = new Records();
+  records: Records = new Records();
   private readonly list: Entity[] = [];
   private readonly byNumber = new Map<number, Entity>();
   private readonly byId = new Map<bigint, Entity>();
@@ -62,10 +64,10 @@ export class Entities {
     return this.byId.get(id) ?? null;
   }
 
-  /** A new stream begins. `schema` null: the one held is right. */
-  begin(schema: Schema | null): void {
+  /** A new stream begins. `schema` null: the one held is right. `overDatagrams`: it has VALUES instead of FRAMEs. */
+  begin(schema: Schema | null, overDatagrams = false): void {
     this.keep();
-    this.records.reset();
+    this.records = overDatagrams ? new ValueRecords() : new Records();
     if (schema !== null) this.describe(schema);
   }
 
@@ -79,7 +81,7 @@ export class Entities {
   /** The stream begins anew behind structure message `sseq` and a frame; who enters again goes on from where they were shown. */
   rebegin(sseq: number, frame: number): void {
     this.keep();
-    this.records.reset();
+    this.records = new Records();
     this.records.sseq = sseq;
     this.records.frame = frame;
   }
@@ -105,16 +107,54 @@ export class Entities {
   }
 
   frame(f: Frame): void {
+    this.smoothly((onChange) => {
+      this.records.applyFrame(f, onChange);
+    });
+  }
+
+  /** VALUES came; returns whether they count as come. */
+  values(f: Values): boolean {
+    const { records } = this;
+    if (!(records instanceof ValueRecords)) throw new ProtocolError("VALUES, where values come as FRAMEs");
+    return this.smoothly((onChange) => records.heard(f, onChange));
+  }
+
+  /** Structure came; VALUES may have waited for it. */
+  release(): void {
+    const { records } = this;
+    if (!(records instanceof ValueRecords) || records.waiting === 0) return;
+    this.smoothly((onChange) => {
+      records.release(onChange);
+    });
+  }
+
+  /** What is named as applied: the newest frame, and over datagrams which before it have come. */
+  get applied(): readonly [number, bigint | null] {
+    const { records } = this;
+    if (records instanceof ValueRecords) return [records.arrivals.newest, records.arrivals.earlier];
+    return [records.frame, null];
+  }
+
+  /** Whether nothing that came is ahead of `frame`. */
+  isNewest(frame: number): boolean {
+    return !(this.records instanceof ValueRecords) || this.records.arrivals.isNewest(frame);
+  }
+
+  /** Let `change` change records; what that moves is taken up by offsets. */
+  private smoothly<T>(change: (onChange: (number: number) => void) => T): T {
     const { records } = this;
     const tick = this.shownTick;
     const before = new Map<number, Vec3>();
-    records.applyFrame(f, (number) => before.set(number, records.shown(number, tick)));
+    const result = change((number) => {
+      if (!before.has(number)) before.set(number, records.shown(number, tick));
+    });
     for (const [number, old] of before) {
       const entity = this.byNumber.get(number);
       if (entity === undefined) continue;
       const now = records.shown(number, tick);
       takeUp(entity, [old[0] - now[0], old[1] - now[1], old[2] - now[2]]);
     }
+    return result;
   }
 
   /** Go on to `tick` (a real number), `dtS` seconds after the last time. */

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.codes import Close
-from protocol.messages import AskDatagrams, Token, Welcome
+from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT, AskDatagrams, Token, Welcome
 from server.session.actions import AttachBody, GiveToken
 from tests.unit.server.session.rig import Rig, closed, messages, of
 
@@ -12,7 +12,7 @@ ASK = AskDatagrams(1)
 
 def rig_with_datagrams() -> Rig:
     rig = Rig()
-    rig.sessions.datagrams = True
+    rig.sessions.carriers = frozenset({CARRIER_UDP})
     return rig
 
 
@@ -52,9 +52,21 @@ def test_a_server_without_datagrams_and_one_of_another_version_say_so() -> None:
     rig.join(0)
     [token] = messages(rig.sessions.said(0, ASK, rig.now_s), Token)
     assert (token.address, token.text) == (None, "this server takes no datagrams")
-    rig.sessions.datagrams = True
+    rig.sessions.carriers = frozenset({CARRIER_UDP})
     [token] = messages(rig.sessions.said(0, AskDatagrams(2), rig.now_s), Token)
     assert (token.address, token.text) == (None, "this server speaks version 1 of datagrams")
+
+
+def test_a_carrier_is_given_where_it_is_offered() -> None:
+    rig = rig_with_datagrams()
+    rig.join(0)
+    over_webtransport = AskDatagrams(1, CARRIER_WEBTRANSPORT)
+    [token] = messages(rig.sessions.said(0, over_webtransport, rig.now_s), Token)
+    assert (token.address, token.text) == (None, "this server takes no datagrams that way")
+    rig.sessions.carriers = frozenset({CARRIER_WEBTRANSPORT})
+    [given] = of(rig.sessions.said(0, over_webtransport, rig.now_s), GiveToken)
+    assert given.carrier == CARRIER_WEBTRANSPORT
+    assert not of(rig.sessions.said(0, ASK, rig.now_s), GiveToken)
 
 
 def test_before_welcome_nobody_asks() -> None:
