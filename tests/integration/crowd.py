@@ -67,8 +67,6 @@ class Crowd:
         self.gateway = GatewayCore(facts, people, RULES, limits, self._identity, np.random.default_rng(1).bytes)
         self.forget()
         self.tick_now = self._came = 0
-        self.start_s = time.monotonic()
-        """Carriers count allowances from here on, by this clock; then ``tick`` turns it."""
         self.clients: list[socket.socket] = []
         for _ in range(people):
             ours, theirs = socket.socketpair()
@@ -76,6 +74,8 @@ class Crowd:
             theirs.setblocking(False)
             assert self.carriers.adopt(Link(_End(ours), "127.0.0.1", tls=False)) == len(self.clients)
             self.clients.append(theirs)
+        self.start_s = time.monotonic()
+        """Carriers counted allowances up to here by this clock; from now on ``tick`` turns it."""
 
     def forget(self) -> None:
         """Count from here on."""
