@@ -17,7 +17,6 @@ window.emulated.installRuntime({ forceInstall: true });
 """
 HEAD, LEFT, RIGHT = 0, 1, 2
 NAMES = ("", "left", "right")
-WALK = 0.5
 Place = tuple[float, float, float]
 Turn = tuple[float, float, float, float]
 
@@ -98,7 +97,7 @@ class Headset:
         def arrived() -> bool:
             x, z = self.visitor.at
             away = hypot(point[0] - x, point[1] - z)
-            push = WALK * min(1.0, away + 0.3) if away > 0.15 else 0.0
+            push = min(1.0, 0.25 + 0.5 * away) if away > 0.15 else 0.0
             direction = atan2(point[0] - x, point[1] - z)
             self.stick(LEFT, push * sin(direction), push * cos(direction))
             return push == 0.0

@@ -92,6 +92,7 @@ describe("the room in the world", () => {
     for (; rig.x === before && steps < 100; steps++) {
       expect(rig.fade).toBeLessThan(1);
       rig.update(S, 8, 0, -3, 0.2, 0.1, false);
+      if (steps > 0) expect(rig.afterX).toBe(0);
     }
     expect(steps).toBeGreaterThan(8);
     expect(rig.fade).toBe(1);
@@ -106,7 +107,10 @@ describe("the room in the world", () => {
     for (let i = 0; i < 30; i++) rig.update(S, 5, 0, -3, 0.2, 0.1, false);
     expect(rig.fade).toBe(1);
     rig.answered(9, -3);
-    for (let i = 0; i < 5; i++) rig.update(S, 5 + i, 0, -3, 0.2, 0.1, false); // the body slides there
+    for (let i = 0; i < 5; i++) {
+      rig.update(S, 5 + i, 0, -3, 0.2, 0.1, false); // the body slides there
+      expect([rig.afterX, rig.afterZ]).toEqual([0, 0]); // and does not turn back for the head
+    }
     for (let i = 0; i < 20; i++) rig.update(S, 9, 0, -3, 0.2, 0.1, false);
     expect(rig.fade).toBe(0);
     expect(head(rig, 0.2, 0.1)[0]).toBeCloseTo(9, 5);

@@ -174,7 +174,8 @@ export class Rig {
     const ax = this.worldX(headX, headZ) - feetX;
     const az = this.worldZ(headX, headZ) - feetZ;
     this.apartM = Math.hypot(ax, az);
-    this.isAfter = !this.isRiding && this.apartM > (this.isAfter ? CLOSE_M : AFTER_M);
+    const isElsewhere = this.isRiding || this.isAstray || this.teleport !== "none"; // then the view goes to the body
+    this.isAfter = !isElsewhere && this.apartM > (this.isAfter ? CLOSE_M : AFTER_M);
     const speed = Math.min(1, 2 * this.apartM) / Math.max(this.apartM, 1e-6);
     this.wishX = ax * speed;
     this.wishZ = az * speed;
