@@ -51,7 +51,7 @@ integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute
 hosts: .venv/.dev $(STATIC) etcd iproute warmup ## A cluster on hosts that are cut off from each other (network namespaces; needs root)
 	$(BIN)/pytest tests/integration/hosts
 
-e2e: .venv/.dev $(STATIC) browser ## Two pages and bots in a real Chromium
+e2e: .venv/.dev $(STATIC) browser warmup ## Two pages and bots in a real Chromium
 	$(BIN)/pytest tests/e2e
 
 OF ?= whole
