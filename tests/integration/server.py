@@ -12,6 +12,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from prometheus_client.parser import text_string_to_metric_families
+
 READY_S = 60.0
 """The first start on a machine compiles the kernels."""
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -80,12 +82,14 @@ class Server:
             return str(json.loads(answer.read())["token"])
 
     def metric(self, name: str, **labels: str) -> float:
-        """One figure of /metrics; 0 if there is none yet."""
-        wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
-        for line in self.get("/metrics").decode().splitlines():
-            if line.rpartition(" ")[0] == wanted:
-                return float(line.rpartition(" ")[2])
-        return 0.0
+        """One figure of /metrics, added up over all samples that have these labels; 0 if there is none yet."""
+        wanted = labels.items()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(self.get("/metrics").decode())
+            for sample in family.samples
+            if sample.name == name and wanted <= sample.labels.items()
+        )
 
     def rejected(self, reason: str) -> int:
         return int(self.metric("isthmus_rejected_total", reason=reason))
