@@ -15,7 +15,7 @@ from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from shard.config import ShardConfig
 from shard.region import RegionCore
-from tests.sim.people import hot, split
+from tests.sim.doors import hot, split
 from tests.sim.world import place, script
 from tests.unit.server.core.test_gateway import NOBODY, Rig
 
