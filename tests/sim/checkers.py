@@ -16,6 +16,7 @@ import numpy.typing as npt
 from client import ClientCore
 from protocol.frames import Structure, decode
 from protocol.messages import T_SCHEMA, T_STRUCTURE
+from server.core.cameras import ChannelSpec
 from shard.region import RegionCore
 from tests.sim.deeds import done
 from tests.sim.hands import hand_of
@@ -157,16 +158,19 @@ class Truth:
             distance_m = float(np.linalg.norm(truth[entity] - me))
             late = self._late.pop((core, entity), 0)
             if error_m > (NEAR_ERROR_M if distance_m < NEAR_SURE_M else FAR_ERROR_M * self.far_slack):
-                tick = core.records.tick
-                off = f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick {tick}"
-                assert core.on_datagrams, off
-                assert late < LATE_FRAMES, off
+                assert late < (LATE_FRAMES if core.on_datagrams else 0), (
+                    f"entity {entity}, {distance_m:.1f} m away, is shown {error_m:.3f} m off at tick"
+                    f" {core.records.tick}"
+                )
                 self._late[core, entity] = late + 1
                 continue
             self.worst_m = max(self.worst_m, error_m)
             self.checked += 1
 
 
+CHANNEL_ERROR_M = 0.6
+"""The tolerance of the outermost level, that of the far one, and of rounding."""
+CHANNEL_LATE_TICKS = 20
 MID_M = 20.0
 """So far hands are told."""
 NEAR_SURE_M = 15.0 - EDGE_M
@@ -194,6 +198,32 @@ def check_visible(cluster: Seen, person: "Person") -> int:
             assert entity in seen, f"person {person.number} does not see {entity} at {distance_m:.1f} m"
         elif distance_m > welcome.radius_m * 1.1 + EDGE_M:
             assert entity not in seen, f"person {person.number} sees {entity} at {distance_m:.1f} m"
+    return len(seen)
+
+
+def check_television(cluster: Seen, viewer: "Person", spec: ChannelSpec) -> int:
+    """What a television shows is what is near the place that its channel looks at, where it is; returns how many."""
+    tv, who = viewer.core.television, f"television {viewer.number}"
+    assert tv is not None
+    assert viewer.core.connected, f"{who} is not connected when the faults have stopped"
+    assert tv.channel is not None, f"{who} watches nothing"
+    tick = tv.records.tick
+    assert cluster.tick - tick < CHANNEL_LATE_TICKS, f"{who} shows tick {tick} at {cluster.tick}"
+    if not cluster.truth.knows(tick):
+        return 0
+    truth = cluster.truth.at(tick)
+    ids, shown = tv.records.shown(tick)
+    seen = dict(zip(ids.tolist(), shown, strict=True))
+    for entity, place in truth.items():
+        distance_m = float(np.hypot(place[0] - spec.place_m[0], place[2] - spec.place_m[2]))
+        if distance_m < spec.radius_m - EDGE_M:
+            assert entity in seen, f"{who} does not show {entity} at {distance_m:.1f} m"
+            error_m = float(np.linalg.norm(seen[entity] - place))
+            assert error_m < CHANNEL_ERROR_M * cluster.truth.far_slack, f"{who} shows {entity} {error_m:.3f} m off"
+        elif distance_m > spec.radius_m * 1.1 + EDGE_M:
+            assert entity not in seen, f"{who} shows {entity} at {distance_m:.1f} m"
+    for entity in seen.keys() - truth.keys():
+        assert cluster.truth.is_on_way(tick, entity), f"{who} shows {entity}, which does not exist"
     return len(seen)
 
 

@@ -71,7 +71,8 @@ class Connection:
     conn: int
     up: Carrier
     down: Carrier
-    numbers: NumberWatch
+    numbers: NumberWatch | None
+    """None of a television: its channel's numbers are used again at once (``server.core.channels``)."""
     alive: bool = True
 
 
@@ -134,7 +135,8 @@ class Door:
             if data[1] in (T_INPUT, T_ACK):
                 message = decode_client(data)
                 assert isinstance(message, Input | Ack)
-                connection.numbers.acknowledged(message.frame)
+                if connection.numbers is not None:
+                    connection.numbers.acknowledged(message.frame)
                 messages.append((connection.conn, message))
             else:
                 self.core.said(connection.conn, data, self.now_s)
@@ -174,7 +176,12 @@ class Door:
             messages = list(zip(batch.conn.tolist(), batch.at.tolist(), batch.length.tolist(), strict=True))
             if batch.kind is None:
                 for conn, at, length in messages:
-                    split(bytes(batch.buffer[at : at + length]), partial(self.send, conn))
+                    split(bytes(batch.buffer[at : at + length]), partial(self._send_frame, conn))
+                over_udp = batch.conn >= CAPACITY
+                if datagrams is not None and over_udp.any():
+                    datagrams.send_frames(
+                        batch.buffer, batch.conn[over_udp], batch.at[over_udp], batch.length[over_udp]
+                    )
                 continue
             assert datagrams is not None
             for (conn, at, length), kind in zip(messages, batch.kind.tolist(), strict=True):
@@ -217,6 +224,13 @@ class Door:
             assert self.datagrams is not None
             self.datagrams.post(conns[over_udp], data, None if sseq is None else sseq[over_udp])
 
+    def _send_frame(self, conn: int, message: bytes) -> None:
+        """Of a view over a carrier, or of a channel over either."""
+        if conn >= CAPACITY:
+            self.ledgers.say(conn, message, may_be_lost=False)
+        else:
+            self.send(conn, message)
+
     def _note(self, conn: int, message: bytes, may_be_lost: bool) -> None:
         self.ledgers.say(conn, message, may_be_lost)
         if conn in self.number_watches:
@@ -226,7 +240,8 @@ class Door:
         """One message to one connection over a carrier."""
         connection = self.connections.get(conn)
         if connection is not None and connection.alive:
-            connection.numbers.sent(data)
+            if connection.numbers is not None:
+                connection.numbers.sent(data)
             connection.down.send(data)
 
     def tally(self) -> None:

@@ -17,6 +17,7 @@ from client import ClientConfig, ClientCore, ClientEvent, Connect, Disconnect, S
 from client.datagrams import DatagramLink
 from client.walk import Ground
 from protocol.acting import Answer
+from protocol.channels import TV
 from protocol.codes import Close
 from protocol.messages import T_ANSWER, T_FRAME, Token, decode_server
 from protocol.poses import Part, Sample
@@ -43,6 +44,8 @@ NEW_VIEW_MS = 3000.0
 """So long a view begins with few bytes, until it knows what the way to its client holds."""
 ANY = "any"
 """In a URL: the address of a balancer before all gateways."""
+ZAPS: tuple[tuple[str | None, int], ...] = (("", 0), (None, 0), (None, 0), ("square", 3), ("nothing", 0))
+"""What televisions ask for: no channel, the first, one in the past, one that is not there."""
 RULES = ViewRules(radius_m=40.0, near_radius_m=15.0, cap=200)
 LIMITS = SessionLimits(heartbeat_timeout_s=3.0, resume_grace_s=5.0, attach_timeout_s=4.0, hello_timeout_s=2.0)
 
@@ -111,6 +114,8 @@ class People:
         self.ground, self.doors, self.shown = ground, doors, shown
         self.digest = hashlib.blake2b(digest_size=16)
         self.all: list[Person] = []
+        self.televisions: list[Person] = []
+        """They have no body, and are in no other list."""
         self.air = Air(clock, rng, counts, self._gate)
         self.switches = Switches(counts)
         self.bank: Databank | None = None
@@ -127,18 +132,28 @@ class People:
     def begin(self, number: int, door: int | str, datagrams: bool = False) -> Person:
         """One more person, who comes within two seconds to that gateway (ANY: to whichever lives), and goes on over
         ``datagrams`` then."""
+        person = self._make(number, door, "vr" if has_hands(self.seed, number) else "desktop", datagrams)
+        person.core.set_ground(self.ground)
+        self.all.append(person)
+        return person
+
+    def begin_television(self, number: int, door: int | str, datagrams: bool) -> None:
+        """A television, which watches the first channel."""
+        person = self._make(number, door, TV, datagrams)
+        person.core.watch()
+        self.televisions.append(person)
+
+    def _make(self, number: int, door: int | str, profile: str, datagrams: bool) -> Person:
         rng = np.random.default_rng([self.seed, number])
         config = ClientConfig(
             url=f"ws://{door}/ws",
             name=f"Person {number}",
             token=f"p{number}",
             input_hz=float(rng.choice([10.0, 20.0])),
-            profile="vr" if has_hands(self.seed, number) else "desktop",
+            profile=profile,
             datagrams=datagrams,
         )
         person = Person(number, ClientCore(config, rng.random), rng)
-        person.core.set_ground(self.ground)
-        self.all.append(person)
         self.clock.after(float(rng.uniform(200.0, 2000.0)), lambda: self._begin(person))
         return person
 
@@ -203,7 +218,7 @@ class People:
             self.clock.after(self.faults.delay_ms, lambda: self._no_way(person, link))
             return
         conn = next(c for c in range(CAPACITY) if c not in gateway.connections)
-        numbers = NumberWatch(f"person {person.number} link {link}")
+        numbers = None if person in self.televisions else NumberWatch(f"person {person.number} link {link}")
         c: Connection
 
         def at_client(data: bytes) -> None:
@@ -280,7 +295,7 @@ class People:
         if c.gateway.open:
             c.gateway.read()  # what came before the end
         c.alive = False
-        self.counts["number reused"] += c.numbers.reused
+        self.counts["number reused"] += 0 if c.numbers is None else c.numbers.reused
         del c.gateway.connections[c.conn]
         c.up.cut()
         wait_ms = 0.0
@@ -308,6 +323,9 @@ class People:
     # -------------------------------------------------------------------------------------------------------- faults
     def disturb(self) -> None:
         """Wishes and faults of people, once each 100 ms."""
+        for viewer in self.televisions:
+            if viewer.rng.random() < 0.02:
+                viewer.core.watch(*ZAPS[int(viewer.rng.integers(len(ZAPS)))])
         for person in self.all:
             rng, core = person.rng, person.core
             if core.done or not core.connected:

@@ -86,7 +86,8 @@ def run(seed: int) -> Outcome:
     seen = settle(cluster, [person for person in cluster.folk.all if not person.core.done])
     counts = cluster.counts + Counter()
     for gateway in cluster.gateways:
-        counts["number reused"] += sum(connection.numbers.reused for connection in gateway.connections.values())
+        watches = (connection.numbers for connection in gateway.connections.values())
+        counts["number reused"] += sum(watch.reused for watch in watches if watch is not None)
     for person in cluster.folk.all:
         counts.update(person.events)
         counts["resumed"] += person.core.stats.resumes

@@ -44,6 +44,7 @@ DATAGRAMS = (
     "datagram lost", "datagram doubled", "datagram overtaken", "datagram beyond the queue",
     "datagram to a former address", "datagram replayed", "datagram unknown_number", "datagram ended",
     "datagrams silent", "stream said again", "values that waited for structure",
+    "shown on television",
 )  # fmt: skip
 """Of sessions over datagrams, and of what befalls them on their way."""
 

@@ -48,7 +48,7 @@ def test_bodies_and_acts_are_kept_over_all_changes_of_the_carrier() -> None:
     all again that he has seen."""
     world = Whole(3, shards=2, people=8)
     air = world.folk.air
-    live(world, 6 * RATE_HZ)
+    live(world, 8 * RATE_HZ)
     bodies = [person.core.welcome.body for person in world.folk.all if person.core.welcome]
     assert len(set(bodies)) == len(world.folk.all)
     for turn in range(3):

@@ -14,11 +14,13 @@ from tests.sim.checkers import (
     check_one_body_each,
     check_poses,
     check_steers,
+    check_television,
     check_visible,
 )
 from tests.sim.hosts import RATE_HZ
 from tests.sim.storms import Storm, move_something, totals
 from tests.sim.whole import Whole, live
+from tests.sim.world import CHANNEL
 
 COME_S = 5
 STORM_S = 36
@@ -43,6 +45,8 @@ def check(world: Whole, *, kept: bool = False) -> None:
             break
         live(world, 1)
     assert sum(check_visible(world, person) for person in world.folk.all) > 20
+    for viewer in world.folk.televisions:
+        viewer.core.watch()
     world.run(2 * RATE_HZ)  # nobody begins to act any more: all that was asked for is answered
     for person in world.folk.all:
         check_deeds(world, person, kept=kept)
@@ -56,6 +60,8 @@ def check(world: Whole, *, kept: bool = False) -> None:
         check_components(world, person)
         check_steers(person)
         world.counts["hands known"] += check_poses(world, person)
+    for viewer in world.folk.televisions:
+        world.counts["shown on television"] += check_television(world, viewer, CHANNEL)
     check_one_body_each(world)
     for door in world.doors.values():
         online = door.core.sessions.online
@@ -65,7 +71,7 @@ def check(world: Whole, *, kept: bool = False) -> None:
 
 def run(seed: int) -> Whole:
     """One storm from one seed, the calm after it, and all checks: 60 s of the world's time."""
-    world = Whole(seed, durable=seed % 2 == 1)
+    world = Whole(seed, durable=seed % 2 == 1, televisions=2)
     live(world, COME_S * RATE_HZ)
     Storm(world).run(STORM_S * RATE_HZ, lambda ticks: live(world, ticks))
     live(world, SETTLE_S * RATE_HZ)

@@ -20,7 +20,7 @@ from tests.sim.hosts import RATE_HZ, TICK_S, Host
 from tests.sim.network import Faults
 from tests.sim.people import ANY, LIMITS, RULES, People, authenticate, seeded_bytes
 from tests.sim.shards import Shards
-from tests.sim.world import place, script, walk_ground
+from tests.sim.world import CHANNEL, place, script, walk_ground
 
 ENCODE_AT_S = 0.6 * TICK_S
 """After the latest shard has stepped, and its delta has come."""
@@ -47,7 +47,8 @@ class SharedTime:
 
 
 class Whole(Shards):
-    """``gateways`` and ``people`` besides the shards; every second one over ``datagrams`` where he can."""
+    """``gateways``, ``people`` and ``televisions`` besides the shards; every second one over ``datagrams`` where it
+    can."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Whole(Shards):
         durable: bool = False,
         grows: bool = True,
         datagrams: bool = True,
+        televisions: int = 0,
     ) -> None:
         self.seed = seed
         self.slacks: deque[float] = deque(maxlen=RATE_HZ)
@@ -76,6 +78,8 @@ class Whole(Shards):
             self.begin_gateway(k)
         for k in range(people):
             self.folk.begin(k, ANY, datagrams and k % 2 == 1)
+        for k in range(people, people + televisions):
+            self.folk.begin_television(k, ANY, datagrams and k % 2 == 1)
 
     @property
     def cores(self) -> list[RegionCore]:
@@ -97,7 +101,9 @@ class Whole(Shards):
         )
         draw = seeded_bytes(drawn)
         tickets = Tickets.of_cluster(b"sim", draw, lambda: self.now_s)
-        core = GatewayCore(facts, 2 * CAPACITY, RULES, LIMITS, authenticate, draw, tickets, datagrams_from=CAPACITY)
+        core = GatewayCore(
+            facts, 2 * CAPACITY, RULES, LIMITS, authenticate, draw, tickets, [CHANNEL], datagrams_from=CAPACITY
+        )
         name = f"g{number}"
         process = GatewayProcess(name, self.record(GATEWAY, name, f"http://{number}/"), layout, core)
         host = self.begin(process, late_s=float(self.rng.uniform(0, TICK_S / 4)))

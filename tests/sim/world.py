@@ -4,6 +4,7 @@ import numpy as np
 
 from client.walk import Ground
 from protocol.place import Place
+from server.core.cameras import ChannelSpec
 from shard.behaviours.api import Script
 from shard.behaviours.world import Rows, World
 from tests.worlds import ground, static_map
@@ -15,6 +16,9 @@ HOUSES = [
     {"bottom_m": 0.0, "top_m": 8.0, "rings": [[(x, z), (x + 9.0, z + 2.0), (x + 8.0, z + 8.0), (x - 1.0, z + 6.0)]]}
     for x, z in ((-30.0, -30.0), (-10.0, -12.0), (12.0, 5.0), (25.0, -28.0), (-28.0, 20.0), (6.0, 28.0))
 ]
+
+CHANNEL = ChannelSpec("square", camera="fixed", radius_m=30.0, near_radius_m=15.0)
+"""Looks at the origin."""
 
 
 def walk_ground() -> Ground:
