@@ -12,8 +12,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from prometheus_client.parser import text_string_to_metric_families
-
 READY_S = 60.0
 """The first start on a machine compiles the kernels."""
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -83,13 +81,13 @@ class Server:
 
     def metric(self, name: str, **labels: str) -> float:
         """One figure of /metrics, added up over all samples that have these labels; 0 if there is none yet."""
-        wanted = labels.items()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(self.get("/metrics").decode())
-            for sample in family.samples
-            if sample.name == name and wanted <= sample.labels.items()
-        )
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        found = 0.0
+        for line in self.get("/metrics").decode().splitlines():
+            sample, _, value = line.rpartition(" ")
+            if sample.partition("{")[0] == name and all(label in sample for label in wanted):
+                found += float(value)
+        return found
 
     def rejected(self, reason: str) -> int:
         return int(self.metric("isthmus_rejected_total", reason=reason))
