@@ -4,6 +4,7 @@ Decides that a run fails when a seed fails, or when a fault or a transition of t
 Not responsible for: what is checked (the tests).
 """
 
+import gc
 import sys
 import traceback
 from collections import Counter
@@ -60,6 +61,8 @@ def _one(kind: str, seed: int) -> tuple[int, Counter[str], str | None]:
         return seed, KINDS[kind](seed), None
     except Exception as error:  # whatever a seed raises is what it has found
         return seed, Counter(), f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-4)}"
+    finally:
+        gc.collect()  # a world refers to itself, and Python does not know how large its arrays are
 
 
 def run(kinds: Sequence[str], seeds: Sequence[int], jobs: int) -> Seeds:

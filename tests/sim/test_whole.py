@@ -114,8 +114,9 @@ def test_moves_of_regions_cost_people_nothing() -> None:
     left_out = sum(int(core.state.counted[4]) for core in world.cores)
     assert left_out == 0, f"{left_out} commands never came to their body's owner"
     assert sum(person.core.stats.corrections for person in world.folk.all) - before < 16
-    # 4303 ends the WebSocket of those who went on over datagrams.
-    assert not [reason for reason in world.counts if reason.startswith("closed") and reason != "closed 4303"]
+    # Whoever goes on over datagrams has replaced himself.
+    assert world.counts["closed 4303"] == world.counts["went on over datagrams"]
+    assert not [why for why in world.counts if why.startswith("closed") and why != "closed 4303"]
     check(world, kept=True)
 
 
