@@ -47,8 +47,8 @@ class SharedTime:
 
 
 class Whole(Shards):
-    """``gateways``, ``people`` and ``televisions`` besides the shards. ``datagrams``: one of so many people goes on over
-    them, and every second television; 0: nobody."""
+    """``gateways``, ``people`` and ``televisions`` besides the shards. ``datagrams``: one of so many people, and every
+    second television, goes on over them; 0: nobody."""
 
     def __init__(
         self,
