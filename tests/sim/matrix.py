@@ -25,7 +25,7 @@ SETTLE_S = 14.0
 CALM_S = 4.0
 LOSSES = (0.02, 0.05, 0.2)
 WORSE = ("delay", "reordering", "duplication", "a narrow way", "all")
-VALUE_S, STRUCTURE_S, FRAME_S = (1.5, 1.5, 2.0), (1.5, 1.5, 2.0), (2.0, 2.0, 3.0)
+VALUE_S, STRUCTURE_S, FRAME_S = (1.5, 1.5, 2.0), (1.5, 1.5, 2.0), (2.0, 2.0, 4.5)
 """For each loss: so long, at most, is anything shown wrong; and so old is the newest frame. What is not said again is
 off until its state is renewed, after 2 s."""
 STAND, GO = 0.1, 0.04

@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_hash() -> None:
 def test_bodies_and_acts_are_kept_over_all_changes_of_the_carrier() -> None:
     """To datagrams and back, three times, while gateways are drained and killed, addresses change, and somebody says
     all again that he has seen."""
-    world = Whole(3, shards=2, people=8)
+    world = Whole(3, shards=2, people=8, datagrams=2)
     air = world.folk.air
     live(world, 8 * RATE_HZ)
     bodies = [person.core.welcome.body for person in world.folk.all if person.core.welcome]

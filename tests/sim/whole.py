@@ -47,8 +47,8 @@ class SharedTime:
 
 
 class Whole(Shards):
-    """``gateways``, ``people`` and ``televisions`` besides the shards; every second one over ``datagrams`` where it
-    can."""
+    """``gateways``, ``people`` and ``televisions`` besides the shards. ``datagrams``: one of so many people, and every
+    second television, goes on over them; 0: nobody."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Whole(Shards):
         level: int = 1,
         durable: bool = False,
         grows: bool = True,
-        datagrams: bool = True,
+        datagrams: int = 3,
         televisions: int = 0,
     ) -> None:
         self.seed = seed
@@ -77,9 +77,9 @@ class Whole(Shards):
         for k in range(gateways):
             self.begin_gateway(k)
         for k in range(people):
-            self.folk.begin(k, ANY, datagrams and k % 2 == 1)
+            self.folk.begin(k, ANY, datagrams > 0 and k % datagrams == 1)
         for k in range(people, people + televisions):
-            self.folk.begin_television(k, ANY, datagrams and k % 2 == 1)
+            self.folk.begin_television(k, ANY, datagrams > 0 and k % 2 == 1)
 
     @property
     def cores(self) -> list[RegionCore]:
