@@ -71,7 +71,7 @@ def main() -> int:
     if given.count is not None:
         first = given.seed or 0
         found = seeds.run(sorted(seeds.KINDS), range(first, first + given.count), given.jobs)
-        return seeds.report(found, seeds.EXPECTED)
+        return seeds.report(found, seeds.EXPECTED, enough=given.count >= seeds.ENOUGH)
     run = RUNS[given.of]
     if given.storm:
         drawn = int(np.random.default_rng().integers(1_000_000))
