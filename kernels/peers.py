@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kernels.hotmessages import I32, I64, U8, U64
 from kernels.jit import jit
+from kernels.sparse import sparse_zeros
 
 # STANDARD.md §9.2 and §9.3; that these are the protocol's is asserted in server.transport.datagrams.
 VERSION: Final = 0x31
@@ -137,8 +138,8 @@ def make_peers(count: int) -> Peers:
         np.zeros((count, GAPS, 2), np.int64),
         np.zeros((count, ADDRESS_BYTES), np.uint8),
         np.zeros((count, BIND_BYTES), np.uint8),
-        np.zeros((count, STREAM_WINDOW_BYTES), np.uint8),
-        np.zeros((count, STREAM_WINDOW_BYTES), np.uint8),
+        sparse_zeros((count, STREAM_WINDOW_BYTES), np.uint8),
+        sparse_zeros((count, STREAM_WINDOW_BYTES), np.uint8),
     )
 
 
