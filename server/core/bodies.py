@@ -169,6 +169,11 @@ class Bodies:
         else:
             self._homing[conn] = region, row, row_generation
             self._come_home(conn)
+            ask = self._sessions.reclaims(session, entity) if generation < self.session_generation[conn] else None
+            if ask is not None:
+                # It is back from the durable store, and was given on what this gateway had asked for an earlier
+                # connection: it takes no acts of this one.
+                self._ask(ask, region, now_s)
 
     def _come_home(self, conn: int) -> None:
         """What is said for a body goes where it was given, as soon as the mirror has it there: of a region that began
@@ -207,6 +212,7 @@ class Bodies:
             mine & (conn >= 0) & (self._session_at[conn] == delta.kept_session)
             & (self.region[conn] == delta.region) & (self.row[conn] == delta.kept_row)
             & (self.generation[conn] == delta.kept_row_generation)
+            & (self.session_generation[conn] == delta.kept_generation)
         )  # fmt: skip
         nobodys = ~mine & ~np.isin(delta.kept_session, self._sessions.numbers)
         told = (

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.sim import matrix, test_shards, test_whole
-from tests.sim.storms import MESSAGES, WHOLE_FAULTS, totals
+from tests.sim.storms import AIR_FAULTS, MESSAGES, WHOLE_FAULTS, totals
 from tests.sim.tally import DATAGRAMS, GATEWAYS, TRANSITIONS
 
 
@@ -42,7 +42,7 @@ PARTS = {"datagrams": 0.2, "shards": 1.5, "whole": 1.0}
 """Of the seeds asked for."""
 FOUND: dict[str, tuple[int, ...]] = {"datagrams": (), "shards": (), "whole": ()}
 """Seeds beyond the first hundreds that have found something once: they stay."""
-EXPECTED = (*WHOLE_FAULTS, *MESSAGES, *TRANSITIONS, *GATEWAYS, *DATAGRAMS)
+EXPECTED = (*WHOLE_FAULTS, *AIR_FAULTS, *MESSAGES, *TRANSITIONS, *GATEWAYS, *DATAGRAMS)
 """What must occur in many seeds of all kinds."""
 
 

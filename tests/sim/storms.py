@@ -5,7 +5,7 @@ until the deck says calm. Not responsible for: what must hold (``shards``, ``che
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,8 +28,10 @@ FAULTS = (
 )  # fmt: skip
 """Each of them is dealt once in a deck."""
 AIR_FAULTS = ("bad air", "air cut", "air cut one way", "addresses changed", "datagrams replayed")
-"""Of datagrams."""
-WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers", *AIR_FAULTS)
+"""Of datagrams: a deck of its own, dealt besides the other, so that a storm still has a card of every other fault."""
+AIR_PART = 0.25
+"""So often is one of them dealt with another card."""
+WHOLE_FAULTS = (*FAULTS, "cut from a gateway", "gateway killed", "gateway drained", "bad carriers")
 WISH_S = 10
 CALMS = 4
 """Of a deck: faults before it last for some cards."""
@@ -47,6 +49,7 @@ class Storm:
         self.world = world
         self.rng = np.random.default_rng(world.rng.integers(1 << 40))
         self._deck: list[str] = []
+        self._air_deck: list[str] = []
 
     def run(self, ticks: int, live: Callable[[int], None]) -> None:
         """For so many ticks; ``live`` lets some pass."""
@@ -65,13 +68,22 @@ class Storm:
         self.calm()
 
     def _play(self) -> None:
-        if not self._deck:
-            faults = WHOLE_FAULTS if isinstance(self.world, Whole) else FAULTS
-            self._deck = [str(card) for card in self.rng.permutation([*faults, *["calm"] * CALMS])]
-        card = self._deck.pop()
+        faults = WHOLE_FAULTS if isinstance(self.world, Whole) else FAULTS
+        card = self._deal(self._deck, [*faults, *["calm"] * CALMS])
         if card == "calm":
             self.calm()
-        elif getattr(self, f"_{card.replace(' ', '_')}")():
+        else:
+            self._do(card)
+        if isinstance(self.world, Whole) and self.rng.random() < AIR_PART:
+            self._do(self._deal(self._air_deck, AIR_FAULTS))
+
+    def _deal(self, deck: list[str], cards: Sequence[str]) -> str:
+        if not deck:
+            deck += [str(card) for card in self.rng.permutation(cards)]
+        return deck.pop()
+
+    def _do(self, card: str) -> None:
+        if getattr(self, f"_{card.replace(' ', '_')}")():
             self.world.counts[card] += 1
 
     def calm(self) -> None:

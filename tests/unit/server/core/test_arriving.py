@@ -171,6 +171,31 @@ def test_a_body_that_is_given_before_the_mirror_has_it_there_is_spoken_to_as_soo
     assert (rig.core.bodies.region[0], rig.core.bodies.row[0], rig.core.bodies.generation[0]) == (B, 9, 4)
 
 
+def test_a_restored_body_that_was_given_to_an_earlier_connection_is_asked_for_again() -> None:
+    """It takes no acts of a connection that it does not know of: they would never be answered."""
+    rig = shown()
+    rig.pass_time(LOOK_TICKS)
+    session, generation = rig.entry[:2]
+    anew = entering(delta(B, 50, 50, snapshot=True, epoch=2), 9, BODY)
+    anew.born, anew.attached = 2, [[session, generation - 1, BODY, 9, 1, 1, 0]]
+    rig.receive(anew)
+    asked = [entry for up in rig.pass_time() if up.region == B for entry in up.attach]
+    assert [(entry[:2], entry[5]) for entry in asked] == [([session, generation], BODY)]
+    rig.receive(kept(delta(B, 51, 51, epoch=2), session, generation))
+    assert not [up.attach for up in rig.pass_time() if up.attach], "it is as it should be"
+    rig.receive(kept(delta(B, 52, 52, epoch=2), session, generation - 1))
+    assert [up.region for up in rig.pass_time() if up.attach] == [B], "what was asked got lost"
+
+
+def kept(made: RegionDelta, session: int, generation: int) -> RegionDelta:
+    """The region says that it has the body still."""
+    made.kept_row, made.kept_row_generation = np.array([9], np.uint32), np.ones(1, np.uint32)
+    made.kept_id, made.kept_session = np.array([BODY], np.uint64), np.array([session], np.uint64)
+    made.kept_generation, made.kept_gateway = np.array([generation], np.uint32), np.ones(1, np.uint64)
+    made.kept_acted = np.zeros(1, np.uint32)
+    return made
+
+
 def told_own(made: RegionDelta, x_m: int, seq: int) -> RegionDelta:
     """With the own state of the body in ROW, as commands up to ``seq`` left it."""
     made.own_row = np.array([ROW], np.uint32)
