@@ -83,9 +83,16 @@ def value(cell: Cell, name: str) -> float | None:
     return None if histogram is None else histogram.percentile(PARTS[part])
 
 
+def judged_from(scenario: Scenario, began_s: float) -> float:
+    """The wall-clock second from which cells are judged. The second in which a run begins holds nothing older than the
+    run, so all of it counts; the one in which a warm-up ends does not."""
+    warm_up_s = scenario.ramp.judged_from_s
+    return began_s + warm_up_s if warm_up_s > 0.0 else float(int(began_s))
+
+
 def judge(scenario: Scenario, tally: Tally, began_s: float, ended_s: float) -> Verdict:
     """``began_s``, ``ended_s``: wall-clock seconds of the run."""
-    from_s = began_s + scenario.ramp.judged_from_s
+    from_s = judged_from(scenario, began_s)
     lines = []
     for name, entry in scenario.users.items():
         cell = tally.over(name, from_s, ended_s)
@@ -105,7 +112,7 @@ def _reasons(scenario: Scenario, tally: Tally, began_s: float, ended_s: float) -
     reasons = []
     if ended_s - began_s < scenario.duration_s - EARLY_S:
         reasons.append(f"the run ended after {ended_s - began_s:.0f} s of {scenario.duration_s:g}")
-    late = tally.over(GENERATOR, began_s + scenario.ramp.judged_from_s, ended_s).histograms.get(LATE.name)
+    late = tally.over(GENERATOR, judged_from(scenario, began_s), ended_s).histograms.get(LATE.name)
     late_ms = None if late is None else late.percentile(0.99)
     if late_ms is None:
         reasons.append("the load generator measured nothing")

@@ -61,6 +61,7 @@ RATES = {
         Rate("corrections_per_min", "1/min", "corrections", "how often a prediction was wrong, per client"),
         Rate("instability", "", "instability ratio", "how much successive frame gaps jump (Meterstick's ISR)"),
         Rate("without_udp", "", "without UDP", "part of the time that those who want datagrams are not over them"),
+        Rate("outside_s", "s", "outside", "how long clients wanted to be in the world and were not, all together"),
         Rate(
             "errors",
             "",
@@ -77,6 +78,8 @@ def rate(name: str, counts: Mapping[str, float]) -> float | None:
     client_s = counts.get("client_ms", 0.0) / 1000.0
     if name == "errors":
         return counts.get("errors", 0.0)
+    if name == "outside_s":
+        return counts.get("outside_ms", 0.0) / 1000.0
     if name == "instability":
         return ratio(counts.get("jump_ms", 0.0), counts.get("span_ms", 0.0))
     if client_s <= 0.0:

@@ -119,6 +119,8 @@ class Noticing:
             cell.count("client_ms", now_ms - self._looked_ms)
             if core.on_datagrams:
                 cell.count("datagram_ms", now_ms - self._looked_ms)
+        if self._looked_ms is not None and not core.connected:
+            cell.count("outside_ms", now_ms - self._looked_ms)
         self._looked_ms = now_ms
         if not self._due(core, now_ms):
             self._due_since_ms = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.budgets import Verdict, measures
+from loadtest.budgets import Verdict, judged_from, measures
 from loadtest.figures import LATE, RATES, SAMPLED, Sampled, rate
 from loadtest.scenario import Entry, Scenario
 from loadtest.scraping import Series
@@ -95,8 +95,7 @@ def generator(tally: Tally, entries: Iterable[str], from_s: float, to_s: float) 
 def content(run: Run) -> dict[str, Any]:
     """Everything about a run; one that is not over is told as far as it is."""
     scenario, verdict = run.scenario, run.verdict
-    entries, until_s = scenario.users, run.until_s
-    judged_from_s = run.began_s + scenario.ramp.judged_from_s
+    entries, from_s, until_s = scenario.users, judged_from(scenario, run.began_s), run.until_s
     server: dict[str, dict[str, list[Any]]] = {}
     for (title, who), points in run.server.items():
         server.setdefault(title, {})[who] = [[round(at_s - run.began_s, 1), value] for at_s, value in points]
@@ -123,8 +122,8 @@ def content(run: Run) -> dict[str, Any]:
             }
             for line in verdict.lines
         ],
-        **tables(run.tally, entries, judged_from_s, until_s),
-        "generator": generator(run.tally, entries, judged_from_s, until_s),
+        **tables(run.tally, entries, from_s, until_s),
+        "generator": generator(run.tally, entries, from_s, until_s),
         "series": series(run.tally, entries, run.began_s, until_s),
         "server": server,
         "notes": list(run.notes),

@@ -42,6 +42,8 @@ T = TypeVar("T")
 PRUNE_EVERY_S = 600
 BUSY_S = 5.0
 """How long another process's transaction is waited for."""
+WAL_TRIES_MAX = 20
+"""How many others may come in between, each of them waited for."""
 TYPES = {"int": "INTEGER", "real": "REAL", "bytes": "BLOB", "id": "INTEGER PRIMARY KEY"}
 _TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 """After these the connection is as good as before; after any other a new one is opened."""
@@ -164,7 +166,7 @@ class SqliteDurable(Durable):
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
         try:
             connection.execute("PRAGMA cell_size_check = ON")
-            connection.execute("PRAGMA journal_mode = WAL")
+            _to_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
@@ -347,6 +349,18 @@ class SqliteDurable(Durable):
 def _is(error: sqlite3.Error, codes: tuple[int, ...]) -> bool:
     """Whether its primary code is one of these."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """Change the journal mode, which needs the file alone for a moment. SQLite says "database is locked" at once if
+    another one writes, as one of three hundred openers of an old file found; for a transaction's begin it does wait."""
+    for _ in range(WAL_TRIES_MAX):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -1,7 +1,10 @@
 """A stored world of version 1 becomes this version's, once; newer ones and other worlds' are refused."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from shard.durable.contract import ActionRow, Batch, Committed, Damage, EntityRo
 from shard.durable.schema import VERSION
 from shard.durable.spans import span_of
 from tests.integration.durable.conftest import EnginePlace
+from tests.integration.durable.places import SqlitePlace
 from tests.unit.shard.durable.contract_cases import LEAF_LEVEL, WORLD, entity, put, whole
 
 OLD = "version_1.sql"
@@ -49,6 +53,22 @@ async def test_many_open_an_old_world_at_once(place: EnginePlace) -> None:
     await place.lay_down(OLD)
     stores = await asyncio.gather(*(place.open() for _ in range(6)))
     assert [in_order(await whole(store)) for store in stores] == [FOUND] * 6
+
+
+async def test_an_old_file_that_another_one_writes_is_waited_for(tmp_path: Path) -> None:
+    """To change an old file's journal mode SQLite needs it alone, and does not wait by itself."""
+    old = SqlitePlace(tmp_path / "world.db")
+    await old.lay_down(OLD)
+    with closing(sqlite3.connect(old.path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = DELETE")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("SELECT count(*) FROM world").fetchone()
+        opening = asyncio.create_task(old.open())
+        done, _ = await asyncio.wait([opening], timeout=0.3)
+        assert not done, opening.exception()
+        writer.execute("COMMIT")
+        assert in_order(await whole(await opening)) == FOUND
+    await old.close()
 
 
 async def test_many_make_a_new_world_at_once(place: EnginePlace) -> None:

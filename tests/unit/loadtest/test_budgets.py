@@ -83,6 +83,15 @@ def test_an_error_in_the_judged_time_counts_and_an_earlier_one_does_not() -> Non
     assert judge(SCENARIO, tally, BEGAN, ENDED).exit is Exit.MISSED
 
 
+def test_without_a_warm_up_the_second_in_which_a_run_begins_counts() -> None:
+    cold = replace(SCENARIO, ramp=replace(SCENARIO.ramp, judged_from_s=0.0))
+    tally = measured()
+    tally.cell(1000, "walker").sample("join_ms", 80.0)
+    told = content(Run(cold, tally, {}, BEGAN + 0.9, ENDED, judge(cold, tally, BEGAN + 0.9, ENDED), []))
+    assert [row["count"] for row in told["sampled"] if row["figure"] == "join_ms"] == [1]
+    assert judge(SCENARIO, tally, BEGAN + 0.9, ENDED).exit is Exit.KEPT, "half a second of the warm-up was judged"
+
+
 def test_what_was_not_measured_was_not_kept() -> None:
     tally = Tally()
     for second in range(1000, 1030):

@@ -206,3 +206,18 @@ def test_staleness_is_beyond_the_best_that_anybody_saw() -> None:
             story.look()
     assert quick.p("stale_ms") == 0.0
     assert slow.p("stale_ms", 0.5) == pytest.approx(80.0, rel=0.02)
+
+
+def test_who_waits_outside_is_counted_before_the_first_welcome_and_after_a_loss() -> None:
+    story = Story()
+    story.core.connected, story.core.welcome = False, None
+    for _ in range(5):
+        story.look()
+        story.now_ms += 100.0
+    story.core.connected, story.core.welcome = True, "yes"
+    story.look()
+    assert story.cell.counts["outside_ms"] == 400.0
+    story.core.connected = False
+    story.now_ms += 100.0
+    story.look()
+    assert story.cell.counts["outside_ms"] == 500.0
