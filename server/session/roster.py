@@ -49,6 +49,10 @@ class Changes:
     rivals: list[tuple[int, int]] = field(default_factory=list)
 
 
+UNKNOWN = -2
+"""In the place of the last word's number: no word follows it."""
+
+
 @dataclass(slots=True)
 class _Other:
     seq: int = 0
@@ -66,6 +70,9 @@ class Roster:
         self._listed: dict[int, Listed] = {}
         self._by_key: dict[bytes, int] = {}
         self._by_body: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+        """At which gateway listed sessions were before they came to where they are, until that one said that it has
+        them no more: it may not have heard that they went."""
         self._own: dict[int, Person] = {}
         self._own_by_key: dict[bytes, int] = {}
         self._stale: set[int] = set()
@@ -115,6 +122,7 @@ class Roster:
 
     def adopted(self, session: int) -> Listed | None:
         """A session goes on here: returns what was known of it, and lists it no more."""
+        self._before.pop(session, None)
         return self._remove(session)
 
     def handed_over(self, session: Session, now_s: float) -> None:
@@ -139,7 +147,10 @@ class Roster:
             return changes
         if word.whole:
             self._leave(self._gone_from(word), changes)
+            there = {person.session for person in word.came}
+            self._let_go(word.gateway, [s for s in self._before if s not in there])
         other.seq = word.seq
+        self._let_go(word.gateway, (session for session, _ in word.left))
         for person in word.came:
             self._arrive(Listed(word.gateway, person), changes)
         self._leave((s for s, g in word.left if s in self._listed and self._listed[s].person.generation <= g), changes)
@@ -148,6 +159,12 @@ class Roster:
     def _gone_from(self, word: Roll) -> list[int]:
         there = {person.session for person in word.came}
         return [s for s, listed in self._listed.items() if listed.gateway == word.gateway and s not in there]
+
+    def _let_go(self, gateway: int, sessions: Iterable[int]) -> None:
+        """A gateway says that it does not have these, which may be elsewhere by now."""
+        for session in sessions:
+            if self._before.get(session) == gateway:
+                del self._before[session]
 
     def _arrive(self, listed: Listed, changes: Changes) -> None:
         person = listed.person
@@ -158,7 +175,11 @@ class Roster:
         if known is not None:
             if known.person.generation > person.generation:
                 return
+            before = known.gateway if known.gateway != listed.gateway else self._before.get(person.session)
+            self._before.pop(person.session, None)
             self._leave([person.session], changes)
+            if before is not None:
+                self._before[person.session] = before
         self._put(listed)
         changes.came.append(listed)
         rival = self._own_by_key.get(person.key)
@@ -170,9 +191,15 @@ class Roster:
             listed = self._remove(session)
             if listed is not None:
                 changes.left.append(listed)
+                before = self._before.pop(session, None)
+                if before is not None:
+                    self.ask_again(before)
 
     def ask_again(self, gateway: int) -> None:
-        """Have another gateway tell of all its people."""
+        """Have another gateway tell of all its people; if that gets lost, at its next word once more."""
+        other = self._others.get(gateway)
+        if other is not None:
+            other.seq = UNKNOWN
         self._lines.append((gateway, Again(self.gateway)))
 
     def say(self, line: Line, gateway: int | None) -> None:

@@ -1,7 +1,7 @@
 """Gateways that tell each other who is in the world: presence, names, chat and identities across them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol import mesh
@@ -197,6 +197,7 @@ def test_a_gateway_that_is_silent_for_long_is_gone_with_its_people() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example([("join", 2, 3), ("cut", 1, 0), ("join", 1, 3), ("leave", 1, 3)])
 @given(
     st.lists(
         st.tuples(
