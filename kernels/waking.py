@@ -3,7 +3,8 @@
 A prop that rests needs none until something that moves comes near; one that moves with nothing near goes on by itself
 (``glide``, which is what the space would do); a walker needs one beside a prop that has one, since walkers meet props
 only. "Near" is the same or an adjacent cell, so cells must be at least as wide as two bodies and the way that they may
-come nearer in one step. Cells are hashed: two in one slot make somebody known who need not be, never the reverse.
+come nearer in one step. The grid is a torus: who is as far away as it is wide counts as here, so that somebody may be
+known who need not be, never the reverse.
 
 Decides who is restless, near, gliding. Invariants: a function of columns alone, so two regions with equal columns
 choose alike. Not responsible for: bodies themselves (``shard.physics``), where walls are (``shard.physics.walls``).
@@ -26,7 +27,9 @@ STILL_M = 5e-5
 STILL_M_PER_S = 1e-3
 """Slower than this is rest: a grid unit takes eight seconds."""
 STILL_RAD_PER_S = 1e-3
-_MOVER, _KNOWN = 1, 2
+MOVER, KNOWN = 1, 2
+PART = 5
+"""A part of the grid is 2 ** PART cells wide."""
 
 
 class Walls(NamedTuple):
@@ -43,10 +46,13 @@ class Walls(NamedTuple):
 
 
 class Near(NamedTuple):
-    """Room for a step. ``bodies``, ``marks`` uint8[m], m a power of two; ``slot`` int64[>= k]."""
+    """Room for a step. ``bodies``, ``marks`` uint8[w * w], w a power of two, and ``parts`` uint8[(w >> PART + 1) ** 2],
+    in which of its parts anything is marked, are all 0 between two steps; ``row``, ``slot`` int64[>= k]."""
 
     bodies: U8
     marks: U8
+    parts: U8
+    row: I64
     slot: I64
 
 
@@ -59,8 +65,30 @@ class Chosen(NamedTuple):
 
 
 @jit
-def _slot(ix: int, iz: int, mask: int) -> int:
-    return ((ix * 73856093) ^ (iz * 19349663)) & mask
+def _slot(ix: int, iz: int, wide: int) -> int:
+    return (ix & (wide - 1)) * wide + (iz & (wide - 1))
+
+
+@jit
+def _part(ix: int, iz: int, wide: int) -> int:
+    return ((ix & (wide - 1)) >> PART) * ((wide >> PART) + 1) + ((iz & (wide - 1)) >> PART)
+
+
+@jit
+def _mark(room: Near, ix: int, iz: int, wide: int, what: int) -> None:
+    """A cell and all around it."""
+    for jx in range(ix - 1, ix + 2):
+        for jz in range(iz - 1, iz + 2):
+            room.marks[_slot(jx, jz, wide)] |= what
+            room.parts[_part(jx, jz, wide)] = 1
+
+
+@jit
+def _clear(room: Near, ix: int, iz: int, wide: int) -> None:
+    for jx in range(ix - 1, ix + 2):
+        for jz in range(iz - 1, iz + 2):
+            room.marks[_slot(jx, jz, wide)] = 0
+            room.parts[_part(jx, jz, wide)] = 0
 
 
 @jit
@@ -70,7 +98,7 @@ def wall_near(walls: Walls, x: float, z: float) -> bool:
     fz = np.floor((z - walls.origin_m[1]) / walls.size_m)
     if not (0.0 <= fx < walls.shape[0] and 0.0 <= fz < walls.shape[1]):
         return True
-    return walls.near[np.int64(fx) * walls.shape[1] + np.int64(fz)] != 0
+    return bool(walls.near[int(fx) * int(walls.shape[1]) + int(fz)] != 0)
 
 
 @jit
@@ -97,7 +125,8 @@ def wake(
     uint8[n] for how many steps it has rested. ``walled``: a wall counts as near everywhere. Costs O(k). Writes to:
     ``last``, ``calm``, ``room``, ``out``, and to ``vel`` and ``spin`` of an own prop that comes to rest.
     """
-    mask = len(room.bodies) - 1
+    wide = int(np.sqrt(len(room.bodies)))
+    per_m = 1.0 / size_m
     restless = 0
     given = 0
     for k in range(len(rows)):
@@ -119,66 +148,72 @@ def wake(
                 vel[row, 0] = 0.0
                 vel[row, 2] = 0.0
                 spin[row] = 0.0
-        restless += calm[row] < CALM_TICKS
+        if calm[row] < CALM_TICKS:
+            _mark(room, int(np.floor(x * per_m)), int(np.floor(z * per_m)), wide, MOVER)
+            restless += 1
         given += known[row]
     if restless == 0 and given == 0:
         return 0, 0, 0
-    room.bodies[:] = 0
-    room.marks[:] = 0
-    for k in range(len(rows)):
-        row = rows[k]
-        ix = np.int64(np.floor(pos[row, 0] / size_m))
-        iz = np.int64(np.floor(pos[row, 2] / size_m))
-        at = _slot(ix, iz, mask)
-        room.slot[k] = at
-        if room.bodies[at] < 255:
-            room.bodies[at] += 1
-        if calm[row] < CALM_TICKS:
-            for jx in range(ix - 1, ix + 2):
-                for jz in range(iz - 1, iz + 2):
-                    room.marks[_slot(jx, jz, mask)] |= _MOVER
     begins = 0
     ends = 0
     glides = 0
+    # Nearly all that rest are in parts of the grid without a mark, and cost no look at it.
+    some = 0
     for k in range(len(rows)):
         row = rows[k]
+        ix = int(np.floor(pos[row, 0] * per_m))
+        iz = int(np.floor(pos[row, 2] * per_m))
+        if room.parts[_part(ix, iz, wide)]:
+            at = _slot(ix, iz, wide)
+            if room.bodies[at] < 255:
+                room.bodies[at] += 1
+            room.row[some] = row
+            room.slot[some] = at
+            some += 1
+        elif known[row]:
+            out.end[ends] = row
+            ends += 1
+    for k in range(some):
+        row = room.row[k]
         if walker[row] != 0:
             continue
-        x, z = pos[row, 0], pos[row, 2]
-        ix = np.int64(np.floor(x / size_m))
-        iz = np.int64(np.floor(z / size_m))
+        at = int(room.slot[k])
+        ix, iz = at // wide, at % wide
         if calm[row] < CALM_TICKS:
             others = 0
             for jx in range(ix - 1, ix + 2):
                 for jz in range(iz - 1, iz + 2):
-                    others += room.bodies[_slot(jx, jz, mask)]
-            needs = others > 1 or walled or wall_near(walls, x, z)
+                    others += room.bodies[_slot(jx, jz, wide)]
+            needs = others > 1 or walled or wall_near(walls, pos[row, 0], pos[row, 2])
             if not needs:
                 out.free[glides] = row
                 glides += 1
         else:
-            needs = room.marks[room.slot[k]] & _MOVER != 0
+            needs = room.marks[at] & MOVER != 0
         if needs:
-            for jx in range(ix - 1, ix + 2):
-                for jz in range(iz - 1, iz + 2):
-                    room.marks[_slot(jx, jz, mask)] |= _KNOWN
+            _mark(room, ix, iz, wide, KNOWN)
             if not known[row]:
                 out.begin[begins] = row
                 begins += 1
         elif known[row]:
             out.end[ends] = row
             ends += 1
-    for k in range(len(rows)):
-        row = rows[k]
+    for k in range(some):
+        row = room.row[k]
         if walker[row] == 0:
             continue
-        needs = room.marks[room.slot[k]] & _KNOWN != 0
+        needs = room.marks[room.slot[k]] & KNOWN != 0
         if needs and not known[row]:
             out.begin[begins] = row
             begins += 1
         elif known[row] and not needs:
             out.end[ends] = row
             ends += 1
+    for k in range(some):
+        at = int(room.slot[k])
+        room.bodies[at] = 0
+        if room.marks[at]:  # only around these was anything marked
+            _clear(room, at // wide, at % wide, wide)
     return begins, ends, glides
 
 

@@ -1,7 +1,7 @@
 """Which leaves' poses are to be written: those in which somebody moved, came or went since they were written last.
 
-Invariants: a leaf's blob holds all who are in it, in the order of their rows; whoever did not move costs a comparison of
-columns, and no more. Not responsible for: when a batch is due (``journal``), what a pose is (``layouts``).
+Invariants: a leaf's blob holds all who are in it, in the order of their rows; whoever did not move costs a comparison
+of columns, and no more. Not responsible for: when a batch is due (``journal``), what a pose is (``layouts``).
 """
 
 from collections.abc import Callable, Iterable

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from kernels.bodies import BODY_FLOATS, gather, scatter
 from kernels.nearby import sort_into_cells
-from kernels.waking import CALM_TICKS, Chosen, Near, glide, touching, wake
+from kernels.waking import CALM_TICKS, PART, Chosen, Near, glide, touching, wake
+from protocol.layouts import GRID_PER_M
 from protocol.place import StaticMap
 from protocol.walking import RUN
 from shard.border.links import Square
@@ -35,6 +36,7 @@ SPEED_MAX_RADII = 0.9
 """So many of its radii a prop moves in a tick at most: faster, and it could pass through a wall."""
 SQUARE_REACH = 2.0**0.5
 CELL_LEAST_M = 1.5
+WIDE_MAX = 2048
 FEW = 32
 """So many that are new are taken for restless; of more than that it is looked up which of them touch anything."""
 
@@ -64,8 +66,7 @@ class Exchange:
         bodies = [kind.body for kind in table.registry.kinds]
         self._bodied = np.array([False] + [body is not None for body in bodies])
         self._reach_m = np.array(
-            [0.0]
-            + [0.0 if body is None else body.radius_m * (SQUARE_REACH if body.square else 1.0) for body in bodies]
+            [0.0] + [0.0 if body is None else body.radius_m * (SQUARE_REACH if body.square else 1.0) for body in bodies]
         )
         self._kept: Space | None = None
         self._changes = -1
@@ -73,7 +74,8 @@ class Exchange:
         self._known_generation = np.zeros(0, np.uint32)
         self._held: dict[int, int] = {}
         """Rows that have a body, with the generation that it was given for."""
-        self._room = _room(0)
+        self._wide = _wide(ground, square_m, self._cell_m(1))
+        self._room = _room(0, self._wide)
         self._chosen = _chosen(0)
 
     @property
@@ -124,7 +126,7 @@ class Exchange:
         self._known, self._known_generation = live, generation.copy()
         self._describe(np.flatnonzero((has != 0) & (known != has)))
         if len(live) > len(self._chosen.begin):
-            self._room, self._chosen = _room(len(live)), _chosen(len(live))
+            self._room, self._chosen = _room(len(live), self._wide), _chosen(len(live))
 
     def _describe(self, rows: I64) -> None:
         """Of rows that are new: what does not change, and whether they begin at rest."""
@@ -157,6 +159,11 @@ class Exchange:
         """How far a body reaches at most in a step, from where its middle is before it."""
         return float(self._reach_m.max()) * (1.0 + SPEED_MAX_RADII * ticks)
 
+    def _cell_m(self, ticks: int) -> float:
+        """Two bodies, one of them perhaps a walker, that are farther apart than this do not meet in a step."""
+        far_m = self._far_m(ticks)
+        return max(CELL_LEAST_M, 2.0 * far_m, far_m + float(self._reach_m.max()) + RUN * ticks / self._rate_hz)
+
     def _begin(self, rows: I64) -> None:
         """Bodies for rows that have none."""
         if not len(rows):
@@ -184,7 +191,7 @@ class Exchange:
         columns = table.columns
         far_m = self._far_m(ticks)
         walls = walls_of(self._ground, self._far_m(1))
-        size_m = max(CELL_LEAST_M, 2.0 * far_m, far_m + float(self._reach_m.max()) + RUN * ticks / self._rate_hz)
+        size_m = self._cell_m(ticks)
         begins, ends, glides = wake(
             self._known, columns["p.walker"], table.ghost, table.pos, table.vel, table.spin, columns["p.last"],
             columns["p.calm"], columns["p.body"], size_m, walls, far_m > walls.reach_m, self._room, self._chosen,
@@ -234,9 +241,17 @@ class Exchange:
         return out_row[:count], out_push[:count]
 
 
-def _room(rows: int) -> Near:
-    slots = 1 << max(10, (4 * rows - 1).bit_length())
-    return Near(np.zeros(slots, np.uint8), np.zeros(slots, np.uint8), np.zeros(rows, np.int64))
+def _wide(ground: StaticMap, square_m: Square | None, cell_m: float) -> int:
+    """Cells along a side of the grid: a power of two that holds the region, if it is not larger than WIDE_MAX."""
+    x0, z0, x1, z1 = square_m if square_m is not None else (float(side) / GRID_PER_M for side in ground.bounds)
+    cells = int(max(x1 - x0, z1 - z0) / cell_m) + 4
+    return min(WIDE_MAX, 1 << cells.bit_length())
+
+
+def _room(rows: int, wide: int) -> Near:
+    cells, parts = wide * wide, ((wide >> PART) + 1) ** 2
+    bodies, marks, parted = (np.zeros(n, np.uint8) for n in (cells, cells, parts))
+    return Near(bodies, marks, parted, np.zeros(rows, np.int64), np.zeros(rows, np.int64))
 
 
 def _chosen(rows: int) -> Chosen:
