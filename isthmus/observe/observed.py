@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from isthmus.config import Config
 from isthmus.durable import FOLDER
 from isthmus.observe.certificates import ends_of
+from isthmus.observe.cgroup import limit_bytes
 from isthmus.observe.control import Control, routes
-from isthmus.observe.memory import limit_bytes
 from isthmus.observe.ticks import Recorder
 from server.http.health import Health
 from server.metrics import Pace, Totals, new_registry
