@@ -32,6 +32,8 @@ from isthmus.startup import StartupError, check_names
 LOOK_S = 0.5
 """For how long the CPU's time is looked at."""
 WAIT_S = 3.0
+OURS_S = 1.0
+"""For one of our own to answer, on this machine."""
 DIFFERENT_BYTES_LEAST = 12
 """A random key of 32 bytes has fewer different ones once in 10²⁰."""
 _STA_UNSYNC = 0x40
@@ -208,7 +210,7 @@ async def _tried(port: Port, host: str, number: int, kind: socket.SocketKind, tl
 
 async def _is_ours(url: str) -> bool:
     try:
-        timeout = aiohttp.ClientTimeout(total=WAIT_S)
+        timeout = aiohttp.ClientTimeout(total=OURS_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, ssl=False) as answer:
             return b'"alive"' in await answer.read() or answer.status in (421, 503)
     except (aiohttp.ClientError, OSError):

@@ -67,6 +67,8 @@ class Observed:
         """Where ``observe.listen`` turned out to be."""
         self.refresh: Callable[[], None] = lambda: None
         """Called before figures are shown, to bring gauges up to date."""
+        self.after_tick: Callable[[], None] | None = None
+        """Called when a tick was made."""
         self._config = config
         self._alive_s = time.monotonic()
         self._runners: list[web.AppRunner] = []
@@ -87,6 +89,8 @@ class Observed:
         self.pace.note(planned_s, begun_s, ended_s, ticks)
         self.pace.shed_level.set(level)
         self.recorder.ticked(tick, planned_s, begun_s, ended_s, ticks, level)
+        if self.after_tick is not None:
+            self.after_tick()
 
     def alive(self) -> bool:
         """Whether ticks are made; a process that has just begun has time to."""
