@@ -1,6 +1,8 @@
 """Production mode: nothing starts without an issuer, only its tokens open the door; TLS in process; development stays
 on loopback."""
 
+import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from protocol.codes import Advice, Close, advice_of
 from protocol.messages import Bye, encode_client
 from tests.integration.issuer import AUTH, Issuer
 from tests.integration.server import Server, launch, serving, write_world
-from tests.integration.wire import peer
+from tests.integration.wire import peer, upgrade
 
 PRODUCTION = f"""
 [gateway]
@@ -149,3 +151,25 @@ def test_missing_keys_end_the_start(tmp_path: Path) -> None:
     assert "JWKS" in said
     assert out == ""
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("proxies", "refused"), [('["127.0.0.1"]', True), ("[]", False)], ids=["believed", "not"])
+async def test_limits_for_an_address_count_clients_behind_a_proxy_that_is_named(
+    tmp_path: Path, proxies: str, refused: bool
+) -> None:
+    (tmp_path / "keys.json").write_text(Issuer().key_set())
+    toml = PRODUCTION.replace("tls_cert_path", f"proxies = {proxies}\n# tls").replace("tls_key_path", "# ")
+    with serving(write_world(tmp_path, toml)) as server, contextlib.ExitStack() as open_ones:
+
+        async def comes(client: str) -> bool:
+            """Whether a connection that a proxy opens for that address is kept."""
+            status, reader, writer = await upgrade(server.port, headers=f"X-Forwarded-For: {client}\r\n")
+            assert status == 101
+            open_ones.callback(writer.transport.abort)
+            with contextlib.suppress(TimeoutError):
+                return not await asyncio.wait_for(reader.read(1), 0.5)
+            return True
+
+        assert all([await comes("203.0.113.7") for _ in range(8)])
+        assert await comes("203.0.113.7") is not refused
+        assert await comes("203.0.113.8"), "another client of the same proxy"

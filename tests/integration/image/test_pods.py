@@ -124,7 +124,7 @@ def test_the_pods_of_the_overlay_make_a_world(image: Path, tmp_path: Path) -> No
         url = f"http://{POD_IP}:{gateway.ports['http']}"
         asyncio.run(_sees_a_duck(url))
         status = json.loads(gateway.running.get(f"{url}/api/status")[1])
-        assert {member["name"] for member in status["members"]} == {f"isthmus-{name}" for name in pods}
+        assert {member["member"] for member in status["members"]} == {f"isthmus-{name}" for name in pods}
         for name, one in pods.items():
             shown = one.running.get(f"http://{POD_IP}:{one.ports['observe']}/metrics")[1].decode()
             assert re.search(r"^isthmus_links ", shown, flags=re.MULTILINE), name
