@@ -8,14 +8,14 @@ SEED ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := isthmus protocol kernels shard server cluster bridges client loadtest
-TYPED := $(CODE) tests bench examples hatch_build.py
+TYPED := $(CODE) tests bench examples k8s/monitoring hatch_build.py
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
 STATIC := server/static/index.html
 IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,7 +39,7 @@ contracts: .venv/.dev
 	$(BIN)/lint-imports
 
 # Pure and fast suites share the two cores; the kernels are compiled once before, not once in each worker.
-unit: .venv/.dev warmup compiler
+unit: .venv/.dev warmup compiler promtool
 	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
@@ -111,6 +111,10 @@ bench-failover: .venv/.dev etcd postgres iproute warmup ## What people notice of
 warmup: .venv/.installed ## Compile all kernels into the cache
 	$(BIN)/isthmus warmup
 
+monitoring: .venv/.dev promtool ## Write docs/METRICS.md, the dashboard and the operator's rules; test rules and alerts
+	$(BIN)/python -m k8s.monitoring
+	promtool test rules k8s/monitoring/rules_test.yaml
+
 web: $(STATIC) ## Build the browser page
 
 web-check: web/node_modules/.installed
@@ -146,7 +150,7 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,webtransport,loadtest,dev]'
+	$(PIP) -e '.[place,webtransport,tracing,loadtest,dev]'
 	@touch $@
 
 .venv/.load: .venv/.installed
@@ -175,6 +179,10 @@ postgres:
 # For protocol/c and the swarm: libc's headers, OpenSSL's, and the sanitizers that come with Debian's gcc.
 compiler:
 	@printf '#include <stdio.h>\n#include <openssl/evp.h>\n' | cc -E - >/dev/null 2>&1 || { $(call apt,gcc libc6-dev libssl-dev); }
+
+# Rules and their tests are checked by Prometheus' own tool, which comes with the server.
+promtool:
+	@command -v promtool >/dev/null || { $(call apt,prometheus); }
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }

@@ -184,6 +184,43 @@ def region_release(world_file: str, name: str, **given: str | None) -> None:
     run(config, lambda store: release(store, name))
 
 
+@cli.group()
+def record() -> None:
+    """Look into running processes: their last ticks, and where their time goes. For whoever started them."""
+
+
+_CONTROL = click.option(
+    "--control", type=click.Path(path_type=Path), help="Folder of control sockets. [.isthmus/control]"
+)
+
+
+@record.command("ticks")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="How far back.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("ticks.json"), show_default=True)
+@_CONTROL
+def record_ticks(names: tuple[str, ...], seconds: float, out: Path, control: Path | None) -> None:
+    """Write the last ticks of all processes here (or of those named) as a trace for https://ui.perfetto.dev."""
+    from isthmus.observe.recording import folder_of, record_ticks, run
+
+    run(record_ticks(folder_of(control), names, seconds, out))
+
+
+@record.command("flame")
+@click.argument("name", required=False)
+@click.option("--seconds", type=click.FloatRange(0.1, 60.0), default=10.0, show_default=True, help="For how long.")
+@click.option(
+    "--rate", "rate_hz", type=click.FloatRange(1, 250), default=100.0, show_default=True, help="Looks per second."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("flame.svg"), show_default=True)
+@_CONTROL
+def record_flame(name: str | None, seconds: float, rate_hz: float, out: Path, control: Path | None) -> None:
+    """Sample a running process and write a flame graph: .svg, .json for speedscope.app, .txt for collapsed stacks."""
+    from isthmus.observe.recording import folder_of, record_flame, run
+
+    run(record_flame(folder_of(control), name, seconds, rate_hz, out))
+
+
 @cli.command()
 @_WORLD_FILE
 @click.argument("name", metavar="MEMBER")

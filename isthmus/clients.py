@@ -7,19 +7,20 @@ Decides nothing; every rule is the core's. Not responsible for: when a tick is (
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from isthmus.observe.ticks import Recorder
 from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT, encode_server
 from server.core.gateway import GatewayCore
 from server.core.outgoing import Deliver
 from server.metrics import Metrics
 from server.session.actions import CloseConn, GiveToken, RefreshKeys
 from server.session.jwks import JwksKeeper
+from server.transport import mmsg
 from server.transport.carriers import Carriers
 from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound
@@ -27,22 +28,8 @@ from server.transport.inbound import Inbound
 _log = structlog.get_logger(__name__)
 CARRIER_NAMES = {CARRIER_UDP: "udp", CARRIER_WEBTRANSPORT: "webtransport"}
 """As labels of metrics and in logs."""
-
-
-@dataclass(slots=True)
-class PhaseClock:
-    """Adds up the time of each phase; ``begin("")`` ends the last."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _name: str = ""
-    _since_s: float = 0.0
-
-    def begin(self, name: str) -> None:
-        """A phase begins, and the one before ends."""
-        now = time.perf_counter()
-        if self._name:
-            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._since_s
-        self._name, self._since_s = name, now
+COUNTED = ("sessions", "entities", "updates_total", "sent_bytes_total", "inputs_total")
+"""What is recorded of each tick."""
 
 
 class Clients:
@@ -62,9 +49,11 @@ class Clients:
         self.datagrams = datagrams
         self._datagrams_from = carriers.config.capacity
         self.metrics = metrics
-        self.phases = PhaseClock()
+        self.recorder = Recorder(COUNTED, self._counted)
+        self.phases = self.recorder.phases
         self.updates = 0
         self._keys = keys
+        self._keys_failed = 0
         self._refreshing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -214,6 +203,13 @@ class Clients:
         )
         self._post(np.array([asked.conn], np.int32), encode_server(token), None)
 
+    def _counted(self) -> tuple[float, ...]:
+        gateway = self.gateway
+        sent = self.carriers.sent_bytes
+        for datagrams in self.datagrams.values():
+            sent += int(datagrams.way.sent[mmsg.C_BYTES])
+        return gateway.sessions.held, gateway.mirror.count, self.updates, sent, gateway.inputs
+
     def _note(self) -> None:
         metrics, totals = self.metrics, self.gateway.views.totals
         metrics.updates_due.inc(totals.deltas + totals.fulls)
@@ -238,6 +234,8 @@ class Clients:
 
     async def _fetch_keys(self, keys: JwksKeeper) -> None:
         await keys.refresh()
+        self.metrics.keys_failed.inc(keys.failures - self._keys_failed)
+        self._keys_failed = keys.failures
         self.gateway.keys_refreshed(time.monotonic())
         if self.deliver():
             self.flush()

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version as installed_version
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from bridges.tiles import map_files
 from isthmus.clients import Clients
 from isthmus.config import Config
 from isthmus.fleet.setup import SetupError
+from isthmus.observe.observed import Observed
 from isthmus.status import Running, refresh, status
 from isthmus.worlds import make_gateway
 from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT
@@ -46,20 +46,30 @@ from server.transport.webtransport.config import WebTransportConfig
 class Front:
     """Everything that clients reach in one process. ``prepare``, then ``open`` when the world runs, ``close``."""
 
-    def __init__(self, config: Config, clients: Clients, guests: GuestIssuer | None, place: Place | None) -> None:
+    def __init__(
+        self, config: Config, clients: Clients, guests: GuestIssuer | None, place: Place | None, observed: Observed
+    ) -> None:
         self.config = config
         self.clients = clients
+        self.observed = observed
         self._guests = guests
         self._place = place
         self._runner: web.AppRunner | None = None
 
     @classmethod
     async def prepare(
-        cls, config: Config, facts: GatewayFacts, place: Place | None, cluster_key: bytes | None = None
+        cls,
+        config: Config,
+        facts: GatewayFacts,
+        place: Place | None,
+        cluster_key: bytes | None = None,
+        *,
+        name: str,
+        kind: str,
     ) -> "Front":
         """Sockets, keys and the gateway's core, before anything listens. With ``cluster_key`` sessions of other
-        gateways, and of this one before a restart, go on here, and their guests are let in. Raises OSError,
-        JwksUnavailable, SetupError."""
+        gateways, and of this one before a restart, go on here, and their guests are let in. ``name`` and ``kind``: of
+        the process, for operators. Raises OSError, JwksUnavailable, SetupError."""
         capacity = config.limits.sessions_max + 64  # so that a full world can still say so
         raise_nofile(capacity)
         carriers = Carriers(
@@ -88,14 +98,16 @@ class Front:
             frozenset(datagrams),
         )
         metrics = Metrics()
-        metrics.build_info.labels(installed_version("isthmus"), "1").set(1)
-        return cls(config, Clients(gateway, carriers, metrics, keys, datagrams), guests, place)
+        metrics.sessions_max.set(config.limits.sessions_max)
+        clients = Clients(gateway, carriers, metrics, keys, datagrams)
+        observed = Observed(config, name, kind, clients.recorder, metrics.registry, metrics.pace)
+        return cls(config, clients, guests, place, observed)
 
     async def open(
         self, running: Running, ready: Callable[[], bool], fellows: Callable[[], frozenset[str]] = frozenset
     ) -> str:
         """Listen; returns the page's address. ``fellows``: origins of the cluster's gateways. Raises OSError."""
-        config = self.config
+        config, observed = self.config, self.observed
         own = config.gateway
         guard = replace(Guard.of(own.allowed_hosts, own.allowed_origins, own.proxies), fellows=fellows)
         acceptor = Acceptor(self.clients.carriers, guard)
@@ -107,10 +119,13 @@ class Front:
             map=_map(self._place),
             issue_guest=None if self._guests is None else self._guests.issue,
             static=_static(),
-            refresh_metrics=lambda: refresh(running, acceptor),
+            alive=observed.alive,
+            exposition=observed.exposition if config.observe.listen is None else None,
             channels=self.clients.gateway.channels.guide,
             webtransport=CARRIER_WEBTRANSPORT in self.clients.datagrams,
         )
+        observed.refresh = lambda: refresh(running, acceptor)
+        await observed.open(ready, running.warnings)
         self._runner = web.AppRunner(make_app(services, guard, acceptor), access_log=None)
         await self._runner.setup()
         site = web.TCPSite(
@@ -129,6 +144,7 @@ class Front:
 
     async def close(self) -> None:
         """Listen no more."""
+        await self.observed.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -18,13 +19,14 @@ from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
 from isthmus.config import Config
 from isthmus.durable import AWAY
-from isthmus.fleet.figures import Shown, of_gateway, of_interpreter
+from isthmus.fleet.figures import of_gateway, of_host, of_interpreter
 from isthmus.fleet.host import Host, ProcessCore, Turn
 from isthmus.fleet.setup import cluster_key, layout_of, member_name
 from isthmus.front import Front
 from isthmus.logging import configure
 from isthmus.member import be_member, run
 from isthmus.node import RECENT_TICKS
+from isthmus.observe.figure import Figure, Shown
 from isthmus.overview import overview, without_durable
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
@@ -42,7 +44,15 @@ WAIT_PART = 0.25
 class GatewayRun:
     """Makes a gateway's ticks; ``turn`` is for the host."""
 
-    def __init__(self, process: GatewayProcess, clients: Clients, ticker: Ticker, headroom_close_at: float) -> None:
+    def __init__(
+        self,
+        process: GatewayProcess,
+        clients: Clients,
+        ticker: Ticker,
+        headroom_close_at: float,
+        ticked: Callable[[int, float, float, float], None],
+    ) -> None:
+        """``ticked``: told each tick that was made (``Observed.ticked``)."""
         self.process = process
         self.clients = clients
         self.ticker = ticker
@@ -50,7 +60,8 @@ class GatewayRun:
         self.shed_level = 0
         self.draining = False
         self._tick_s = 1.0 / ticker.rate_hz
-        self._headroom = Headroom(self._tick_s, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
+        self._ticked = ticked
+        self.headroom = Headroom(self._tick_s, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
         self._begun_s = 0.0
         self._drained_s = 0.0
         self._heard = asyncio.Event()
@@ -113,17 +124,14 @@ class GatewayRun:
                 break  # who is late is shown as it goes on
         now_s = time.monotonic()
         self.clients.phases.begin("frames")
-        self.clients.send(tick, now_s, self._headroom.admits)
+        self.clients.send(tick, now_s, self.headroom.admits)
         ended_s = time.monotonic()
-        self._headroom.ticked((ended_s - now_s) / self._tick_s)
+        self.headroom.ticked((ended_s - now_s) / self._tick_s)
         self._note(tick, begun_s, ended_s)
 
     def _note(self, tick: int, begun_s: float, ended_s: float) -> None:
         planned_s = self.ticker.start_s + tick * self._tick_s
-        metrics = self.clients.metrics
-        metrics.ticks.inc()
-        metrics.tick_seconds.observe(ended_s - planned_s)
-        metrics.tick_late_seconds.observe(max(0.0, begun_s - planned_s))
+        self._ticked(tick, planned_s, begun_s, ended_s)
         self.tick_seconds.append(ended_s - planned_s)
 
 
@@ -140,7 +148,8 @@ async def _gateway(config: Config) -> None:
     name = member_name(config, GATEWAY)
     # Drawn: a region tells the lives of a gateway apart by this number.
     facts = make_facts(config, place, installed_version("isthmus"), 1 + secrets.randbits(48), layout)
-    front = await Front.prepare(config, facts, place, cluster_key(config))
+    front = await Front.prepare(config, facts, place, cluster_key(config), name=name, kind=GATEWAY)
+    observed = front.observed
     gateway = front.clients.gateway
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
@@ -150,8 +159,14 @@ async def _gateway(config: Config) -> None:
         rules = Rules(own.affinity, own.affinity_rest_s, config.limits.sessions_max)
         record = MemberRecord(GATEWAY, address, generation=host.generation)
         process = GatewayProcess(name, record, layout, gateway, rules=rules)
-        gateway_run = GatewayRun(process, front.clients, host.ticker, config.limits.admission_load_ratio)
-        Shown(front.clients.metrics.registry, lambda: [*of_interpreter(), *of_gateway(process, host.links)])
+        close_at = config.limits.admission_load_ratio
+        gateway_run = GatewayRun(process, front.clients, host.ticker, close_at, observed.ticked)
+
+        def figures() -> list[Figure]:
+            own = [*of_interpreter(), *of_host(host.load, gateway_run.draining)]
+            return [*own, *of_gateway(process, host.links, time.monotonic())]
+
+        Shown(observed.registry, figures)
         url = await front.open(gateway_run, gateway_run.ready, process.origins)
         process.member.report(0.0, {}, 0, url)
         front.clients.start()

@@ -15,8 +15,9 @@ import structlog
 from cluster.regions import Layout
 from isthmus.config import Config
 from isthmus.durable import AWAY, FOLDER, MEMORY, Bank, identity_of, make_folder, name_of, url_of
-from isthmus.fleet.figures import Figure, of_journal
+from isthmus.fleet.figures import of_journal
 from isthmus.fleet.setup import cluster_key, make_key, read_key
+from isthmus.observe.figure import Figure
 from shard.core import ShardCore
 from shard.durable.opening import open_durable
 from shard.durable.spans import span_of
@@ -49,7 +50,7 @@ class KeptWorld:
 
     def figures(self) -> list[Figure]:
         """For /metrics."""
-        return of_journal(self._keeping, self._bank, self._damaged)
+        return of_journal(self._keeping, self._bank, self._damaged, self._core.tick, self._core.state.config.rate_hz)
 
     def warnings(self) -> list[str]:
         """What an operator should see to."""

@@ -22,15 +22,19 @@ from cluster.records import KIND_PLACER, SHARD, MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import StoreError
 from isthmus.config import Config
-from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, so_far, url_of
+from isthmus.durable import AWAY, MEMORY, Bank, identity_of, leaves_of, so_far, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
-from isthmus.fleet.figures import Figure, of_interpreter, of_journal, of_placer, of_shard
-from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
+from isthmus.fleet.figures import Borders, of_host, of_interpreter, of_journal, of_placer, of_shard
+from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
+from isthmus.observe.figure import Figure, Shown
+from isthmus.observe.observed import Observed
+from isthmus.observe.ticks import Recorder
 from isthmus.warmup import warm_up
 from isthmus.worlds import WorldError, make_shard, the_place
+from shard.core import ShardCore
 from shard.durable.contract import Away, Incompatible
 from shard.process import ShardOut, ShardProcess
 
@@ -86,7 +90,13 @@ async def _shard(config: Config) -> None:
         process = ShardProcess(
             name, MemberRecord(SHARD, address, generation=host.generation), layout, core, draw_move()
         )
+        observed, borders = Observed(config, name, SHARD, shard_recorder(core, host)), Borders()
+        phases = observed.recorder.phases
+        # What follows a region's last phase is what the others are told of it.
+        core.on_phase = lambda phase: phases.begin(phase or "tell")
+        core.on_region = phases.of_region
         log = RegionLog()
+        faults = 0
         process.on_lost = log.lost
         process.on_change = log.change
 
@@ -100,6 +110,8 @@ async def _shard(config: Config) -> None:
             await bank.open()
 
         def told(out: Out) -> None:
+            nonlocal faults
+            faults += len(out.faults) if isinstance(out, ShardOut) else 0
             log.look({region: own.epoch for region, own in core.regions.items()}, core.frozen)
             _log_faults(out)
             if bank is not None and isinstance(out, ShardOut):
@@ -113,10 +125,15 @@ async def _shard(config: Config) -> None:
             process.member.report(load, shares, durable_away=bank is not None and bank.is_away)
 
         def figures() -> list[Figure]:
-            told = [*of_interpreter(), *of_shard(process, host.links)]
+            told = [*of_interpreter(), *of_host(host.load, host.draining)]
+            told += of_shard(process, host.links, borders, faults, time.monotonic())
             if bank is not None and process.keeper is not None:
-                told += of_journal(process.keeper.keeping, bank, process.counts["rows damaged"])
+                damaged, rate_hz = process.counts["rows damaged"], config.world.rate_hz
+                told += of_journal(process.keeper.keeping, bank, damaged, core.tick, rate_hz)
             return told
+
+        def warnings() -> list[str]:
+            return [AWAY] if bank is not None and bank.is_away else []
 
         def drained() -> bool:
             book = process.member.book
@@ -131,17 +148,39 @@ async def _shard(config: Config) -> None:
                     return
                 await asyncio.sleep(0.005)
 
+        def before(far_slack: float) -> None:
+            phases.begin("members")
+            core.shed(far_slack)
+
+        async def after_all() -> None:
+            await observed.close()
+            if bank is not None:
+                await bank.close()
+
+        Shown(observed.registry, figures)
+        await observed.open(host.ready, warnings)
         return process, Turn(
-            before=core.shed,
+            before=before,
             after=measured,
             before_leaving=write_last,
             on_out=told,
             drained=drained,
             figures=figures,
-            after_all=nothing if bank is None else bank.close,
+            ticked=observed.ticked,
+            after_all=after_all,
         )
 
     await be_member(config, name, layout, make)
+
+
+def shard_recorder(core: ShardCore, host: Host) -> Recorder:
+    """What is recorded of each tick of a shard."""
+
+    def sample() -> tuple[float, ...]:
+        regions = core.regions.values()
+        return len(regions), sum(region.entities for region in regions), sum(host.links.tally.sent_bytes.values())
+
+    return Recorder(("regions", "entities", "link_bytes_total"), sample)
 
 
 def _log_faults(out: Out) -> None:
@@ -161,7 +200,15 @@ async def _placer(config: Config) -> None:
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         record = MemberRecord(KIND_PLACER, address, generation=host.generation)
         process = PlacerProcess(name, record, layout, level_max_of(config, layout))
-        return process, Turn(figures=lambda: [*of_interpreter(), *of_placer(process, host.links)])
+        observed = Observed(config, name, KIND_PLACER)
+
+        def figures() -> list[Figure]:
+            own = [*of_interpreter(), *of_host(host.load, host.draining)]
+            return [*own, *of_placer(process, host.links, time.monotonic())]
+
+        Shown(observed.registry, figures)
+        await observed.open(host.ready)
+        return process, Turn(figures=figures, ticked=observed.ticked, after_all=observed.close)
 
     await be_member(config, name, layout, make)
 

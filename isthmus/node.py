@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from isthmus.clients import Clients
+from isthmus.observe.observed import Observed
 from protocol.link import RegionDelta, Upward
 from server.session.admission import Headroom
 from shard.core import ShardCore
@@ -34,12 +35,17 @@ class Node:
         clients: Clients,
         rate_hz: int,
         headroom_close_at: float = 0.8,
+        *,
         stepped: Callable[[Draft | None], None] = lambda draft: None,
         warnings: Callable[[], list[str]] = list,
+        observed: Observed,
     ) -> None:
         """``stepped`` is told the batch to commit after each step, if there is one; ``warnings``: what an operator
-        should see to."""
+        should see to; ``observed`` is told each tick."""
         self.warnings = warnings
+        self.faults = 0
+        """Behaviours that were stopped."""
+        self._observed = observed
         self.shard = shard
         self.clients = clients
         self.tick_seconds: deque[float] = deque(maxlen=RECENT_TICKS)
@@ -47,7 +53,7 @@ class Node:
         self.started = asyncio.Event()
         """Set after the first tick."""
         self.shed_level = 0
-        self._headroom = Headroom(1.0 / rate_hz, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
+        self.headroom = Headroom(1.0 / rate_hz, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
         self._tick_s = 1.0 / rate_hz
         self._stopping = False
         self._stepped = stepped
@@ -96,25 +102,21 @@ class Node:
         clients.phases.begin("step")
         result = self.shard.step(tick, upward)
         for region, fault in result.faults:
+            self.faults += 1
             _log.error("behaviour_quarantined", region=region, behaviour=fault.behaviour, text=fault.text)
         self._stepped(result.drafts[0][1] if result.drafts else None)
         clients.phases.begin("mirror")
         for published in result.published:
             delta = published.snapshot() if published.subscribe else published.delta
             gateway.receive(RegionDelta.decode(delta.encode()), begun)
-        clients.send(tick, begun, self._headroom.admits)
+        clients.send(tick, begun, self.headroom.admits)
         ended = time.monotonic()
         self.started.set()
         self.ticker.ended(ended, tick)
-        self._headroom.ticked((ended - begun) / (merged * self._tick_s))
+        self.headroom.ticked((ended - begun) / (merged * self._tick_s))
         self._note(tick, merged, begun, ended)
 
     def _note(self, tick: int, merged: int, begun: float, ended: float) -> None:
         planned = self.ticker.start_s + tick * self._tick_s
-        took = ended - planned
-        metrics = self.clients.metrics
-        metrics.ticks.inc(merged)
-        metrics.ticks_merged.inc(merged - 1)
-        metrics.tick_seconds.observe(took)
-        metrics.tick_late_seconds.observe(max(0.0, begun - planned))
-        self.tick_seconds.append(took)
+        self._observed.ticked(tick, planned, begun, ended, merged, self.shed_level)
+        self.tick_seconds.append(ended - planned)

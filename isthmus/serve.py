@@ -17,12 +17,14 @@ import uvloop
 from rich.console import Console
 
 from isthmus.config import Config
-from isthmus.fleet.figures import Shown
+from isthmus.durable import name_of
+from isthmus.fleet.figures import FAULTS, SERVE, of_interpreter
 from isthmus.fleet.setup import SetupError
 from isthmus.front import Front
 from isthmus.kept import KeptWorld, begin, key_of_sessions
 from isthmus.logging import configure
 from isthmus.node import Node
+from isthmus.observe.figure import Figure, Shown
 from isthmus.warmup import warm_up
 from isthmus.worlds import Assembly, WorldError, assemble
 from server.session.jwks import JwksUnavailable
@@ -56,15 +58,22 @@ def _said(text: str, status_code: int) -> int:
 
 async def _serve(config: Config, assembly: Assembly) -> None:
     key = None if assembly.leaves is None else key_of_sessions(config)
-    front = await Front.prepare(config, assembly.facts, assembly.place, key)
+    front = await Front.prepare(config, assembly.facts, assembly.place, key, name=name_of(config), kind=SERVE)
     kept: KeptWorld | None = None
     if assembly.leaves is not None:
         core, damaged = await begin(config, assembly.leaves, assembly.shard)
         kept = KeptWorld(config, assembly.leaves, core, damaged, on_overtaken=lambda: node.stop())
-        Shown(front.clients.metrics.registry, kept.figures)
+        Shown(front.observed.registry, kept.figures)
+    Shown(front.observed.registry, lambda: [*of_interpreter(), Figure(FAULTS, node.faults)])
     stepped, warnings = (kept.stepped, kept.warnings) if kept is not None else (lambda draft: None, list)
     node = Node(
-        assembly.shard, front.clients, config.world.rate_hz, config.limits.admission_load_ratio, stepped, warnings
+        assembly.shard,
+        front.clients,
+        config.world.rate_hz,
+        config.limits.admission_load_ratio,
+        stepped=stepped,
+        warnings=warnings,
+        observed=front.observed,
     )
     url = await front.open(node, node.started.is_set)
     loop = asyncio.get_running_loop()

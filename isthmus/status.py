@@ -10,6 +10,7 @@ from isthmus.clients import CARRIER_NAMES, Clients
 from isthmus.config import Config
 from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT
 from server.metrics import LAG_QUANTILES, Metrics, Totals
+from server.session.admission import Headroom
 from server.transport import mmsg
 from server.transport.accept import Acceptor
 from server.transport.datagrams.transport import Datagrams
@@ -23,6 +24,7 @@ class Running(Protocol):
     ticker: Ticker
     tick_seconds: deque[float]
     shed_level: int
+    headroom: Headroom
 
     @property
     def tick(self) -> int: ...
@@ -104,7 +106,8 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     """Bring gauges, and counters kept as plain totals, up to date."""
     m, carriers, gateway = node.clients.metrics, node.clients.carriers, node.clients.gateway
     totals = gateway.views.totals
-    m.shed_level.set(node.shed_level)
+    m.busy.set(node.headroom.busy)
+    m.admits.set(node.headroom.admits)
     m.views.set(totals.views)
     m.visible.set(totals.looked)
     m.views_paused.set(totals.held)
@@ -129,8 +132,6 @@ def refresh(node: Running, acceptor: Acceptor) -> None:
     _totals.add(m.poses_told.labels("near"), poses.near)
     _totals.add(m.poses_told.labels("mid"), poses.mid)
     _totals.add(m.poses_sent_bytes, poses.told_bytes)
-    for name, seconds in node.clients.phases.seconds.items():
-        _totals.add(m.phase_seconds.labels(name), seconds)
     for how, count in gateway.sessions.joins.items():
         _totals.add(m.joins.labels(how), count)
     for why, count in gateway.sessions.switching.moved.items():

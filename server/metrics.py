@@ -5,34 +5,80 @@ Decides names, units and buckets. Invariant: label values come from fixed sets o
 Not responsible for: when they are set (the shells do that, once a tick, not once for each view).
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from collections.abc import Callable
+from typing import cast
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+
 _TICK_BUCKETS_MS = (1, 2.5, 5, 7.5, 10, 12.5, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 75, 100, 200, 500, 1000)
 _TICK_BUCKETS_S = tuple(ms / 1000 for ms in _TICK_BUCKETS_MS)
 """Fine around 50 ms, a tick's length at 20 Hz: whether p99.9 stays below it is the question."""
+ADMISSION_REASONS = ("headroom", "full", "draining", "starting")
+"""Why somebody was not let in who may come: told as 0 from the start, so that a rate sees the first."""
 LAG_QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Metrics:
-    """All metrics of one process; make one and hand it on. A registry of its own, so that tests can have many."""
+def new_registry() -> CollectorRegistry:
+    """A registry that tells CPU, memory and descriptors of the process (``process_*``), as Prometheus' clients do."""
+    # Else each counter has a second series, which nobody reads: the process tells when it began. (It has no types.)
+    cast(Callable[[], None], disable_created_metrics)()
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
 
-    def __init__(self) -> None:
-        r = self.registry = CollectorRegistry()
+
+class Pace:
+    """Metrics of the ticks of any process: shard, gateway, placer."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        r = registry
         self.ticks = Counter("isthmus_ticks", "Ticks of the world that were run.", registry=r)
-        self.ticks_merged = Counter("isthmus_ticks_merged", "Ticks that a late step took along.", registry=r)
-        self.tick_seconds = Histogram(
-            "isthmus_tick_seconds", "Time that one tick took.", buckets=_TICK_BUCKETS_S, registry=r
+        self.merged = Counter("isthmus_ticks_merged", "Ticks that a late step took along.", registry=r)
+        self.seconds = Histogram(
+            "isthmus_tick_seconds",
+            "From a tick's time to its end: of a gateway, until its frames are sent, the wait for regions included.",
+            buckets=_TICK_BUCKETS_S,
+            registry=r,
         )
-        self.tick_late_seconds = Histogram(
+        self.late_seconds = Histogram(
             "isthmus_tick_late_seconds", "How long after its time a tick began.", buckets=_LAG_BUCKETS_S, registry=r
         )
         self.phase_seconds = Counter(
             "isthmus_tick_phase_seconds", "Time spent in each phase of the tick.", ["phase"], registry=r
         )
+        self.loop_lag_seconds = Histogram(
+            "isthmus_event_loop_lag_seconds",
+            "How long a timer of the event loop was late.",
+            buckets=_LAG_BUCKETS_S,
+            registry=r,
+        )
         self.shed_level = Gauge("isthmus_shed_level", "How much load is being shed (0: none).", registry=r)
+        self.build_info = Gauge("isthmus_build_info", "1; what runs here.", ["version", "protocol", "kind"], registry=r)
+        self.certificate_ends = Gauge(
+            "isthmus_certificate_ends_timestamp_seconds",
+            "When a certificate that this process uses runs out (Unix time), by what it is for.",
+            ["of"],
+            registry=r,
+        )
+        self.memory_limit_bytes = Gauge(
+            "isthmus_memory_limit_bytes", "Memory that this process may have (control group); 0: no limit.", registry=r
+        )
+
+    def note(self, planned_s: float, begun_s: float, ended_s: float, ticks: int = 1) -> None:
+        """A step over ``ticks`` was made; times are on one clock, ``planned_s`` that of the last of these ticks."""
+        self.ticks.inc(ticks)
+        self.merged.inc(ticks - 1)
+        self.seconds.observe(ended_s - planned_s)
+        self.late_seconds.observe(max(0.0, begun_s - planned_s))
+
+
+class Metrics:
+    """All metrics of one process with clients; make one and hand it on. A registry of its own: tests can have many."""
+
+    def __init__(self) -> None:
+        r = self.registry = new_registry()
+        self.pace = Pace(r)
         self.entities = Gauge("isthmus_entities", "Entities in the world, by kind.", ["kind"], registry=r)
         self.views = Gauge("isthmus_views", "Views that are encoded.", registry=r)
         self.visible = Gauge("isthmus_visible_entities", "Entities that all views show, together.", registry=r)
@@ -54,6 +100,8 @@ class Metrics:
         self.rejected = Counter(
             "isthmus_rejected", "Requests, messages and connections refused, by reason.", ["reason"], registry=r
         )
+        for reason in ADMISSION_REASONS:
+            self.rejected.labels(reason)
         self.sent_bytes = Counter("isthmus_sent_bytes", "Bytes written to client sockets.", registry=r)
         self.sent_frames = Counter("isthmus_sent_frames", "FRAME messages written.", registry=r)
         self.send_calls = Counter("isthmus_send_calls", "send(2) calls.", registry=r)
@@ -114,13 +162,6 @@ class Metrics:
         self.poses = Counter("isthmus_poses", "POSE messages taken.", registry=r)
         self.poses_told = Counter("isthmus_poses_told", "Poses told to views, by level.", ["level"], registry=r)
         self.poses_sent_bytes = Counter("isthmus_poses_sent_bytes", "Bytes of POSES messages written.", registry=r)
-        self.chat_lines = Counter("isthmus_chat_lines", "Chat lines delivered, by scope.", ["scope"], registry=r)
-        self.loop_lag_seconds = Histogram(
-            "isthmus_event_loop_lag_seconds",
-            "How long a timer of the event loop was late.",
-            buckets=_LAG_BUCKETS_S,
-            registry=r,
-        )
         self.acknowledged_lag_seconds = Gauge(
             "isthmus_acknowledged_lag_seconds",
             "For how long clients have left their oldest frame unacknowledged, by quantile.",
@@ -145,11 +186,14 @@ class Metrics:
         self.channel_lagged = Counter(
             "isthmus_channel_lagged", "How often a viewer fell behind and had to wait for a keyframe.", registry=r
         )
-        self.build_info = Gauge("isthmus_build_info", "1; what runs here.", ["version", "protocol"], registry=r)
-
-    def exposition(self) -> bytes:
-        """What /metrics answers."""
-        return generate_latest(self.registry)
+        self.busy = Gauge(
+            "isthmus_busy_ratio", "Part of a tick's time that is worked; admission looks at it.", registry=r
+        )
+        self.admits = Gauge("isthmus_admits", "1: new sessions are let in; 0: ticks take too long.", registry=r)
+        self.sessions_max = Gauge("isthmus_sessions_max", "Sessions that this gateway takes.", registry=r)
+        self.keys_failed = Counter(
+            "isthmus_keys_refresh_failed", "Times that the issuer's keys (JWKS) could not be had.", registry=r
+        )
 
 
 class Totals:

@@ -86,6 +86,8 @@ class ShardCore:
         self.frozen: set[int] = set()
         self.on_phase: Callable[[str], None] | None = None
         """Called with the name of each phase as it begins, and with "" after a region's last."""
+        self.on_region: Callable[[int], None] | None = None
+        """Called with the number of a region before it is stepped, and with 0 after the last."""
         self._scripts = scripts
         self._options = options or {}
         self._far_slack = 1.0
@@ -238,7 +240,11 @@ class ShardCore:
             if number not in self.frozen:
                 said = [message for message in upward if message.region == number]
                 told = [message for message in inbox if message.target == number]
+                if self.on_region is not None:
+                    self.on_region(number)
                 self._step(number, core, said, told, result)
+        if self.on_region is not None:
+            self.on_region(0)
         return result
 
     def _step(

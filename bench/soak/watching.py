@@ -147,7 +147,9 @@ class Watching:
         self._put(who, "memory blocks", now_s, told["memory_blocks"])
         self._put(who, "link bytes waiting", now_s, told["link_waiting_bytes"])
         tables = {f"held: {table}": count for table, count in told["held"].items()}
-        self._tables(name, tables | ({"entities": told["entities"]} if "entities" in told else {}), now_s)
+        self._tables(
+            name, tables | ({"entities": told["simulated_entities"]} if "simulated_entities" in told else {}), now_s
+        )
 
     def _tables(self, name: str, tables: dict[str, float], now_s: float) -> None:
         for figure, value in tables.items():

@@ -520,6 +520,61 @@ class Durable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """How operators look into a process (docs/OBSERVING.md). Nothing here reaches clients."""
+
+    listen: Annotated[
+        str | None,
+        _says(
+            "Where this process serves /metrics, /healthz and /readyz: host:port (port 0 takes a free one), for a "
+            "network that clients do not reach. Absent: shards and placers serve none, gateways at their page's "
+            "address; with it, a gateway shows /metrics here alone. `isthmus cluster` counts on from the port."
+        ),
+    ] = None
+    control: Annotated[
+        bool,
+        _says(
+            "Whether `isthmus record` can ask this process for recorded ticks and flame graphs, by a socket that its "
+            "user alone may open."
+        ),
+    ] = True
+    control_path: Annotated[
+        str | None,
+        _says("Folder of that socket, <name>.sock. Absent: .isthmus/control beside where the process was started."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """OpenTelemetry traces of some inputs' lives across gateway and shard (docs/TRACING.md)."""
+
+    endpoint: Annotated[
+        str | None,
+        _says(
+            "Where traces go by OTLP over HTTP, as http://127.0.0.1:4318/v1/traces. Needs the extra `tracing`. Absent: "
+            "nothing is traced, and it costs nothing."
+        ),
+    ] = None
+    sample_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Part of all inputs that are traced; the same ones at the gateway and the shard. 0.001: with "
+            "1,000 clients some ten a second.",
+        ),
+    ] = 0.001
+    inputs_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Inputs traced in one tick of one process at most; more are left out. 20: under a millisecond.",
+        ),
+    ] = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a server is told before it starts.
 
@@ -541,6 +596,8 @@ class Config:
     logging: Logging = Logging()
     cluster: Cluster = Cluster()
     durable: Durable = Durable()
+    observe: Observe = Observe()
+    tracing: Tracing = Tracing()
     channels: tuple[Channel, ...] = ()
     folder: str = "."
     sources: dict[str, str] = field(default_factory=dict)
@@ -560,5 +617,7 @@ AREAS: dict[str, type] = {
     "logging": Logging,
     "cluster": Cluster,
     "durable": Durable,
+    "observe": Observe,
+    "tracing": Tracing,
 }
 """Area name to class, in the order in which they are shown."""

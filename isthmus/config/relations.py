@@ -34,6 +34,7 @@ def broken_relations(config: Config, path: str, is_file: Callable[[str], bool]) 
     yield from _exposure(config, problem)
     yield from _cluster(config, problem)
     yield from _durable(config, problem)
+    yield from _observed(config, problem)
     yield from _files(config, problem, is_file)
 
 
@@ -94,6 +95,18 @@ def _durable(config: Config, problem: Report) -> Iterator[Problem]:
             "durable.url",
             f"{url!r} names no durable store",
             "write sqlite:PATH, postgresql://user@host/database or memory:",
+        )
+
+
+def _observed(config: Config, problem: Report) -> Iterator[Problem]:
+    listen, traces = config.observe.listen, config.tracing.endpoint
+    if listen is not None and not (_is_host_and_port(listen) or listen.endswith(":0")):
+        yield problem("observe.listen", f"{listen!r} is no address", "write host:port, as 127.0.0.1:9464")
+    if traces is not None and not re.fullmatch(r"https?://[^/\s]+/\S+", traces):
+        yield problem(
+            "tracing.endpoint",
+            f"{traces!r} is not where OTLP over HTTP is taken",
+            "write http(s)://host:4318/v1/traces",
         )
 
 

@@ -27,7 +27,7 @@ from cluster.member import MemberCore, State
 from cluster.out import Out
 from cluster.records import WorldRecord
 from cluster.store.contract import LeaseLost, Store, StoreClosed, StoreRefused, StoreUnavailable, Transaction, WatchItem
-from isthmus.fleet.figures import Figure, as_line
+from isthmus.observe.figure import Figure, as_line
 from protocol.carried import DROPPABLE, Kind
 from protocol.codes import ProtocolViolation
 from shard.ticker import Ticker
@@ -94,6 +94,8 @@ class Turn:
     """Told everything that the core wants done, before it is done."""
     drained: Callable[[], bool] = lambda: True
     """Whether a member that drains may go."""
+    ticked: Callable[[int, float, float, float, int, int], None] | None = None
+    """Told each tick when it was made, as ``Observed.ticked`` is; None: the process tells it itself."""
     on_drain: Callable[[], None] = lambda: None
     """Called once when the member begins to drain."""
     before_leaving: Callable[[], Awaitable[None]] = nothing
@@ -130,6 +132,15 @@ class Host:
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()
         self._draining_since_s: float | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether the member moves away what it has, and ends."""
+        return self._draining_since_s is not None
+
+    def ready(self) -> bool:
+        """Whether others may rely on this member: it acts, by its lease or the failsafe, and does not drain."""
+        return self._core is not None and not self.draining and self._core.member.may_act(time.monotonic())
 
     @property
     def tick_now(self) -> int:
@@ -187,7 +198,11 @@ class Host:
             merged, self._tick = plan.tick - self._tick, plan.tick
             self._turn.before(plan.far_slack)
             self.do(core.tick(plan.tick, now_s))
-            self.ticker.ended(time.monotonic(), plan.tick)
+            ended_s = time.monotonic()
+            self.ticker.ended(ended_s, plan.tick)
+            if self._turn.ticked is not None:
+                planned_s = self.ticker.start_s + plan.tick / self.world.rate_hz
+                self._turn.ticked(plan.tick, planned_s, now_s, ended_s, merged, plan.level)
             # By CPU, not by the clock: where processes share a core, moving a region from one to another wins nothing.
             used_s, self._used_s = time.process_time() - self._used_s, time.process_time()
             self.load += LOAD_PART * (used_s * self.world.rate_hz / merged - self.load)

@@ -60,6 +60,7 @@ class Fleet:
         self._flags = dict(flags)
         self._shards, self._gateways = shards, gateways
         self._children = Children()
+        self._members = 0
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -120,9 +121,18 @@ class Fleet:
         return {"cluster.etcd_endpoints": server.endpoint}
 
     async def _member(self, command: str, name: str, stage: int, options: Mapping[str, str]) -> None:
-        given = {**self._flags, **options, "cluster.member": name}
+        given = {**self._flags, **options, "cluster.member": name, **self._observed()}
         line = [sys.executable, "-m", "isthmus", command, self.world_file, *_as_flags(given)]
         await self._children.start(Child(name, line, stage, self.folder / f"{name}.log"))
+
+    def _observed(self) -> dict[str, str]:
+        """Where the next member is to be observed, if at all: each needs a port of its own."""
+        listen = self.config.observe.listen
+        if listen is None:
+            return {}
+        host, _, port = listen.rpartition(":")
+        self._members += 1
+        return {"observe.listen": f"{host}:{int(port) + self._members - 1 if int(port) else 0}"}
 
     def _url(self, port: int) -> str:
         scheme = "http" if self.config.gateway.tls_cert_path is None else "https"

@@ -144,8 +144,15 @@ class Regions:
         """Whether nobody speaks for a region now: its owner is dead or silent, and whoever is in it comes back with the
         next one."""
         link = self.links.get(region)
-        silent = link is not None and link.wanted and now_s - max(link.heard_s, link.wanted_s) >= SILENT_S
-        return silent or self.unreachable(region)
+        return (link is not None and self._is_silent(link, now_s)) or self.unreachable(region)
+
+    def silent(self, now_s: float) -> int:
+        """For metrics: mirrored regions that have told nothing for SILENT_S."""
+        return sum(self._is_silent(link, now_s) for link in self.links.values())
+
+    @staticmethod
+    def _is_silent(link: RegionLink, now_s: float) -> bool:
+        return link.wanted and now_s - max(link.heard_s, link.wanted_s) >= SILENT_S
 
     def silence(self, now_s: float) -> None:
         """Time passed: regions that say nothing are asked anew; perhaps they have another owner."""

@@ -19,7 +19,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from server.http.guard import Guard
-from server.metrics import CONTENT_TYPE, Metrics
+from server.http.health import Health
+from server.metrics import Metrics
 from server.transport.accept import Acceptor
 
 _BODY_BYTES_MAX = 4096
@@ -97,8 +98,10 @@ class Services:
     issue_guest: Callable[[str], str | Awaitable[str]] | None = None
     static: Path | None = None
     warnings: Callable[[], list[str]] = list
-    refresh_metrics: Callable[[], None] | None = None
-    """Called before /metrics answers, to bring gauges up to date."""
+    alive: Callable[[], bool] = lambda: True
+    """Whether ticks are made."""
+    exposition: Callable[[], bytes] | None = None
+    """What /metrics says; None: it is not served here (``observe.listen``)."""
     channels: Callable[[], list[dict[str, Any]]] = list
     """The guide for televisions."""
     webtransport: bool = False
@@ -122,9 +125,9 @@ def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None)
     router = app.router
     if acceptor is not None:
         router.add_get("/ws", acceptor.handle)
-    router.add_get("/healthz", routes.healthz)
-    router.add_get("/readyz", routes.readyz)
-    router.add_get("/metrics", routes.metrics)
+    told = services.exposition
+    health = Health(services.alive, services.ready, lambda: services.warnings(), told or bytes)
+    health.serve_on(router, metrics=told is not None)
     router.add_get("/api/status", routes.status)
     router.add_get("/channels.json", routes.channels)
     router.add_post("/api/guest", routes.guest)
@@ -176,21 +179,6 @@ class _Routes:
         self._services = services
         self._guard = guard
         self._page = {} if services.static is None else load_static(services.static)
-
-    async def healthz(self, _request: web.Request) -> web.Response:
-        return _json({"status": "alive"})
-
-    async def readyz(self, _request: web.Request) -> web.Response:
-        if self._services.ready():
-            warnings = self._services.warnings()  # no reason to send people away: who is in goes on
-            return _json({"status": "ready", "warnings": warnings} if warnings else {"status": "ready"})
-        return error(503, "starting", "warm-up is not over yet", {"Retry-After": "1"})
-
-    async def metrics(self, _request: web.Request) -> web.Response:
-        if self._services.refresh_metrics is not None:
-            self._services.refresh_metrics()
-        headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
-        return web.Response(body=self._services.metrics.exposition(), headers=headers)
 
     async def status(self, _request: web.Request) -> web.Response:
         return _json(self._services.status())

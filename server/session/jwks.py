@@ -70,6 +70,8 @@ class JwksKeeper:
         self._verifier = verifier
         self._clock_s = clock_s
         self._interval_s = interval_s
+        self.failures = 0
+        """For metrics: times that the keys could not be had."""
         self._tried_s: float | None = None
         self._lock = asyncio.Lock()
 
@@ -91,6 +93,7 @@ class JwksKeeper:
             try:
                 await self.load()
             except JwksUnavailable as error:
+                self.failures += 1
                 _log.warning("jwks_unavailable", error=str(error))
                 return False
             _log.info("jwks_refreshed", source=self._source, keys=len(self._verifier.keys.keys))

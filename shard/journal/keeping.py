@@ -154,6 +154,11 @@ class Keeping:
         """Regions with a batch that is not committed yet."""
         return sum(region.draft is not None for region in self._regions.values())
 
+    @property
+    def oldest_tick(self) -> int | None:
+        """Of the oldest batch that is not committed yet; None if all are."""
+        return min((region.draft.batch.tick for region in self._regions.values() if region.draft), default=None)
+
     def due(self, now_s: float) -> list[tuple[int, Question]]:
         """What is to be asked now, [(number, question)]; answer each with :meth:`answered`."""
         out: list[tuple[int, Question]] = []

@@ -1,6 +1,6 @@
 """The fixture of all cluster tests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def cluster(tmp_path: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def running(tmp_path: Path, durable_url: str) -> Iterator[Running]:
+def running(tmp_path: Path, durable_url: str, flags: Sequence[str] = ()) -> Iterator[Running]:
     """Two shards, two gateways, in a world that is kept in ``durable_url``."""
     (tmp_path / "world.toml").write_text('[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n')
     (tmp_path / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)) + ACTING)
-    made = start(tmp_path, durable_url)
+    made = start(tmp_path, durable_url, flags=flags)
     try:
         yield made
     finally:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,12 @@ class Running:
         return {event["child"]: event["pid"] for event in events if event["event"] == "child_started"}
 
 
-def start(folder: Path, durable_url: str, port: int = 0) -> Running:
+def start(folder: Path, durable_url: str, port: int = 0, flags: Sequence[str] = ()) -> Running:
     """``isthmus cluster`` with the world in ``folder``, once its gateways serve, at ``port`` and the next (0: two that
     are free)."""
     line = [sys.executable, "-m", "isthmus", "cluster", "world.toml", "--shards", "2", "--gateways", "2"]
     line += ["--gateway-port", str(port or free_pair()), "--cluster-region-level", "1", "--durable-url", durable_url]
+    line += flags
     with (folder / "errors").open("a") as errors:
         # Unbuffered: of two lines that come at once the second would be out of select's sight.
         process = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=errors, bufsize=0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
+from prometheus_client import generate_latest
 
 from server.http.app import Resource, Services, make_app
 from server.http.guard import Guard
@@ -37,11 +38,13 @@ def services(page: Path) -> Services:
             raise ValueError("this name is taken")
         return f"token of {name}"
 
+    metrics = Metrics()
     tile = Resource(b"tile" * 1000, "application/vnd.msgpack", "abc")
     return Services(
         ready=lambda: World.ready,
         status=lambda: {"tick": 7, "sessions": 2},
-        metrics=Metrics(),
+        metrics=metrics,
+        exposition=lambda: generate_latest(metrics.registry),
         map={"index": Resource(b"{}", "application/json"), "3/4": tile},
         issue_guest=issue,
         static=page,
@@ -81,7 +84,7 @@ async def test_every_route_checks_host(client: ClientSession, services: Services
 
 
 async def test_metrics_and_status(client: ClientSession, services: Services) -> None:
-    services.metrics.ticks.inc(3)
+    services.metrics.pace.ticks.inc(3)
     async with client.get("/metrics") as response:
         assert "isthmus_ticks_total 3.0" in await response.text()
     async with client.get("/api/status") as response:

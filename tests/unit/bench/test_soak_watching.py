@@ -33,7 +33,7 @@ class Two:
             "memory_blocks": 1,
             "link_waiting_bytes": 0,
             "held": {"claims": 3, "bodies": entities},
-            "entities": entities,
+            "simulated_entities": entities,
         }
         with self.log(name).open("a") as log:
             log.write(json.dumps(told) + end)

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cluster.links import Links, LinksConfig, Self
 from cluster.links.tally import Ended
-from isthmus.fleet.figures import Figure, Shown, as_line, of_interpreter, of_links
+from isthmus.fleet.figures import of_interpreter, of_links
+from isthmus.observe.figure import Definition, Figure, Shown, as_line
 from protocol.carried import Kind
 
 
@@ -47,7 +48,9 @@ def test_tasks_and_memory_of_the_process_are_told() -> None:
 
 def test_metrics_show_the_figures_as_they_are_when_asked() -> None:
     registry, links = CollectorRegistry(), _links()
-    Shown(registry, lambda: [*of_links(links), Figure("plain", "A gauge.", 1.5, counts=False)])
+    Shown(
+        registry, lambda: [*of_links(links), Figure(Definition("plain", "A gauge.", ("gateway",), counts=False), 1.5)]
+    )
     links.tally.ups = 4
     text = generate_latest(registry).decode()
     for line in (
