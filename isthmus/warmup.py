@@ -24,7 +24,8 @@ def warm_up(steps: Sequence[Step] | None = None, console: Console | None = None)
     that does not compile is a bug, and the server must not become ready. Raises StartupError on a CPU that is less
     than what the kernels were compiled for.
     """
-    from kernels.jit import kernels_now, missing_features  # numba takes a second to import: only who warms up pays
+    # numba takes a second to import: only who warms up pays
+    from kernels.jit import kernels_now, missing_features
 
     if missing := missing_features():
         raise StartupError(

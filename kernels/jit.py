@@ -86,7 +86,7 @@ def missing_features(wanted: str | None = None, host: Mapping[str, bool] | None 
     for this machine. ``host``: by name whether the CPU has it; None: asked of LLVM.
     """
     named = (os.environ.get("NUMBA_CPU_FEATURES", "") if wanted is None else wanted).split(",")
-    has = cast(Mapping[str, bool], binding.get_host_cpu_features()) if host is None else host
+    has = binding.get_host_cpu_features() if host is None else host
     return [name[1:] for name in named if name.startswith("+") and not has.get(name[1:], False)]
 
 
@@ -95,12 +95,12 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     disk."""
     # Without numba's runtime no kernel can allocate, and none counts references to the arrays that it is given: with it
     # every call with a named tuple of arrays costs some hundred nanoseconds.
-    return _kept(numba.njit(cache=True, nogil=True, **_NO_RUNTIME)(function))
+    return cast(Callable[P, R], _kept(numba.njit(cache=True, nogil=True, **_NO_RUNTIME)(function)))
 
 
 def jit_allocating(function: Callable[P, R]) -> Callable[P, R]:
     """Like :func:`jit`, for the few that return new arrays once a step, or ask an array for its address."""
-    return _kept(numba.njit(cache=True, nogil=True)(function))
+    return cast(Callable[P, R], _kept(numba.njit(cache=True, nogil=True)(function)))
 
 
 def _kept(dispatcher: Any) -> Any:

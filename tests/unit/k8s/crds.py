@@ -165,9 +165,7 @@ class Cluster(Strict):
     spec: ClusterSpec
 
 
-SHAPES: dict[str, type[Struct]] = {
-    shape.__name__: shape for shape in (Gateway, HTTPRoute, ServiceMonitor, Cluster)
-}
+SHAPES: dict[str, type[Struct]] = {shape.__name__: shape for shape in (Gateway, HTTPRoute, ServiceMonitor, Cluster)}
 
 
 def check(one: object, kind: str) -> None:

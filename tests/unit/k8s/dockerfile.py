@@ -1,7 +1,7 @@
 """What the Dockerfile says, for tests that run its image without Docker: steps, environment, user, entry point.
 
-Only what our own Dockerfile uses is understood: named stages, ARG with a default, ENV and RUN on one line once continued
-lines are joined.
+Only what our own Dockerfile uses is understood: named stages, ARG with a default, ENV and RUN on one line once
+continued lines are joined.
 """
 
 import json
@@ -38,7 +38,7 @@ def steps() -> list[str]:
 
 
 def environment(stage: str = LAST, machine: str | None = None) -> dict[str, str]:
-    """What the stage's processes find, with that of the stages it begins from, on a machine of that kind (this one's)."""
+    """What the stage's processes find, with that of the stages it begins from. ``machine``: its kind; None: this one's."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}[machine or platform.machine()]
     all_stages = stages()
     found: dict[str, str] = {}

@@ -123,7 +123,9 @@ def secret_keys(objects: list[Object]) -> set[tuple[str, str]]:
     return found
 
 
-def environment(objects: list[Object], workload: Workload, fields: Mapping[str, str], secrets: Object) -> dict[str, str]:
+def environment(
+    objects: list[Object], workload: Workload, fields: Mapping[str, str], secrets: Object
+) -> dict[str, str]:
     """Of the first container, as the kubelet makes it: what envFrom names, above it ``env`` in order, in whose values
     ``$(NAME)`` stands for what was set before by ``env`` (and stays as it is when nothing was).
 
@@ -171,7 +173,7 @@ def _plain(name: str) -> str:
 
 
 def references(objects: list[Object]) -> Iterator[tuple[str, str]]:
-    """(kind, name) of each object in this namespace that another one names: ConfigMaps, accounts, Services of routes."""
+    """(kind, name) of each object in this namespace that another one names: ConfigMaps, accounts, Services."""
     for workload in workloads(objects):
         yield "Service", workload.object["spec"]["serviceName"]
         if account := workload.pod.get("serviceAccountName"):

@@ -1,8 +1,8 @@
 """A linter for our manifests: the Pod Security Standard *restricted* (kubernetes.io/docs/concepts/security/
 pod-security-standards, as of 1.33), and what we ask of ourselves beyond it.
 
-Each rule takes all objects of an overlay and yields what breaks it; test_policy.py breaks each one. Not responsible for:
-the schema of the objects (test_schemas.py), whether they fit the program (test_fits.py).
+Each rule takes all objects of an overlay and yields what breaks it; test_policy.py breaks each one. Not responsible
+for: the schema of the objects (test_schemas.py), whether they fit the program (test_fits.py).
 """
 
 import re
@@ -186,9 +186,7 @@ def spread(objects: list[Object]) -> Iterator[str]:
 def budgets(objects: list[Object]) -> Iterator[str]:
     for workload in _many(objects):
         found = [
-            one
-            for one in of_kind(objects, "PodDisruptionBudget")
-            if selects(one["spec"]["selector"], workload.labels)
+            one for one in of_kind(objects, "PodDisruptionBudget") if selects(one["spec"]["selector"], workload.labels)
         ]
         if len(found) != 1 or found[0]["spec"].get("maxUnavailable") != 1:
             yield workload.name

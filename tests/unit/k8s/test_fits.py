@@ -1,7 +1,9 @@
 """The manifests fit the program and each other: options exist, files and keys are there, ports and paths are served,
 policies let through what Services lead to, and nothing else."""
 
+import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from isthmus.member import LAST_S
 from server.sending import MOVE_WITHIN_MS
 from tests.unit.k8s import dockerfile
 from tests.unit.k8s.manifests import (
+    KUBECTL,
     OVERLAYS,
     REPOSITORY,
     Object,
@@ -268,6 +271,46 @@ def test_secrets_are_those_that_operators_are_told_to_make() -> None:
     for name, key in re.findall(r"^\| `(isthmus-[a-z]+)` \| `([a-z.]+)` \|", page, flags=re.MULTILINE):
         rows.setdefault(name, set()).add(key)
     assert rows == wanted
+
+
+def test_the_commands_of_the_page_make_these_secrets(tmp_path: Path) -> None:
+    """As they stand there, but for what they would send, and what another secret would answer."""
+    page = (REPOSITORY / "docs" / "KUBERNETES.md").read_text()
+    blocks: list[str] = re.findall(r"^```sh\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "jwks.json").write_text("{}")
+    (tmp_path / "kubectl").write_text(
+        f"""#!/bin/sh
+case "$*" in
+  *"create secret"*) exec {KUBECTL} "$@" --dry-run=client -o json ;;
+  *"get secret"*) printf postgresql://isthmus:pw@isthmus-db-rw/isthmus | base64 ;;
+esac
+"""
+    )
+    (tmp_path / "kubectl").chmod(0o755)
+    made: dict[str, dict[str, set[str]]] = {}
+    for block in blocks:
+        if "create secret" not in block:
+            continue
+        run = subprocess.run(
+            ["sh", "-euc", block],
+            cwd=tmp_path,
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for text in re.findall(r"^\{$.*?^\}$", run.stdout, flags=re.MULTILINE | re.DOTALL):
+            secret = json.loads(text)
+            assert all(secret["data"].values()), "nothing is empty"
+            own = made.setdefault(secret["metadata"]["namespace"], {})
+            own[secret["metadata"]["name"]] = set(secret["data"])
+    assert made["isthmus-dev"] == {"isthmus-cluster": {"key"}, "isthmus-database": {"password", "uri"}}
+    wanted = {name: set(keys) for name, keys in SECRETS.items()}
+    assert made["isthmus"] == {
+        "isthmus-cluster": wanted["isthmus-cluster"],
+        "isthmus-database": {"uri"},
+        "isthmus-identity": wanted["isthmus-identity"],
+    }, "cert-manager makes the others"
 
 
 def test_the_page_names_options_and_paths_that_there_are() -> None:

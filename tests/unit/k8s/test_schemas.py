@@ -50,7 +50,8 @@ def test_a_wrong_field_is_seen(version: str) -> None:
     ("kind", "name"), [("HTTPRoute", "isthmus-world"), ("Gateway", "isthmus"), ("ServiceMonitor", "isthmus")]
 )
 def test_a_wrong_field_of_an_operators_object_is_seen(kind: str, name: str) -> None:
-    for change in ({"specs": {}}, {"apiVersion": "example.com/v1"}, {"spec": {}}):
+    changes: list[Object] = [{"specs": {}}, {"apiVersion": "example.com/v1"}, {"spec": {}}]
+    for change in changes:
         with pytest.raises(msgspec.ValidationError):
             _validate({**named(render(OVERLAYS / "prod"), kind, name), **change}, VERSIONS[0])
 
