@@ -29,8 +29,8 @@ def warm_up(steps: Sequence[Step] | None = None, console: Console | None = None)
 
     if missing := missing_features():
         raise StartupError(
-            f"This CPU has no {', '.join(missing)}, which NUMBA_CPU_FEATURES says that kernels may use. Build the image "
-            "for an older baseline (docs/KUBERNETES.md), or run it on machines that have them."
+            f"This CPU has no {', '.join(missing)}, which NUMBA_CPU_FEATURES says that kernels may use. Build the "
+            "image for an older baseline (docs/KUBERNETES.md), or run it on machines that have them."
         )
     if steps is None:
         from isthmus.rehearsal import rehearse_world

@@ -38,7 +38,7 @@ def steps() -> list[str]:
 
 
 def environment(stage: str = LAST, machine: str | None = None) -> dict[str, str]:
-    """What the stage's processes find, with that of the stages it begins from. ``machine``: its kind; None: this one's."""
+    """What the stage's processes find, with that of the stages it begins from. ``machine``: None is this one's kind."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}[machine or platform.machine()]
     all_stages = stages()
     found: dict[str, str] = {}
