@@ -184,6 +184,19 @@ def region_release(world_file: str, name: str, **given: str | None) -> None:
     run(config, lambda store: release(store, name))
 
 
+@cli.command()
+@click.argument("world_file", metavar="[WORLD.toml]", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON, for programs.")
+@_option_flags
+def doctor(world_file: str | None, as_json: bool, **given: str | None) -> None:
+    """Look at this installation, and at the cluster of WORLD.toml, and say what to fix. Changes nothing; the status is
+    1 if something does not work."""
+    from isthmus.doctor.run import run
+
+    config = _load_or_exit(world_file, given) if world_file is not None else Config()
+    sys.exit(run(config, as_json))
+
+
 @cli.group()
 def record() -> None:
     """Look into running processes: their last ticks, and where their time goes. For whoever started them."""

@@ -6,7 +6,7 @@ Decides nothing; every rule is the core's. Not responsible for: when a tick is (
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -51,6 +51,9 @@ class Clients:
         self.metrics = metrics
         self.recorder = Recorder(COUNTED, self._counted)
         self.phases = self.recorder.phases
+        self.on_sent: Callable[[npt.NDArray[np.int32], int, float, float, float], None] | None = None
+        """For traces: called with connections, the tick, and when their frames began to be encoded, were, and were
+        sent."""
         self.updates = 0
         self._keys = keys
         self._keys_failed = 0
@@ -77,8 +80,10 @@ class Clients:
         self.deliver()
         begin("encode")
         sent = waits = False
+        encoding_s = time.monotonic() if self.on_sent is not None else 0.0
         for batch in gateway.frames(tick, now_s, self._blocked()):
             begin("send")
+            encoded_s = time.monotonic() if self.on_sent is not None else 0.0
             if batch.kind is None:
                 if waits:  # behind the sends to all WebSockets they would be some milliseconds late
                     self._flush_datagrams()
@@ -89,6 +94,10 @@ class Clients:
                     parts = batch.conn[mine], batch.at[mine], batch.length[mine], batch.kind[mine]
                     datagrams.send(batch.buffer, *parts)
                 waits = True
+            if self.on_sent is not None:
+                sent_s = time.monotonic()
+                self.on_sent(batch.conn, tick, encoding_s, encoded_s, sent_s)
+                encoding_s = sent_s
             begin("encode")
         begin("send")
         if not sent:

@@ -109,7 +109,7 @@ class Bank:
         """Raises Incompatible if it is not this world's; a store that is away comes later."""
         try:
             await self._opened()
-            _log.info("durable_open", store=_shown(self._url))
+            _log.info("durable_open", store=shown(self._url))
         except Away as away:
             self._say(str(away))
 
@@ -168,9 +168,9 @@ class Bank:
             self._since_s = time.monotonic()
         away_s, self._why = self.away_s, problem
         if problem:
-            _log.error("durable_away", store=_shown(self._url), why=problem, remedy=_remedy(self._url))
+            _log.error("durable_away", store=shown(self._url), why=problem, remedy=_remedy(self._url))
         else:
-            _log.info("durable_back", store=_shown(self._url), away_s=round(away_s, 1))
+            _log.info("durable_back", store=shown(self._url), away_s=round(away_s, 1))
 
 
 def make_folder(url: str) -> None:
@@ -188,7 +188,7 @@ def _remedy(url: str) -> str:
     return "see that the database runs, can be reached and lets this user write; nothing needs a restart"
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """Without a password."""
     head, at, tail = url.rpartition("@")
     return f"{head.partition('//')[0]}//…@{tail}" if at else url

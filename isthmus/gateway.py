@@ -27,6 +27,7 @@ from isthmus.logging import configure
 from isthmus.member import be_member, run
 from isthmus.node import RECENT_TICKS
 from isthmus.observe.figure import Figure, Shown
+from isthmus.observe.following import follow_clients, open_traces
 from isthmus.overview import overview, without_durable
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
@@ -151,6 +152,10 @@ async def _gateway(config: Config) -> None:
     front = await Front.prepare(config, facts, place, cluster_key(config), name=name, kind=GATEWAY)
     observed = front.observed
     gateway = front.clients.gateway
+    traces = open_traces(config, name, GATEWAY)
+    if traces is not None:
+        lives = follow_clients(config, front.clients)
+        observed.after_tick = lambda: traces.tell(lives.over(time.monotonic()))
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         host.lead_s = LEAD_S
@@ -178,3 +183,5 @@ async def _gateway(config: Config) -> None:
         await front.clients.end("this gateway ends; another one takes you")
     finally:
         await front.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)

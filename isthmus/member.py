@@ -30,6 +30,7 @@ from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
 from isthmus.observe.figure import Figure, Shown
+from isthmus.observe.following import follow_shard, open_traces
 from isthmus.observe.observed import Observed
 from isthmus.observe.ticks import Recorder
 from isthmus.warmup import warm_up
@@ -95,6 +96,11 @@ async def _shard(config: Config) -> None:
         # What follows a region's last phase is what the others are told of it.
         core.on_phase = lambda phase: phases.begin(phase or "tell")
         core.on_region = phases.of_region
+        traces = open_traces(config, name, SHARD)
+        if traces is not None:
+            lives = follow_shard(config, core)
+            process.on_upward = lambda said: lives.arrived(said, time.monotonic())
+            observed.after_tick = lambda: traces.tell(lives.over(time.monotonic()))
         log = RegionLog()
         faults = 0
         process.on_lost = log.lost
@@ -154,6 +160,8 @@ async def _shard(config: Config) -> None:
 
         async def after_all() -> None:
             await observed.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
             if bank is not None:
                 await bank.close()
 

@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from importlib.metadata import version as installed_version
 
 import structlog
@@ -25,6 +26,7 @@ from isthmus.kept import KeptWorld, begin, key_of_sessions
 from isthmus.logging import configure
 from isthmus.node import Node
 from isthmus.observe.figure import Figure, Shown
+from isthmus.observe.following import follow_clients, follow_shard, open_traces
 from isthmus.warmup import warm_up
 from isthmus.worlds import Assembly, WorldError, assemble
 from server.session.jwks import JwksUnavailable
@@ -59,6 +61,10 @@ def _said(text: str, status_code: int) -> int:
 async def _serve(config: Config, assembly: Assembly) -> None:
     key = None if assembly.leaves is None else key_of_sessions(config)
     front = await Front.prepare(config, assembly.facts, assembly.place, key, name=name_of(config), kind=SERVE)
+    traces = open_traces(config, name_of(config), SERVE)
+    if traces is not None:
+        people, inputs = follow_clients(config, front.clients), follow_shard(config, assembly.shard)
+        front.observed.after_tick = lambda: traces.tell([*inputs.over(now_s := time.monotonic()), *people.over(now_s)])
     kept: KeptWorld | None = None
     if assembly.leaves is not None:
         core, damaged = await begin(config, assembly.leaves, assembly.shard)
@@ -93,4 +99,6 @@ async def _serve(config: Config, assembly: Assembly) -> None:
         await front.close()
         if kept is not None:
             await kept.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
         _log.info("stopped", tick=node.shard.tick)

@@ -88,6 +88,10 @@ class ShardCore:
         """Called with the name of each phase as it begins, and with "" after a region's last."""
         self.on_region: Callable[[int], None] | None = None
         """Called with the number of a region before it is stepped, and with 0 after the last."""
+        self.on_step: Callable[[Sequence[Upward]], None] | None = None
+        """For traces, as the next: called before a step with the messages that it takes in."""
+        self.on_stepped: Callable[[StepResult], None] | None = None
+        """Called after it."""
         self._scripts = scripts
         self._options = options or {}
         self._far_slack = 1.0
@@ -231,6 +235,8 @@ class ShardCore:
         if not 1 <= tick - self.tick <= TICKS_MAX:
             raise ValueError(f"step to tick {tick} after {self.tick}: a step covers 1 to {TICKS_MAX} ticks")
         self.tick = tick
+        if self.on_step is not None:
+            self.on_step(upward)
         for kept in self._stocks.values():
             kept.stock.fill(STOCK_PER_TICK)
         self._pool.tidy(STOCK_PER_TICK)
@@ -245,6 +251,8 @@ class ShardCore:
                 self._step(number, core, said, told, result)
         if self.on_region is not None:
             self.on_region(0)
+        if self.on_stepped is not None:
+            self.on_stepped(result)
         return result
 
     def _step(

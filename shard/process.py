@@ -86,6 +86,8 @@ class ShardProcess:
         for a move): for logs and tests."""
         self.on_change: Callable[[Sequence[int], Mapping[int, int], bool], None] | None = None
         """Called before and after (True) regions, the first, are split or merged into others, with their epochs."""
+        self.on_upward: Callable[[Upward], None] | None = None
+        """For traces: called with each message of a gateway when it comes."""
         self.departing = Departing(self.member, self.moving)
         self._next_move = first_move
         self._wanted: deque[_Wanted] = deque()
@@ -151,6 +153,8 @@ class ShardProcess:
                 self._saw(upward.region, upward.epoch, now_s, out)
                 if upward.region in self.core.regions:
                     self._upward.put(upward)
+                    if self.on_upward is not None:
+                        self.on_upward(upward)
                 elif upward.region in self._went:
                     self._pass_on(upward, self._went[upward.region], out)
                 else:

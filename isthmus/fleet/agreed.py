@@ -46,15 +46,20 @@ async def agree(store: Store, world: WorldRecord, so_far: Callable[[], Awaitable
         stands = read(WORLD, found.value, WorldRecord)
     except RecordError as error:
         raise WorldDiffers(f"the store holds something else than a world: {error}") from None
-    told, known = msgspec.structs.asdict(world), msgspec.structs.asdict(stands)
-    wrong = [
-        f"{name} is {told[name]} here and {known[name]} there"
-        for name in told
-        if name != "start_unix_ms" and told[name] != known[name]
-    ]
+    wrong = differences(world, stands)
     if wrong:
         raise WorldDiffers(
             f"the store holds another world: {'; '.join(wrong)}. Give all processes of a world the same options, or "
             "this one a cluster.namespace of its own"
         )
     return stands
+
+
+def differences(world: WorldRecord, stands: WorldRecord) -> list[str]:
+    """What one process says of the world that is not as it stands, in words."""
+    told, known = msgspec.structs.asdict(world), msgspec.structs.asdict(stands)
+    return [
+        f"{name} is {told[name]} here and {known[name]} there"
+        for name in told
+        if name != "start_unix_ms" and told[name] != known[name]
+    ]

@@ -39,8 +39,8 @@ def member_name(config: Config, kind: str) -> str:
     return config.cluster.member or f"{platform.node() or 'local'}-{kind}"
 
 
-def open_store(config: Config, jitter: np.random.Generator) -> EtcdStore:
-    """A client of etcd, inside a running event loop. Raises SetupError."""
+def etcd_config(config: Config) -> EtcdConfig:
+    """How etcd is reached. Raises SetupError."""
     own, folder = config.cluster, Path(config.folder)
 
     def path(name: str | None) -> Path | None:
@@ -55,7 +55,7 @@ def open_store(config: Config, jitter: np.random.Generator) -> EtcdStore:
         password = None
         if own.etcd_password_path is not None:
             password = (folder / own.etcd_password_path).read_text(encoding="utf-8").strip()
-        etcd = EtcdConfig(
+        return EtcdConfig(
             endpoints=own.etcd_endpoints,
             namespace=own.namespace or f"/isthmus/{config.world.name}/",
             user=own.etcd_user,
@@ -64,6 +64,14 @@ def open_store(config: Config, jitter: np.random.Generator) -> EtcdStore:
             cert=path(own.etcd_cert_path),
             key=path(own.etcd_key_path),
         )
+    except (OSError, ValueError) as error:
+        raise SetupError(str(error)) from error
+
+
+def open_store(config: Config, jitter: np.random.Generator) -> EtcdStore:
+    """A client of etcd, inside a running event loop. Raises SetupError."""
+    etcd = etcd_config(config)
+    try:
         return EtcdStore(etcd, clock=time.monotonic, jitter=jitter.random)
     except (OSError, ValueError) as error:
         raise SetupError(str(error)) from error

@@ -20,14 +20,19 @@ def files_of(config: Config) -> dict[str, str]:
     return {what: path for what, path in named.items() if path is not None}
 
 
+def end_of(path: Path) -> float:
+    """Unix time at which a PEM file's certificates run out: of a chain, the first to do so. Raises OSError,
+    ValueError."""
+    chain = x509.load_pem_x509_certificates(path.read_bytes())
+    return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
+
+
 def ends_of(config: Config) -> dict[str, float]:
-    """Unix time at which each runs out: of a chain, the first to do so. One that cannot be read is left out: the
-    process that needs it says so itself."""
+    """When each runs out. One that cannot be read is left out: the process that needs it says so itself."""
     out: dict[str, float] = {}
     for what, path in files_of(config).items():
         try:
-            chain = x509.load_pem_x509_certificates((Path(config.folder) / path).read_bytes())
+            out[what] = end_of(Path(config.folder) / path)
         except (OSError, ValueError):
             continue
-        out[what] = min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
     return out

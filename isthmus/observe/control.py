@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from isthmus.observe import chrome
+from isthmus.observe.clock import unix_of_monotonic_s
 from isthmus.observe.sampler import AlreadySampling, Sampler
 from isthmus.observe.ticks import Recorder
 
@@ -41,8 +42,7 @@ class Control:
     def _trace(self, since_s: float) -> bytes:
         recorder = self._recorder
         ticks, phases, pauses = recorder.recorded(since_s), recorder.phases.recorded(since_s), recorder.pauses(since_s)
-        unix_s = time.time() - time.monotonic()
-        told = chrome.events(self._name, os.getpid(), unix_s, recorder.names, ticks, phases, pauses)
+        told = chrome.events(self._name, os.getpid(), unix_of_monotonic_s(), recorder.names, ticks, phases, pauses)
         return msgspec.json.encode(told)
 
     async def flame(self, request: web.Request) -> web.Response:

@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from isthmus.config import Config
 from isthmus.durable import FOLDER
 from isthmus.observe.certificates import ends_of
+from isthmus.observe.cgroup import limit_bytes
 from isthmus.observe.control import Control, routes
-from isthmus.observe.memory import limit_bytes
 from isthmus.observe.ticks import Recorder
 from server.http.health import Health
 from server.metrics import Pace, Totals, new_registry
@@ -67,6 +67,8 @@ class Observed:
         """Where ``observe.listen`` turned out to be."""
         self.refresh: Callable[[], None] = lambda: None
         """Called before figures are shown, to bring gauges up to date."""
+        self.after_tick: Callable[[], None] | None = None
+        """Called when a tick was made."""
         self._config = config
         self._alive_s = time.monotonic()
         self._runners: list[web.AppRunner] = []
@@ -87,6 +89,8 @@ class Observed:
         self.pace.note(planned_s, begun_s, ended_s, ticks)
         self.pace.shed_level.set(level)
         self.recorder.ticked(tick, planned_s, begun_s, ended_s, ticks, level)
+        if self.after_tick is not None:
+            self.after_tick()
 
     def alive(self) -> bool:
         """Whether ticks are made; a process that has just begun has time to."""

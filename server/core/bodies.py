@@ -16,6 +16,7 @@ from cluster.partition import Partition
 from cluster.regions import MARGIN_M
 from protocol.layouts import GRID_PER_M
 from protocol.link import RegionDelta
+from server.core.arrivals import U64
 from server.core.mirror import NOWHERE, Mirror
 from server.core.regions import Gone, Regions, touched
 from server.core.views import Views
@@ -94,6 +95,11 @@ class Bodies:
     def asked(self) -> int:
         """For metrics: sessions of whose bodies is known where they were asked for."""
         return len(self._kept)
+
+    @property
+    def session_at(self) -> U64:
+        """The session of each connection, uint64[capacity]; of one that is closed, its last."""
+        return self._session_at
 
     def _spawn_regions(self) -> tuple[int, ...]:
         if self._partition is None:

@@ -134,6 +134,12 @@ class GatewayCore:
         self.tick_now = 0
         self.inputs = 0
         """INPUT messages taken, for metrics."""
+        self.on_commands: Callable[[U32, U32], None] | None = None
+        """For traces, as the next two: called with connections and numbers of commands as they come."""
+        self.on_upward: Callable[[dict[int, tuple[Any, Any, Any, Any, Any]]], None] | None = None
+        """Called with what regions are told of commands: rows, generations, numbers, commands, connections of each."""
+        self.on_delta: Callable[[], None] | None = None
+        """Called when a region's delta was taken in."""
         self._heard_s = np.zeros(capacity, np.float64)
         self.partition = None if facts.layout is None else Partition.of(facts.layout)
         self.regions = Regions(facts.gateway, self.partition, self._is_awaited)
@@ -317,7 +323,10 @@ class GatewayCore:
         kept = self.bodies.steers[conn][of_message]
         back = (count[of_message] - 1 - nth).astype(np.uint32)
         commands = inbound.commands[(inbound.command_first[of_message] + nth)[kept]].astype(COMMAND, copy=False)
-        self.commands.take(conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept], commands)
+        who, seq = conn[of_message][kept], (inbound.input_seq[of_message] - back)[kept]
+        self.commands.take(who, seq, commands)
+        if self.on_commands is not None:
+            self.on_commands(who, seq)
 
     def _take_poses(self, inbound: Inbound, now_s: float) -> None:
         conn = inbound.pose_conn
@@ -360,6 +369,8 @@ class GatewayCore:
                 who = conn[at]
                 if region != NOWHERE:
                     said[region] = self.bodies.row[who], self.bodies.generation[who], seq[at], commands[at], who
+        if self.on_upward is not None:
+            self.on_upward(said)
         messages = self.regions.upward(tick, self.mirror.heard, said, self._acts_by_region())
         self._say_poses(messages)
         return [(message.region, message.encode()) for message in messages]
@@ -431,6 +442,8 @@ class GatewayCore:
             if gateway == self.facts_fixed.gateway and session in self.bodies.conn_of:
                 self._answer(self.bodies.conn_of[session], Answer(number, code, value))
                 self._happened(self.bodies.body_of.get(self.bodies.conn_of[session]), DONE_WEIGHT)
+        if self.on_delta is not None:
+            self.on_delta()
 
     def _happened(self, entity: int | None, weight: float) -> None:
         """Something for the directors of channels."""

@@ -23,6 +23,13 @@ def test_importing_the_client_stays_light() -> None:
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
 
 
+def test_who_traces_nothing_loads_no_opentelemetry() -> None:
+    found = "sorted({'opentelemetry', 'google.protobuf', 'requests'} & set(sys.modules))"
+    code = f"import sys, isthmus.gateway, isthmus.member, isthmus.serve; print({found})"
+    result = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
 def test_who_serves_no_webtransport_loads_none_of_it() -> None:
     code = "import sys, isthmus.front; print(sorted({'aioquic', 'pylsqpack', 'OpenSSL'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)

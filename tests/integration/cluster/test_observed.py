@@ -122,3 +122,21 @@ def test_nobody_else_may_look_into_a_process(cluster: Running) -> None:
     folder = Path(cluster.folder) / ".isthmus" / "control"
     assert {path.stem for path in folder.iterdir()} == set(MEMBERS)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_the_doctor_sees_a_running_cluster(cluster: Running) -> None:
+    words = ["doctor", "world.toml", "--json", "--cluster-etcd-endpoints", cluster.etcd, "--gateway-port", "0"]
+    words += ["--cluster-key-path", str(cluster.folder / ".isthmus" / "cluster" / "cluster.key")]
+    words += ["--cluster-region-level", "1", "--durable-url", cluster.durable_url]
+    told = json.loads(isthmus(cluster, *words))
+    found = {finding["about"]: finding for finding in told["findings"]}
+    assert told["status"] == 0
+    assert found["cluster"]["text"] == "1 placer, 2 shards, 2 gateways"
+    assert found["regions"] == {"level": "ok", "about": "regions", "text": "all 4 have an owner", "remedy": ""}
+    assert found["cluster.key_path"]["level"] == "ok"
+    assert "world" not in found
+    other = [*words, "--world-seed", "7"]
+    line = [sys.executable, "-m", "isthmus", *other]
+    done = subprocess.run(line, cwd=cluster.folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "seed is 7 here and 1 there" in done.stdout

@@ -10,7 +10,7 @@ import trustme
 from isthmus.config import Config
 from isthmus.config.model import Cluster, Gateway
 from isthmus.observe.certificates import ends_of
-from isthmus.observe.memory import limit_bytes
+from isthmus.observe.cgroup import limit_bytes
 from isthmus.observe.observed import listen_address
 
 

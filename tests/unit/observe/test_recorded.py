@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from isthmus.observe import chrome, ticks
+from isthmus.observe import chrome
 from isthmus.observe.ticks import EVENTS, TICKS, Phase, PhaseClock, Recorder, Ticked
 
 
@@ -14,7 +14,7 @@ from isthmus.observe.ticks import EVENTS, TICKS, Phase, PhaseClock, Recorder, Ti
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time stands still but for what a test says."""
     now = [100.0]
-    monkeypatch.setattr(ticks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("isthmus.observe.ticks.time.monotonic", lambda: now[0])
     return now
 
 
