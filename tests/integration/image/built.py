@@ -9,6 +9,7 @@ as a user that is not root and has neither a name nor a home. Only the path diff
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,19 +38,38 @@ def environment() -> dict[str, str]:
     return {name: value.replace("/opt/isthmus", str(ROOT)) for name, value in told.items()}
 
 
+def _context() -> Path:
+    """What Docker would see: the files that .dockerignore lets in, and the page, which another stage brings."""
+    folder = REPOSITORY / "build" / "image" / "context"
+    shutil.rmtree(folder, ignore_errors=True)
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    out = [line.removeprefix("**/") for line in lines if line and line[0] not in "#!" and line != "*"]
+    for name in (line.removeprefix("!") for line in lines if line.startswith("!")):
+        found, to = REPOSITORY / name, folder / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if found.is_dir():
+            shutil.copytree(found, to, ignore=shutil.ignore_patterns(*(Path(line).name for line in out)))
+        else:
+            shutil.copy2(found, to)
+    page = REPOSITORY / "server" / "static"
+    assert (page / "index.html").exists(), "make web"
+    shutil.copytree(page, folder / "server" / "static")
+    return folder
+
+
 def build() -> Path:
     """Run the Dockerfile's steps, but that for the page, which `make` has built; returns where the program is."""
     ROOT.parent.mkdir(parents=True, exist_ok=True)
+    context = _context()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
     for step in dockerfile.steps():
         command = step.replace("/opt/isthmus", str(ROOT)).split()
         if command[1] == "page":
-            assert (REPOSITORY / "server" / "static" / "index.html").exists(), "make web"
             continue
         own = {name: environment()[name] for name in dockerfile.environment("program")}
         done = subprocess.run(
             command,
-            cwd=REPOSITORY,
+            cwd=context,
             env={**kept, "PYTHON": sys.executable, **own},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
