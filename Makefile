@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap manifests
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -51,6 +51,9 @@ integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute
 
 hosts: .venv/.dev $(STATIC) etcd iproute warmup ## A cluster on hosts that are cut off from each other (network namespaces; needs root)
 	$(BIN)/pytest tests/integration/hosts
+
+manifests: .venv/.dev ## Render the manifests of k8s/ and check them (docs/KUBERNETES.md)
+	$(BIN)/pytest tests/unit/k8s
 
 # Where a process may make no namespaces (most containers that are not privileged), the image cannot be run, and this says so.
 image: .venv/.dev $(STATIC) etcd postgres bubblewrap ## Build what the Dockerfile builds, without Docker, and run it in a read-only root as nobody
