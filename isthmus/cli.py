@@ -226,12 +226,15 @@ def record_ticks(names: tuple[str, ...], seconds: float, out: Path, control: Pat
     "--rate", "rate_hz", type=click.FloatRange(1, 250), default=100.0, show_default=True, help="Looks per second."
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("flame.svg"), show_default=True)
+@click.option("--waiting", is_flag=True, help="Show threads that have nothing to do as well.")
 @_CONTROL
-def record_flame(name: str | None, seconds: float, rate_hz: float, out: Path, control: Path | None) -> None:
+def record_flame(
+    name: str | None, seconds: float, rate_hz: float, out: Path, waiting: bool, control: Path | None
+) -> None:
     """Sample a running process and write a flame graph: .svg, .json for speedscope.app, .txt for collapsed stacks."""
     from isthmus.observe.recording import folder_of, record_flame, run
 
-    run(record_flame(folder_of(control), name, seconds, rate_hz, out))
+    run(record_flame(folder_of(control), name, seconds, rate_hz, out, waiting))
 
 
 @cli.command()

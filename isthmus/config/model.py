@@ -569,8 +569,8 @@ class Tracing:
         Meta(
             ge=1,
             le=1000,
-            description="Inputs traced in one tick of one process at most; more are left out. 5: 1 to 2 ms of a gateway, "
-            "behind the tick's frames.",
+            description="Inputs traced in one tick of one process at most; more are left out. 5: 1 to 2 ms of a "
+            "gateway, behind the tick's frames.",
         ),
     ] = 5
 

@@ -1,4 +1,7 @@
-"""From the monotonic clock, by which a process measures, to Unix time, by which recordings of several lie side by side."""
+"""From the monotonic clock, by which a process measures, to Unix time, by which several are compared.
+
+Not responsible for: how far the machines' clocks are from each other.
+"""
 
 import time
 
@@ -6,7 +9,7 @@ TRIES = 3
 
 
 def unix_of_monotonic_s() -> float:
-    """What to add to a time of the monotonic clock to have Unix time: of some tries the one that nothing came between."""
+    """What to add to a time of the monotonic clock to have Unix time: of some tries that which nothing came between."""
     tries = []
     for _ in range(TRIES):
         before_s, unix_s, after_s = time.monotonic(), time.time(), time.monotonic()

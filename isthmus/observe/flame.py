@@ -5,6 +5,7 @@ Brendan Gregg's flamegraph.pl and many others read), *speedscope* (https://www.s
 an SVG that any browser shows. Not responsible for: sampling (``sampler``).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -15,6 +16,28 @@ Stack = tuple[str, ...]
 WIDTH_PX, ROW_PX, CHAR_PX = 1200, 18, 6.6
 LEAST_PX = 0.3
 """Narrower boxes are left out."""
+
+
+_WAITING = (
+    "Runner.run (asyncio/",
+    "Condition.wait (",
+    "_worker (thread/",
+    "_worker (futures/",
+    "EpollSelector.select (",
+)
+"""Innermost frames of a thread that has nothing to do."""
+_LOOP = "Runner.run (asyncio/"
+
+
+def at_work(stacks: Mapping[Stack, int]) -> Counter[Stack]:
+    """Stacks of threads that were doing something, without the frames below the event loop: these are all alike."""
+    out: Counter[Stack] = Counter()
+    for stack, count in stacks.items():
+        if stack[-1].startswith(_WAITING):
+            continue
+        loop = next((k for k, frame in enumerate(stack) if frame.startswith(_LOOP)), 0)
+        out[stack[0], *stack[loop + 1 :]] += count
+    return out
 
 
 def collapsed(stacks: Mapping[Stack, int]) -> str:

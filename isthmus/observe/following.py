@@ -79,7 +79,7 @@ def follow_shard(config: Config, core: ShardCore) -> ShardLives:
         lives.stepping(said, sessions_of, time.monotonic())
 
     def stepped(result: StepResult) -> None:
-        lives.stepped({told.delta.region: told.delta for told in result.published}, time.monotonic())
+        lives.stepped([told.delta for told in result.published], time.monotonic())
 
     core.on_step, core.on_stepped = stepping, stepped
     return lives

@@ -11,7 +11,7 @@ Invariants: nothing is done for an input that is not chosen but one vector opera
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -209,17 +209,18 @@ class ShardLives:
                 life.facts["region"] = message.region
                 self._now[key] = _Applied(life, message.region, int(message.input_row[k]), now_s)
 
-    def stepped(self, deltas: Mapping[int, RegionDelta], now_s: float) -> None:
-        """The step is over; ``deltas`` by region."""
+    def stepped(self, deltas: Sequence[RegionDelta], now_s: float) -> None:
+        """The step is over; ``deltas``: what it publishes, of a region that catches up several."""
         for (_, seq), applied in self._now.items():
-            delta = deltas.get(applied.region)
-            if delta is None or applied.ended_s:
-                continue
-            at = np.flatnonzero(np.asarray(delta.own_row) == applied.row)
-            if len(at) and _is_reached(int(delta.own_seq[at[-1]]), seq):
-                applied.ended_s = now_s
-                applied.life.parts.append(Part("shard.step", applied.step_s, now_s))
-                applied.life.facts["tick"] = delta.tick
+            for delta in deltas if not applied.ended_s else ():
+                if delta.region != applied.region:
+                    continue
+                at = np.flatnonzero(np.asarray(delta.own_row) == applied.row)
+                if len(at) and _is_reached(int(delta.own_seq[at[-1]]), seq):
+                    applied.ended_s = now_s
+                    applied.life.parts.append(Part("shard.step", applied.step_s, now_s))
+                    applied.life.facts["tick"] = delta.tick
+                    break
 
     def over(self, now_s: float) -> list[Life]:
         """The deltas are on their way: lives that are over."""

@@ -6,7 +6,7 @@ process tells (``control``), pictures (``flame``).
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import aiohttp
 import msgspec
 from rich.console import Console
 
-from isthmus.observe.flame import Stack, collapsed, speedscope, svg
+from isthmus.observe.flame import Stack, at_work, collapsed, speedscope, svg
 from isthmus.observe.observed import CONTROL
 
 EXIT_FAILED, EXIT_UNAVAILABLE = 1, 69
 GRACE_S = 15.0
 """Beyond what was asked for: a process that is overloaded answers late."""
+MAIN = "MainThread"
 FORMS = ".svg (a picture), .json (for speedscope.app) or .txt (collapsed stacks)"
 
 
@@ -75,8 +76,11 @@ async def record_ticks(folder: Path, names: Sequence[str], seconds: float, out: 
     return f"{out}: {len(events)} events of {told}; open it at https://ui.perfetto.dev"
 
 
-async def record_flame(folder: Path, name: str | None, seconds: float, rate_hz: float, out: Path) -> str:
-    """A flame graph of one process. Returns what to say. Raises NotRecorded, OSError."""
+async def record_flame(
+    folder: Path, name: str | None, seconds: float, rate_hz: float, out: Path, waiting: bool = False
+) -> str:
+    """A flame graph of one process; with ``waiting`` of threads that have nothing to do as well, and all of their
+    frames. Returns what to say. Raises NotRecorded, OSError."""
     if out.suffix not in (".svg", ".json", ".txt"):
         raise NotRecorded(f"{out}: the file's ending says the form: {FORMS}")
     asked = sockets(folder, [name] if name else [])
@@ -84,8 +88,11 @@ async def record_flame(folder: Path, name: str | None, seconds: float, rate_hz: 
         raise NotRecorded(f"name one of {', '.join(path.stem for path in asked)}")
     path = f"/flame?seconds={seconds:g}&rate_hz={rate_hz:g}"
     told = msgspec.json.decode(await ask(asked[0], "POST", path, seconds), type=_Flame)
-    stacks: dict[Stack, int] = {tuple(stack): count for stack, count in told.stacks}
-    title = f"{told.name}: {told.samples} samples in {seconds:g} s"
+    stacks: Mapping[Stack, int] = {tuple(stack): count for stack, count in told.stacks}
+    busy = at_work(stacks)
+    main = sum(count for stack, count in busy.items() if stack[0] == MAIN)
+    title = f"{told.name}: at work in {100 * main / max(1, told.samples):.0f} % of {told.samples} samples"
+    stacks = stacks if waiting else busy
     match out.suffix:
         case ".svg":
             _write(out, svg(title, stacks).encode())

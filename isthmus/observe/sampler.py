@@ -8,6 +8,7 @@ thread is only looked at when it lets the interpreter go, after 5 ms at the late
 (``flame``).
 """
 
+import random
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ class Sampler:
     def __init__(self) -> None:
         self._busy = threading.Lock()
         self._names: dict[CodeType, str] = {}
+        self._draw = random.Random()
 
     def run(self, seconds: float, rate_hz: float) -> Samples:
         """Look for ``seconds``. Raises ValueError beyond the bounds, AlreadySampling."""
@@ -60,12 +62,11 @@ class Sampler:
 
     def _run(self, seconds: float, rate_hz: float) -> Samples:
         found = Samples(every_s=1.0 / rate_hz)
-        begun_s = next_s = time.monotonic()
-        while (now_s := time.monotonic()) < begun_s + seconds:
+        begun_s = time.monotonic()
+        while time.monotonic() < begun_s + seconds:
             self._look(found)
-            # A sampler that is late looks once, not once for each moment that it has missed.
-            next_s = max(next_s + found.every_s, now_s)
-            time.sleep(max(0.0, next_s - time.monotonic()))
+            # Not evenly: the process ticks evenly, and a sampler in step with it would see the same moment each time.
+            time.sleep(found.every_s * self._draw.uniform(0.5, 1.5))
         return found
 
     def _look(self, found: Samples) -> None:

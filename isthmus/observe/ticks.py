@@ -1,8 +1,8 @@
 """The last ticks of a process, always recorded: when each began and ended, its phases, what was counted.
 
-Decides what is kept: rings of fixed size in plain memory, written by a few stores for each phase (0.3 to 0.5 µs), so that
-it need not be switched on before something goes wrong. Invariant: nothing here allocates after the start, and nothing
-is ever forgotten but the oldest. Not responsible for: how a recording looks (``chrome``), who may ask for one
+Decides what is kept: rings of fixed size in plain memory, written by a few stores for each phase (0.3 to 0.5 µs), so
+that it need not be switched on before something goes wrong. Invariant: the rings never grow, and nothing is forgotten
+but the oldest. Not responsible for: how a recording looks (``chrome``), who may ask for one
 (``control``), metrics.
 """
 

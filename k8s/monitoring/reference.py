@@ -31,7 +31,8 @@ its own every 10 s, too, under the same names without `isthmus_` and `_total`. L
 words: no client's and no member's name is one. Counters only grow while a process lives: look at `rate()` and
 `increase()`.
 
-*of*: the kinds of processes that serve it (`serve`: a world in one process). *looked at by*: recording rules and alerts
+*of*: the kinds of processes that serve it (`serve`: a world in one process; a shard whose world is kept nowhere has
+none of the durable store). *looked at by*: recording rules and alerts
 of `k8s/monitoring/rules.yaml`; each alert has a page in [runbooks](runbooks/README.md).
 """
 

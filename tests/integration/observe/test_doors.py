@@ -96,7 +96,7 @@ async def test_a_flame_graph_of_a_running_process(tmp_path: Path) -> None:
     async with process("shard-0", tmp_path):
         for form, begins in ((".svg", "<svg "), (".txt", "MainThread;"), (".json", "{")):
             out = tmp_path / f"flame{form}"
-            told = await record_flame(tmp_path, None, 0.2, 50.0, out)
+            told = await record_flame(tmp_path, None, 0.2, 50.0, out, waiting=True)
             assert "shard-0: " in told
             text = out.read_text()
             assert begins in text

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from isthmus.observe import sampler
-from isthmus.observe.flame import Stack, collapsed, speedscope, svg
+from isthmus.observe.flame import Stack, at_work, collapsed, speedscope, svg
 from isthmus.observe.sampler import TOO_MANY, AlreadySampling, Sampler
 
 STACKS: Counter[Stack] = Counter({("main", "tick", "encode <x>"): 60, ("main", "tick"): 30, ("main", "a;b"): 10})
@@ -73,6 +73,22 @@ def test_stacks_beyond_the_bound_are_one(monkeypatch: pytest.MonkeyPatch, waitin
     finally:
         waiting()
     assert set(found.stacks) == {TOO_MANY}
+
+
+def test_who_waits_is_left_out_and_so_is_what_all_have() -> None:
+    loop = "Runner.run (asyncio/runners.py:86)"
+    seen: Counter[Stack] = Counter(
+        {
+            ("MainThread", "main (a.py:1)", loop): 80,
+            ("MainThread", "main (a.py:1)", loop, "tick (host.py:5)"): 20,
+            ("pool", "_worker (futures/thread.py:70)"): 100,
+            ("pool", "_worker (futures/thread.py:70)", "write (disk.py:1)"): 5,
+        }
+    )
+    assert at_work(seen) == {
+        ("MainThread", "tick (host.py:5)"): 20,
+        ("pool", "_worker (futures/thread.py:70)", "write (disk.py:1)"): 5,
+    }
 
 
 def test_collapsed_stacks_are_a_line_each() -> None:

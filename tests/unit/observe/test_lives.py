@@ -133,6 +133,7 @@ class Delta:
     """What is looked at of a delta."""
 
     tick: int
+    region: int = REGION
     own_row: Any = field(default_factory=lambda: u32(ROW))
     own_seq: Any = field(default_factory=lambda: u32(7))
 
@@ -145,8 +146,8 @@ def said(*seqs: int, number: int = 1) -> Upward:
     return up
 
 
-def of(delta: Delta) -> dict[int, RegionDelta]:
-    return {REGION: cast(RegionDelta, delta)}
+def of(*deltas: Delta) -> list[RegionDelta]:
+    return [cast(RegionDelta, delta) for delta in deltas]
 
 
 def test_a_shard_follows_an_input_through_its_step() -> None:
@@ -163,6 +164,15 @@ def test_a_shard_follows_an_input_through_its_step() -> None:
     assert names(life) == ["shard.inbox", "shard.step", "shard.publish"]
     assert life.parts[0].begin_s == 20.0
     assert life.facts == {"region": REGION, "tick": 101}
+
+
+def test_a_region_that_catches_up_tells_in_the_first_of_its_steps() -> None:
+    lives = ShardLives(1.0, 20)
+    lives.stepping([said(7)], lambda up: u64(SESSION), 20.0)
+    nothing = Delta(101, own_row=u32(), own_seq=u32())
+    lives.stepped(of(Delta(99, region=REGION + 1), Delta(100), nothing), 20.1)
+    (life,) = lives.over(20.2)
+    assert life.facts["tick"] == 100
 
 
 def test_what_a_gateway_says_again_is_told_once() -> None:
@@ -185,7 +195,7 @@ def test_an_input_for_nobody_is_not_followed() -> None:
 def test_an_input_whose_body_has_left_is_told_as_it_is() -> None:
     lives = ShardLives(1.0, 20)
     lives.stepping([said(7)], lambda up: u64(SESSION), 20.0)
-    lives.stepped({}, 20.0)
+    lives.stepped([], 20.0)
     assert lives.over(20.0 + FOLLOW_S) == []
     (life,) = lives.over(20.1 + FOLLOW_S)
     assert not life.done
