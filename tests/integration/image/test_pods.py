@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -22,7 +23,7 @@ from isthmus import Client, ClientConfig, Entered, guest_token
 from tests.integration.durable.servers import running as postgres_running
 from tests.integration.etcd.servers import free_ports
 from tests.integration.etcd.servers import running as etcd_running
-from tests.integration.image.built import READY_S, USER, Running, started
+from tests.integration.image.built import READY_S, USER, Running, run, started
 from tests.integration.image.test_start import BUILD_S
 from tests.unit.k8s.manifests import OVERLAYS, Object, Workload, environment, files, members, render
 
@@ -31,11 +32,12 @@ POD_IP = "127.0.0.1"
 
 @dataclass(slots=True)
 class Pod:
-    """One pod of a StatefulSet, and where its ports are on this machine."""
+    """One pod of a StatefulSet. ``ports``: where its ports are on this machine; ``given``: what its processes see."""
 
     workload: Workload
     running: Running
     ports: Mapping[str, int]
+    given: Mapping[str, Any]
 
     def probed(self, name: str) -> int:
         """The status that a probe of the container gets."""
@@ -79,8 +81,9 @@ def pod(
             _as_a_secret(file, workload)
         mounts[file] = path
     words = ["isthmus", *workload.containers[0]["args"]]
-    with started(words, home / "tmp", mounts=mounts, variables=given) as running:
-        yield Pod(workload, running, ports)
+    seen = {"mounts": mounts, "variables": given}
+    with started(words, home / "tmp", **seen) as running:
+        yield Pod(workload, running, ports, seen)
 
 
 def _as_a_secret(file: Path, workload: Workload) -> None:
@@ -131,8 +134,23 @@ def test_the_pods_of_the_overlay_make_a_world(image: Path, tmp_path: Path) -> No
             shown = one.running.get(f"http://{POD_IP}:{one.ports['observe']}/metrics")[1].decode()
             assert re.search(r"^isthmus_links ", shown, flags=re.MULTILINE), name
             assert all(entry["compiled"] == 0 for entry in one.running.events("kernels_ready")), name
-        # A shard that is told to end gives its regions to the other one; then the others, as a namespace is removed.
-        for name in ("shard-1", "gateway-0", "shard-0", "placer-0"):
+        # As by `kubectl exec`: an operator's commands find what the pod has.
+        done = run(["isthmus", "region", "list", "/world/world.toml"], gateway.running.tmp, **gateway.given)
+        assert done.returncode == 0, done.stdout
+        assert "isthmus-shard-" in done.stdout
+        # A shard that is told to end leaves its regions to the other one; then all end, as when a namespace is removed.
+        first, other = sorted(("shard-0", "shard-1"), key=_owners(gateway, url).count, reverse=True)
+        assert pods[first].running.end() == 0, pods[first].running.log[-3000:]
+        end_s = time.monotonic() + READY_S
+        while (owners := set(_owners(gateway, url))) != {other}:  # the gateway hears of the last one a moment later
+            assert time.monotonic() < end_s, owners
+            time.sleep(0.1)
+        for name in ("gateway-0", other, "placer-0"):
             assert pods[name].running.end() == 0, pods[name].running.log[-3000:]
             assert pods[name].running.events("stopped"), "it went in order"
-        assert not pods["shard-1"].running.events("drained_not")
+
+
+def _owners(gateway: Pod, url: str) -> list[str]:
+    """Who owns each region, as a pod's name without that of the program."""
+    status = json.loads(gateway.running.get(f"{url}/api/status")[1])
+    return [(region["owner"] or "").removeprefix("isthmus-") for region in status["regions"]]
