@@ -73,6 +73,7 @@ def test_two_gateways_show_one_world_that_survives_a_shard(cluster: Running) -> 
         until("a shard logs the same", lambda: '"event": "figures"' in cluster.log("shard-0"))
         for k in (0, 1):
             until("everybody is back", lambda k=k: shows(cluster, k, person=2 * BOTS))
+        until("it is back", lambda: "shard-1" in {member["member"] for member in cluster.status(0)["members"]})
         cluster.command("drain", "world.toml", "shard-1")
         assert "shard-1" not in cluster.command("region", "list", "world.toml")
         for k in (0, 1):
