@@ -108,15 +108,16 @@ def take_far(
 
 
 @jit
-def extrapolate(high: Int, tick: Int, hot: Records, cold: Records, bounds: I64) -> int:
+def extrapolate(high: Int, tick: Int, hot: Records, cold: Records, bounds: I64) -> tuple[int, bool]:
     """Shown ground positions (grid units) of all occupied rows below ``high`` at ``tick``.
 
     Writes ``hot.x``, ``hot.z`` and ``bounds`` int64[4] (least x, least z, greatest x, greatest z). Returns how many
-    are occupied.
+    are occupied, and whether any of them is not where it was.
     """
     low_x = low_z = np.int64(1 << 40)
     high_x = high_z = np.int64(-(1 << 40))
     count = 0
+    moved = False
     for i in range(high):
         h = hot[i]
         if h.serial == 0:
@@ -130,13 +131,14 @@ def extrapolate(high: Int, tick: Int, hot: Records, cold: Records, bounds: I64) 
             h.far &= ~FITS
         x = np.int64(c.px) + ((np.int64(c.vx) * dt + HALF) >> VELOCITY_SHIFT)
         z = np.int64(c.pz) + ((np.int64(c.vz) * dt + HALF) >> VELOCITY_SHIFT)
+        moved |= x != h.x or z != h.z
         h.x = x
         h.z = z
         low_x, high_x = min(low_x, x), max(high_x, x)
         low_z, high_z = min(low_z, z), max(high_z, z)
         count += 1
     bounds[0], bounds[1], bounds[2], bounds[3] = low_x, low_z, high_x, high_z
-    return count
+    return count, moved
 
 
 @jit

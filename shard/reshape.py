@@ -44,13 +44,14 @@ class Part:
 
 
 def stock_for(former: Iterable[RegionCore], squares: Mapping[int, Square], pool: Pool) -> Stock:
-    """Bodies for those who will be in the new regions, or near them, if nobody moves."""
+    """Bodies for those who have one and will be in the new regions, or near them, if nobody moves."""
     wanted: dict[int, Counter[Body]] = {region: Counter() for region in squares}
     ground: StaticMap | None = None
     for core in former:
         table, ground = core.state.table, core.state.ground
         bodies = [kind.body for kind in core.state.registry.kinds]
         rows = table.present()
+        rows = rows[table.columns["p.body"][rows]]
         for region, square in squares.items():
             near = rows[outside_m(table.pos[rows], square) <= MARGIN_M]
             counts = np.bincount(table.kind[near], minlength=len(bodies) + 1)[1:]
@@ -80,6 +81,7 @@ def reshape(former: Mapping[int, RegionCore], now: Mapping[int, RegionCore], sto
         _see(core, parts[region], {other: now[other] for other in now if other != region}, former)
         core.state.exchange.rebuild(None if stock is None else stock.take(region))
         core.begin_reshaped(sorted(former))
+        core.state.world.looks_around = any(other.state.world.looks_around for other in former.values())
         index.run(core.state)
 
 

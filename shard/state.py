@@ -38,7 +38,7 @@ from shard.world.table import IdBlocks, Table
 if TYPE_CHECKING:
     from shard.phases.replay import ReplayMotion
 
-DUMP_FORMAT = 3
+DUMP_FORMAT = 4
 DUMP_BYTES_MAX = 1 << 31
 FAR_AWAY = 1 << 30
 """A published place that is surely wrong, so that a state is renewed at once."""
@@ -285,6 +285,7 @@ class ShardState:
             "timers": self.runner.timers.state(),
             "pending": [pending.started, pending.enter, pending.leave, pending.messages],
             "disabled": [b.name for b in self.runner.behaviours if not b.enabled],
+            "looks_around": self.world.looks_around,
             "doomed": self.doomed,
             "owed": self.owed,
             "links": self.links.state(),
@@ -312,6 +313,7 @@ class ShardState:
         )
         for behaviour in self.runner.behaviours:
             behaviour.enabled = behaviour.name not in state["disabled"]
+        self.world.looks_around = state["looks_around"]
         self.doomed = list(state["doomed"])
         self.owed = [(id_, hop) for id_, hop in state["owed"]]
         self.links.load(state["links"])

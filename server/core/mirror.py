@@ -117,6 +117,7 @@ class Mirror:
 
     def _allocate_sorted(self) -> None:
         self.grid = empty_grid(self.rows)
+        self._is_sorted = False
         self._cell_of = np.zeros(self.rows, np.int32)
 
     def _reserve(self, rows: int) -> None:
@@ -310,6 +311,7 @@ class Mirror:
             begun = rows[fresh]
             self.hot[begun] = np.zeros(1, HOT)
             self.cold[begun] = np.zeros(1, COLD)
+            self._is_sorted = False
             self.hot["serial"][begun] = self._next_serial + np.arange(count, dtype=np.uint32)
             self._next_serial += count
             self.cold["id"][begun] = delta.enter_id[fresh]
@@ -385,6 +387,7 @@ class Mirror:
             claim = self._claims.pop(gone, None) if self._claims else None
             if claim in self._regions:
                 self.missed.add(claim)
+        self._is_sorted = False
         self.hot["serial"][rows] = 0
         self.hot["version"][rows] = 0
         self.view_of[rows] = -1
@@ -438,10 +441,12 @@ class Mirror:
         self.tick = tick
         if len(self._transit):
             self._end_transit(tick)
-        self.count = extrapolate(self.high, tick, self.hot, self.cold, self._bounds)
+        self.count, moved = extrapolate(self.high, tick, self.hot, self.cold, self._bounds)
         if self._outer_units:
             renew_outer(self.high, tick, self._outer_units, self.hot, self.cold, self.outer, self._outer_versions)
-        sort_into_cells(self.high, self.hot, self._bounds, self.cell_units, self.grid, self._cell_of)
+        if moved or not self._is_sorted:
+            sort_into_cells(self.high, self.hot, self._bounds, self.cell_units, self.grid, self._cell_of)
+            self._is_sorted = True
 
     def _end_transit(self, tick: int) -> None:
         """Forget who came somewhere; who came nowhere in time leaves."""

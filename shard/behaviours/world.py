@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.nearby import Cells, first_hit, near
+from kernels.nearby import Cells, first_hit, near, sort_into_cells
 from kernels.walk import fit_at
 from protocol.place import Place, StaticMap
 from shard.world.components import Registry
@@ -137,6 +137,16 @@ class Asked:
         """(children, parents); no parents: they are let go."""
 
 
+AROUND_CELL_M = 8.0
+"""About the radius that behaviours ask for, so that a query touches nine cells."""
+
+
+def cells_of(table: Table) -> Cells | None:
+    """Own entities and ghosts in cells, for queries; None if there are none."""
+    rows = table.present()
+    return sort_into_cells(rows, table.pos, AROUND_CELL_M) if len(rows) else None
+
+
 class World:
     """Given to each behaviour. ``tick``, ``rate_hz``, ``place`` (None in a world without one) can be read at any
     time."""
@@ -173,6 +183,8 @@ class World:
         self._opened: list[Rows] = []
         self._undoable = False
         self._cells: Cells | None = None
+        self.looks_around = False
+        """Whether a script has ever asked who is near: until then nobody is sorted into cells."""
         self.past = Past(table, 0)
         self._seen: tuple[int, int, int] | None = None
         """Who acts now, and the oldest and newest tick that its client can have shown."""
@@ -213,13 +225,20 @@ class World:
         """
         xs = np.atleast_1d(np.asarray(x, np.float64))
         zs = np.atleast_1d(np.asarray(z, np.float64))
-        if self._cells is None:
+        cells = self._around()
+        if cells is None:
             return np.zeros(0, np.int64), np.zeros(0, np.uint64)
-        query, rows = near(self._cells, self._table.pos, xs, zs, float(radius_m))
+        query, rows = near(cells, self._table.pos, xs, zs, float(radius_m))
         keep = self._table.live[rows]
         if kind:
             keep = keep & (self._table.kind[rows] == self._registry.kind_number[kind])
         return query[keep], self._table.id[rows[keep]]
+
+    def _around(self) -> Cells | None:
+        if not self.looks_around:  # in the tick of the first question they are sorted as they are now
+            self.looks_around = True
+            self._cells = cells_of(self._table)
+        return self._cells
 
     def ray(
         self, x: npt.ArrayLike, z: npt.ArrayLike, yaw: npt.ArrayLike, length_m: float, kind: str = ""
@@ -232,12 +251,13 @@ class World:
         """
         xs, zs, yaws = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, np.float64)) for a in (x, z, yaw)))
         row, distance = np.full(len(xs), -1, np.int64), np.full(len(xs), np.inf)
-        if self._cells is not None:
+        cells = self._around()
+        if cells is not None:
             wanted = np.zeros(len(self._registry.kinds) + 1, np.uint8)
             wanted[self._registry.kind_number[kind] if kind else slice(1, None)] = 1
             radii = np.array([0.0, *(k.body.radius_m if k.body is not None else 0.25 for k in self._registry.kinds)])
             first_hit(
-                self._cells, self._table.pos, self._table.kind, self._table.live, wanted, radii,
+                cells, self._table.pos, self._table.kind, self._table.live, wanted, radii,
                 xs.copy(), zs.copy(), yaws.copy(), float(length_m), row, distance,
             )  # fmt: skip
         return np.where(row >= 0, self._table.id[row], np.uint64(0)), distance

@@ -8,9 +8,7 @@ nothing: who left stays in the store as they were until their new home writes th
 over what did not change. Not responsible for: carrying batches (``shard.process``), reading them (``restore``).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +19,9 @@ from shard.behaviours.timers import Timers
 from shard.border.links import Links
 from shard.durable.contract import ActionRow, Batch, EntityRow, Gone, PoseRow
 from shard.durable.spans import span_of
-from shard.journal.layouts import HEAD, Layout
+from shard.journal.layouts import Layout
 from shard.journal.notes import NOTE_FORMAT
+from shard.journal.poses import LeafPoses, runs
 from shard.state import ShardState
 from shard.world.table import Table
 
@@ -82,12 +81,12 @@ class Journal:
     _under_way: Draft | None = field(init=False, default=None)
     _since: int = field(init=False, default=-1)
     """Tick of the last batch."""
-    _poses: dict[int, bytes] = field(init=False, default_factory=dict)
-    """Blob of each leaf as it was written last."""
+    _poses: LeafPoses = field(init=False)
 
     def __post_init__(self) -> None:
         self.layout = Layout.of(self.state.table)
         self._written = _Written.empty(self.state.table.capacity, self.layout)
+        self._poses = LeafPoses(self.layout, self._leaf)
 
     @property
     def number(self) -> int:
@@ -124,7 +123,7 @@ class Journal:
         strangers = written.id[here] != table.id[here]
         written.id[here[strangers]] = 0
         inside = span_of(self.number, self.leaves.level)
-        self._poses |= {leaf: blob for leaf, blob in former._poses.items() if inside.first <= leaf <= inside.last}
+        self._poses.inherit(former._poses, inside.first, inside.last)
         self.kept |= former.kept
 
     def again(self) -> Draft | None:
@@ -221,22 +220,21 @@ class Journal:
         """Those that are new or whose row part is not what was written; and the rows of those that came since."""
         rows = table.rows()
         layout, written = self.layout, self._written
-        parts = layout.rows(table, rows)
         marks = _marks(timers, table, rows)
         ids, hops = table.id[rows], table.hop[rows]
         came = written.stale[rows] | (written.id[rows] != ids) | (written.hop[rows] != hops)
         new = rows[came]
-        at = np.flatnonzero(
-            came | (written.timers[rows] != marks) | (_bytes(written.parts[rows]) != _bytes(parts)).any(axis=1)
-        )
+        unlike = layout.unlike(table, written.parts[: table.high])[rows]
+        at = np.flatnonzero(came | (written.timers[rows] != marks) | unlike)
         if not len(at):
             return [], new
         changed = rows[at]
         written.id[changed], written.hop[changed], written.timers[changed] = ids[at], hops[at], marks[at]
-        written.parts[changed], written.stale[changed] = parts[at], False
+        parts = layout.rows(table, changed)
+        written.parts[changed], written.stale[changed] = parts, False
         size = layout.row.itemsize + layout.pose.itemsize
         both = np.empty(len(at), np.dtype([("row", layout.row), ("pose", layout.pose)]))
-        both["row"], both["pose"] = parts[at], layout.poses(table, changed)
+        both["row"], both["pose"] = parts, layout.poses(table, changed)
         data = both.tobytes()
         behind = _timers_of(timers, ids[at])
         entities = [
@@ -259,22 +257,9 @@ class Journal:
 
     def _leaf_poses(self, table: Table) -> list[PoseRow]:
         """Blobs of leaves in which something has moved."""
-        rows = table.rows()
-        leaf = self._leaf(table, rows)
-        order = np.argsort(leaf, kind="stable")
-        rows, leaf = rows[order], leaf[order]
-        both = np.zeros(len(rows), np.dtype([("head", HEAD), ("pose", self.layout.pose)]))
-        both["head"]["id"], both["head"]["hop"] = table.id[rows], table.hop[rows]
-        both["pose"] = self.layout.poses(table, rows)
-        leaves, first = np.unique(leaf, return_index=True)
-        data, size = both.tobytes(), both.dtype.itemsize
-        now = {number: data[a * size : b * size] for number, a, b in _runs(leaves, first, len(rows))}
-        changed = {number: blob for number, blob in now.items() if self._poses.get(number) != blob}
-        changed |= {number: b"" for number, blob in self._poses.items() if number not in now}
-        self._poses = now
         second = self.state.tick // self.state.config.rate_hz
         key = self.layout.key
-        return [PoseRow(number, second, key + blob) for number, blob in sorted(changed.items())]
+        return [PoseRow(number, second, key + blob) for number, blob in sorted(self._poses.changed(table).items())]
 
     # ------------------------------------------------------------------------------------------------------- the note
     def _note(self) -> bytes:
@@ -327,13 +312,4 @@ def _timers_of(timers: Timers, ids: U64) -> dict[int, bytes]:
     rows = rows[np.argsort(rows["id"], kind="stable")]
     owners, first = np.unique(rows["id"], return_index=True)
     data, size = rows.tobytes(), rows.dtype.itemsize
-    return {id_: data[a * size : b * size] for id_, a, b in _runs(owners, first, len(rows))}
-
-
-def _runs(keys: npt.NDArray[Any], first: I64, end: int) -> Iterable[tuple[int, int, int]]:
-    """(key, where its run begins, where it ends) of sorted things."""
-    return zip(keys.tolist(), first.tolist(), np.append(first[1:], end).tolist(), strict=False)
-
-
-def _bytes(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.itemsize)
+    return {id_: data[a * size : b * size] for id_, a, b in runs(owners, first, len(rows))}

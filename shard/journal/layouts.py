@@ -79,6 +79,20 @@ class Layout:
         """The poses, pose[k]."""
         return _gather(self.pose, table, rows)
 
+    @staticmethod
+    def unlike(table: Table, records: Records) -> npt.NDArray[np.bool_]:
+        """Of which of the table's first k rows ``records`` (row[k] or pose[k]) are not what its columns are, to the
+        bit; without copying either."""
+        found = np.zeros(len(records), bool)
+        for name in records.dtype.names or ():
+            now, was = table.columns[name][: len(records)], records[name]
+            if now.dtype.kind == "f":  # not a number is like itself, and -0.0 is not like 0.0
+                bits = f"u{now.dtype.itemsize}"
+                now, was = now.view(bits), was.view(bits)
+            differs = now != was
+            found |= differs.any(axis=tuple(range(1, differs.ndim)))
+        return found
+
     # ------------------------------------------------------------------------------------------------------- reading
     def split(self, data: bytes) -> tuple[bytes, npt.NDArray[np.void]]:
         """(row and pose, timers TIMER[k]) of one entity's bytes behind the key. Raises LayoutError."""

@@ -133,7 +133,8 @@ def _kept(state: ShardState, delta: RegionDelta) -> None:
     if not len(state.kept):
         return
     table = state.table
-    rows = np.intersect1d(state.kept, table.rows())  # some may have gone in this step
+    rows = np.unique(state.kept)
+    rows = rows[table.live[rows] & ~table.ghost[rows]]  # some may have gone in this step
     delta.kept_row = rows.astype(np.uint32)
     delta.kept_row_generation, delta.kept_id = table.generation[rows], table.id[rows]
     delta.kept_session, delta.kept_generation, delta.kept_gateway, delta.kept_acted = (
