@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap manifests
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,12 +44,21 @@ unit: .venv/.dev warmup compiler promtool
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
 integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute)
-	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts
+	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts --ignore=tests/integration/image
+	@$(MAKE) --no-print-directory image
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi
 
 hosts: .venv/.dev $(STATIC) etcd iproute warmup ## A cluster on hosts that are cut off from each other (network namespaces; needs root)
 	$(BIN)/pytest tests/integration/hosts
+
+manifests: .venv/.dev ## Render the manifests of k8s/ and check them (docs/KUBERNETES.md)
+	$(BIN)/pytest tests/unit/k8s
+
+# Where a process may make no namespaces (most containers that are not privileged), the image cannot be run, and this says so.
+image: .venv/.dev $(STATIC) etcd postgres bubblewrap ## Build what the Dockerfile builds, without Docker, and run it in a read-only root as nobody
+	@if bwrap --ro-bind / / true; then $(BIN)/pytest tests/integration/image; \
+	else echo "LEFT OUT: tests/integration/image, the image in a read-only root: bubblewrap may make no namespaces here."; fi
 
 e2e: .venv/.dev $(STATIC) browser warmup ## Two pages and bots in a real Chromium
 	$(BIN)/pytest tests/e2e
@@ -183,6 +192,9 @@ compiler:
 # Rules and their tests are checked by Prometheus' own tool, which comes with the server.
 promtool:
 	@command -v promtool >/dev/null || { $(call apt,prometheus); }
+
+bubblewrap:
+	@command -v bwrap >/dev/null || { $(call apt,bubblewrap); }
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }

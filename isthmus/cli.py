@@ -333,8 +333,11 @@ def top(url: str) -> None:
 @cli.command()
 def warmup() -> None:
     """Compile all kernels into the cache, as an image's build does."""
+    from isthmus.config.model import Logging
+    from isthmus.logging import configure
     from isthmus.warmup import warm_up
 
+    configure(Logging())
     warm_up()
 
 
@@ -349,7 +352,7 @@ def main() -> None:
     try:
         check_interpreter()
         check_names()
+        cli(prog_name="isthmus")
     except StartupError as problem:
         click.echo(str(problem), err=True)
         sys.exit(EXIT_CONFIG)
-    cli(prog_name="isthmus")

@@ -108,7 +108,8 @@ class Front:
     ) -> str:
         """Listen; returns the page's address. ``fellows``: origins of the cluster's gateways. Raises OSError."""
         config, observed = self.config, self.observed
-        guard = replace(Guard.of(config.gateway.allowed_hosts, config.gateway.allowed_origins), fellows=fellows)
+        own = config.gateway
+        guard = replace(Guard.of(own.allowed_hosts, own.allowed_origins, own.proxies), fellows=fellows)
         acceptor = Acceptor(self.clients.carriers, guard)
         services = Services(
             ready=ready,

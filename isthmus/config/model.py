@@ -219,6 +219,14 @@ class Gateway:
         tuple[str, ...],
         _says("Names accepted in the Host header, without port. Empty: the loopback names and `host`."),
     ] = ()
+    proxies: Annotated[
+        tuple[str, ...],
+        _says(
+            "Addresses or networks of the proxies before this gateway, as `10.0.0.0/8`: they alone are believed about "
+            "whom they speak for (X-Forwarded-For), so that limits for one address count clients and not the proxy. "
+            "Empty: nobody is."
+        ),
+    ] = ()
     public_url: Annotated[
         str | None,
         _says(

@@ -195,6 +195,11 @@ def _exposure(config: Config, problem: Report) -> Iterator[Problem]:
                 f"{origin!r} is not an origin",
                 "write scheme and host only, as https://world.example (a port where it is not the usual one)",
             )
+    for proxy in gateway.proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            yield problem("gateway.proxies", str(error), "write addresses or networks, as 10.0.0.7 or 10.0.0.0/8")
     if gateway.public_url is not None:
         parts = urlsplit(gateway.public_url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:

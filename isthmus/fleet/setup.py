@@ -103,9 +103,17 @@ def cluster_key(config: Config) -> bytes | None:
 
 
 def read_key(path: Path, what: str) -> bytes:
-    """A key that others cannot read; ``what``: how it is called to people. Raises SetupError."""
+    """A key that others cannot read; ``what``: how it is called to people. Raises SetupError.
+
+    The group may read, but not write, a key that root owns (PostgreSQL's rule for keys): so Kubernetes gives a secret
+    to a process that is not root.
+    """
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = path.stat()
+        others = stat.S_IRWXG | stat.S_IRWXO
+        if found.st_uid == 0 and os.geteuid() != 0:
+            others &= ~stat.S_IRGRP
+        if found.st_mode & others:
             raise SetupError(f"{what}: others may read {path}: `chmod 600 {path}`")
         key = path.read_bytes()
     except OSError as error:

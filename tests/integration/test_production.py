@@ -1,6 +1,8 @@
 """Production mode: nothing starts without an issuer, only its tokens open the door; TLS in process; development stays
 on loopback."""
 
+import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from protocol.codes import Advice, Close, advice_of
 from protocol.messages import Bye, encode_client
 from tests.integration.issuer import AUTH, Issuer
 from tests.integration.server import Server, launch, serving, write_world
-from tests.integration.wire import peer
+from tests.integration.wire import peer, upgrade
 
 PRODUCTION = f"""
 [gateway]
@@ -149,3 +151,33 @@ def test_missing_keys_end_the_start(tmp_path: Path) -> None:
     assert "JWKS" in said
     assert out == ""
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("proxies", "told"), [('["127.0.0.1"]', True), ("[]", False)], ids=["believed", "not"])
+async def test_limits_for_an_address_count_clients_behind_a_proxy_that_is_named(
+    tmp_path: Path, proxies: str, told: bool
+) -> None:
+    (tmp_path / "keys.json").write_text(Issuer().key_set())
+    toml = PRODUCTION.replace("tls_cert_path", f"proxies = {proxies}\n# tls").replace("tls_key_path", "# ")
+    with serving(write_world(tmp_path, toml)) as server:
+        async with contextlib.AsyncExitStack() as connections:
+
+            async def comes(client: str) -> bool:
+                """Whether a connection that a proxy opens for that address is kept."""
+                status, reader, writer = await upgrade(server.port, headers=f"X-Forwarded-For: {client}\r\n")
+                connections.push_async_callback(_dropped, writer)
+                assert status == 101
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), 0.5)
+                    return False
+                return True
+
+            assert all([await comes("203.0.113.7") for _ in range(8)])
+            assert not await comes("203.0.113.7")
+            assert await comes("203.0.113.8") is told, "another client, told apart only if the proxy is believed"
+
+
+async def _dropped(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

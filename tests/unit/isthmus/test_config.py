@@ -124,6 +124,8 @@ def test_an_unknown_flag_key_is_told() -> None:
         ('[gateway]\ntls_cert_path = "c.pem"', "gateway.tls_cert_path"),
         ('[gateway]\ntls_key_path = "k.pem"', "gateway.tls_key_path"),
         ('[gateway]\nallowed_origins = ["world.example"]', "gateway.allowed_origins"),
+        ('[gateway]\nproxies = ["10.0.0.0/8", "10.0.0.7/8"]', "gateway.proxies"),
+        ('[gateway]\nproxies = ["proxy.example"]', "gateway.proxies"),
         ('[auth]\njwks_url = "http://id.example/keys"', "auth.jwks_url"),
         (PRODUCTION.replace("allowed_hosts", "# "), "gateway.allowed_hosts"),
         (PRODUCTION.replace("issuer", "# "), "auth.issuer"),

@@ -1,5 +1,7 @@
 """Keys on the disk: made once, whole, for their owner alone; and which key a world's sessions are sealed with."""
 
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +36,32 @@ def test_a_key_that_is_unfit_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path.write_bytes(b"short")
     with pytest.raises(SetupError, match=r"5 bytes.*make a new one"):
         read_key(path, "a key")
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "process", "fits"),
+    [
+        (0o440, 0, 10_001, True),  # as Kubernetes mounts a secret for a group
+        (0o440, 0, 0, False),
+        (0o440, 10_001, 10_001, False),
+        (0o460, 0, 10_001, False),
+        (0o444, 0, 10_001, False),
+        (0o400, 10_001, 10_001, True),
+    ],
+)
+def test_the_group_may_read_a_key_of_root_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, process: int, fits: bool
+) -> None:
+    path = tmp_path / "one.key"
+    make_key(path)
+    found = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 10_001, 32, 0, 0, 0))
+    monkeypatch.setattr(Path, "stat", lambda self: found)
+    monkeypatch.setattr(os, "geteuid", lambda: process)
+    if fits:
+        assert len(read_key(path, "a key")) == 32
+    else:
+        with pytest.raises(SetupError, match="chmod 600"):
+            read_key(path, "a key")
 
 
 def test_a_world_keeps_its_sessions_key_beside_its_store(tmp_path: Path) -> None:

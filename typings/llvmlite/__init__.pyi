@@ -1,0 +1,1 @@
+# What we use of llvmlite, which says nothing of its types.
