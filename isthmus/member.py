@@ -178,7 +178,7 @@ async def be_member(
     try:
         leaves = leaves_of(layout)
         agreed = await agree(store, world_record(config, layout), lambda: so_far(config, leaves))
-        host = Host(name, store, agreed, links)
+        host = Host(name, store, agreed, links, config.cluster.drain_s)
         core, turn = await make(host, await host.listen(config.cluster.link_advertise_host))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -172,8 +172,9 @@ class GatewayProcess:
                 out.sends.append(Send(name, Kind.MESH, 0, mesh.encode(word)))
 
     # ------------------------------------------------------------------------------------------------------ draining
-    def drain(self, now_s: float) -> bool:
-        """Send all clients to other gateways; False if there is none to send them to."""
+    def drain(self, now_s: float) -> float:
+        """Send all clients to other gateways. Returns how long that may take, in seconds; 0 if there is none to send
+        them to."""
         return self.sender.drain(self.member.book, now_s)
 
     def origins(self) -> frozenset[str]:
