@@ -1,6 +1,7 @@
 """The elected placer asks for moves by the load that shards have measured and reported, and lets regions rest."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 from cluster.placer import BALANCE_EVERY_S, MOVES_MAX, REST_S, AskMove
@@ -77,7 +78,7 @@ class Moving(Fleet):
         super().do(process, actions)
         for action in actions:
             if isinstance(action, AskMove):
-                self.later(MOVE_S, lambda asked=action: self._move(asked))
+                self.later(MOVE_S, partial(self._move, action))
 
     def _move(self, asked: AskMove) -> None:
         book = self.processes["p0"].member.book
