@@ -1,6 +1,6 @@
 """What came of each kind of step, what it is held to, and the table of docs/SCALING.md.
 
-Decides what "nobody notices" means in figures (DESIGN's promise, per step). Invariant: pure. Not responsible for: measuring (``crowd``).
+Decides what "nobody notices" means in figures. Invariant: pure. Not responsible for: measuring (``crowd``).
 """
 
 from collections.abc import Sequence

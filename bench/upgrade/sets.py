@@ -1,5 +1,5 @@
-"""A cluster whose processes begin and end as Kubernetes' StatefulSets do it: by number, one after the other, by SIGTERM,
-with SIGKILL for who does not end in time.
+"""A cluster whose processes begin and end as StatefulSets of Kubernetes do it: by number, one after the other, by
+SIGTERM, with SIGKILL for who does not end in time.
 
 Decides what is done to the processes and when the next one's turn is: when the one before is whole again. Invariant: a
 member keeps its name over all its lives, and ends by itself or the step fails. Not responsible for: what people notice

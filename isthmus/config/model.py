@@ -498,10 +498,10 @@ class Cluster:
             ge=1,
             le=3600,
             description="A member that is told to end (SIGTERM) hands over its regions or its sessions first, and ends "
-            "after so long at the latest. 30: twice what 64 regions or 4000 sessions took. Whoever kills processes "
-            "that do not end has to wait longer: docs/SCALING.md.",
+            "after so long at the latest. 20: 4000 sessions are told within 8 s and have 10 s to go. Whoever kills "
+            "processes that do not end has to wait longer (docs/SCALING.md).",
         ),
-    ] = 30.0
+    ] = 20.0
     region_side_m: Annotated[
         float | None,
         _says("Side of the square that is cut into regions. Absent: the next power of two that holds the world."),

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 AFTER_DRAIN_S = 5.0
 """After its drain (``cluster.drain_s`` at most) a member writes its last batches, tells who is left, gives back its
 lease and ends, in less than this. Whoever kills processes that do not end by themselves waits for both."""
-END_S = 35.0
+END_S = 25.0
 """How long a child may take to end by itself, with the default of ``cluster.drain_s``."""
 _PR_SET_PDEATHSIG = 1
 

@@ -96,6 +96,7 @@ def of_member(member: MemberCore) -> list[Figure]:
     alone = sum(book.owner(region) is None for region in book.regions)
     kinds = Counter(other.record.kind for other in book.members.values())
     return [
+        Figure("load", "Mean part of a core that this process uses, over a second.", member.record.load, counts=False),
         Figure("members", "Living members, by kind.", label="kind", by=kinds, counts=False),
         Figure("regions_without_owner", "Regions without a living owner.", alone, counts=False),
         Figure("lease_renewals_failed", "Keep-alives of the own lease without an answer.", member.renewals_failed),

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import aiohttp
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
 
+from bench.autoscale.settings import GATEWAY, SHARD, read
 from bench.soak.cluster import until
 from bench.upgrade.crowd import Noticed, Person, crowd, meet, taken
 from bench.upgrade.next_release import LINKS, WIRE
@@ -36,6 +38,7 @@ async def _upgrade(folder: Path) -> None:
             async with crowd(cluster.urls, PEOPLE, session) as people:
                 await until("everybody is there", lambda: all(person.settled and person.done for person in people))
                 meet(people)
+                await _what_the_autoscaler_asks_for_is_there(cluster, session)
                 sessions = [set(person.sessions) for person in people]
                 await _all_but_a_gateway_and_a_shard(cluster, people)
                 assert [person.sessions for person in people] == sessions
@@ -43,6 +46,18 @@ async def _upgrade(folder: Path) -> None:
                 assert set((await cluster.owners()).values()) == {"shard-0"}
         finally:
             await cluster.children.end()
+
+
+async def _what_the_autoscaler_asks_for_is_there(cluster: Sets, session: aiohttp.ClientSession) -> None:
+    """Each metric that a query of k8s/components/autoscaling names is one that a process serves."""
+    async with session.get(f"{cluster.urls['gateway-0']}/metrics") as answer:
+        families = list(text_string_to_metric_families(await answer.text()))
+    served = {sample.name: sample.value for family in families for sample in family.samples}
+    for path in (SHARD, GATEWAY):
+        for trigger in read(path).triggers:
+            missing = [name for name in trigger.names if name not in served]
+            assert not missing, f"{path.name}, {trigger.name}"
+            assert served[trigger.names[0]] > 0.0, f"{path.name}, {trigger.name}: people are there"
 
 
 async def _all_but_a_gateway_and_a_shard(cluster: Sets, people: list[Person]) -> None:
