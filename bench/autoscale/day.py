@@ -18,8 +18,9 @@ NOISE_LASTS_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """``least`` at night, ``most`` in the evening; ``noise``: standard deviation, as part of the curve. The match: so many
-    people come from ``match_from_s`` on, within ``comes_s``, stay until ``match_to_s`` and go within ``goes_s``."""
+    """``least`` at night, ``most`` in the evening; ``noise``: standard deviation, as part of the curve. ``match``: so
+    many people come from ``match_from_s`` on, within ``comes_s``, stay until ``match_to_s`` and go within
+    ``goes_s``."""
 
     least: float = 1_500.0
     most: float = 12_000.0

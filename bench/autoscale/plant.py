@@ -1,4 +1,4 @@
-"""What is scaled, as far as the autoscaler sees it: pods that start slowly, work that is not even, metrics that are late.
+"""What is scaled, as far as the autoscaler sees it: pods that start late, work that is not even, metrics that lag.
 
 Theory. Work is in units of what a replica has of it (cores, views, bytes); each unit lies on some replica, and moves as
 it does in a cluster: a shard gives away a region at a time, a gateway at most a part of its sessions in a second; what
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.affinity import LOAD_PART
-from cluster.placer import BALANCE_EVERY_S
 from cluster.plan import BUSY, HYSTERESIS, SPLIT_FROM
 from server.sending import SENT_PART
 
@@ -86,8 +85,8 @@ class Shares:
 
 
 class ShardShares(Shares):
-    """Regions: one move each BALANCE_EVERY_S from the busiest, if it is worth it (``cluster.plan``); whatever is
-    hotter than SPLIT_FROM has been split."""
+    """Regions: one move at each look from the busiest, if it is worth it (``cluster.plan``); whatever is hotter than
+    SPLIT_FROM has been split."""
 
     def balance(self, cores: float) -> None:
         """One look of the placer, where all shards together use so many cores."""

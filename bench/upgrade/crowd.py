@@ -1,9 +1,10 @@
 """People who walk, look and act while a cluster is changed under them, and what they notice of it.
 
 Decides what is noticed, at the edge of each client's core, as docs/SCALING.md defines "nobody notices": connections
-that ended before there was the next one, ticks between two applied frames, corrections of the own body, the numbers by which
-one stream names the others, answers to acts. Invariant: what is noticed of others counts only where their numbers must
-not change, from AROUND_TICKS after a stream began on. Not responsible for: what is done to the cluster (``sets``).
+that ended before there was the next one, ticks between two applied frames, corrections of the own body, the numbers by
+which one stream names the others, answers to acts. Invariant: what is noticed of others counts only where their
+numbers must not change, from AROUND_TICKS after a stream began on. Not responsible for: what is done to the cluster
+(``sets``).
 """
 
 import asyncio
@@ -177,8 +178,8 @@ class Person:
 
 @contextlib.asynccontextmanager
 async def crowd(urls: Mapping[str, str], count: int, session: aiohttp.ClientSession) -> AsyncIterator[list[Person]]:
-    """``count`` people at the gateways ``urls`` by turns: of four, two go on over UDP, and two speak the next version of
-    the wire as well."""
+    """``count`` people at the gateways ``urls`` by turns: of four, two go on over UDP, and two speak the next version
+    of the wire as well."""
     async with contextlib.AsyncExitStack() as stack:
         people, tasks = [], []
         for number in range(count):

@@ -2,6 +2,7 @@
 careless settings do not."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from bench.autoscale.__main__ import CHANGES, REVERSALS, SHORT_S
 from bench.autoscale.day import Day
 from bench.autoscale.hpa import DOWN, SYNC_S, UP, Autoscaler, Direction, Policy, Rules
 from bench.autoscale.judge import judge
-from bench.autoscale.plant import GatewayShares, Measured, Pods, ShardShares
+from bench.autoscale.plant import SCRAPE_S, GatewayShares, Measured, Pods, ShardShares
 from bench.autoscale.settings import GATEWAY, SHARD, read
 from bench.capacity.page import PAGE
 from bench.capacity.page import read as read_costs
@@ -26,7 +27,7 @@ NOW = (Policy(True, 100, 15.0),)
 AT_ONCE = Rules(1, 1000, (100.0,), Direction(0.0, (Policy(False, 1000, 15.0),)), Direction(0.0, NOW))
 
 
-# ------------------------------------------------------------------------------------------- as Kubernetes documents it
+# ------------------------------------------------------------------------------ as Kubernetes documents it
 @pytest.mark.parametrize(
     ("replicas", "value", "decided"),
     [
@@ -61,7 +62,7 @@ def test_policies_are_those_of_the_documentation() -> None:
         counts.append(scaler.decide(60.0 * minute, counts[-1], [1000.0]))
     assert counts[:3] == [80, 72, 64]
     assert counts[-1] == 10
-    assert {a - b for a, b in zip(counts, counts[1:], strict=False) if b < 40 and b > 10} == {4}
+    assert {a - b for a, b in pairwise(counts) if b < 40 and b > 10} == {4}
     least = Autoscaler(replace(AT_ONCE, down=replace(down, select="Min")))
     assert least.decide(0.0, 80, [1000.0]) == 76
     disabled = Autoscaler(replace(AT_ONCE, down=replace(down, select="Disabled")))
@@ -101,7 +102,7 @@ def test_bounds_and_policies_hold_whatever_is_measured(
         assert replicas >= min(high - 2, int(0.5 * low))
 
 
-# ----------------------------------------------------------------------------------------------- what it is told to scale
+# ------------------------------------------------------------------------------ what it is told to scale
 def test_a_pod_starts_late_and_ends_at_once() -> None:
     pods, rng = Pods(2), np.random.default_rng(1)
     assert pods.scale(5, 0.0, rng) == 0
@@ -136,7 +137,7 @@ def test_what_has_ended_counts_until_its_samples_are_out_of_the_window() -> None
     assert query.answer(60.0) == pytest.approx(4.0)
 
 
-# ------------------------------------------------------------------------------------------------ what the manifests say
+# ------------------------------------------------------------------------------ what the manifests say
 @pytest.mark.parametrize(("path", "run"), [(SHARD, simulate.shards), (GATEWAY, simulate.gateways)])
 @pytest.mark.parametrize("seed", [11, 12])
 def test_a_day_of_what_the_manifest_says_has_headroom_and_rests(path: Path, run: simulate.Run, seed: int) -> None:
@@ -182,7 +183,7 @@ def test_what_the_manifests_name(path: Path, target: str) -> None:
     assert made.target == target
     assert made.rules.least >= 2, "whoever ends needs another one to give its regions or people to"
     assert all(trigger.empty_is_error for trigger in made.triggers), "no answer must not end anybody"
-    assert all(trigger.window_s >= 4 * simulate.SCRAPE_S for trigger in made.triggers), "rate needs some samples"
+    assert all(trigger.window_s >= 4 * SCRAPE_S for trigger in made.triggers), "rate needs some samples"
 
 
 def test_a_manifest_that_says_more_than_is_tried_is_refused(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_manifest_that_says_more_than_is_tried_is_refused(tmp_path: Path) -> N
         read(path)
 
 
-# ---------------------------------------------------------------------------------------------------------- the page
+# ------------------------------------------------------------------------------ the page
 def test_only_what_is_between_the_marks_of_a_page_is_written() -> None:
     begin, end = marks("upgrade")
     page = f"before\n{begin}\nold\n{end}\nafter\n"
