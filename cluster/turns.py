@@ -1,4 +1,4 @@
-"""Whose turn to end comes after whose, as far as names tell: pure functions.
+"""Whose turn to end comes after whose, as far as names tell, and whom one that ends may wait for. Pure.
 
 Theory. Kubernetes' StatefulSets name their processes ``<set>-<number>`` and end them from the highest number on, one
 after the other: those that are too many when there shall be fewer, and all of them, each starting again at once, when
@@ -9,6 +9,29 @@ either had its turn or there would not be one. So what a member that ends gives 
 Invariant: names without a number at the end, or of another set, tell nothing, and cost nothing. Not responsible for:
 how much that is worth beside load and neighbours (``plan``, ``affinity``).
 """
+
+from cluster.book import Book
+
+
+class Takers:
+    """Whom a shard that ends, ``name``, may still give its regions to, as it has known since it was asked first.
+
+    One that was there and is gone without having said that it drains has died, or could not reach the store: it or its
+    successor comes back, and until then the regions are better off where they are.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._known: set[str] = set()
+
+    def any(self, book: Book) -> bool:
+        """Whether it is worth waiting for somebody."""
+        for member in book.shards():
+            if member.name != self._name:
+                self._known.add(member.name)
+                if member.record.draining:
+                    self._known.discard(member.name)
+        return bool(self._known)
 
 
 def turn(name: str) -> tuple[str, int] | None:

@@ -21,6 +21,7 @@ from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import StoreError
+from cluster.turns import Takers
 from isthmus.config import Config
 from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, so_far, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
@@ -118,10 +119,10 @@ async def _shard(config: Config) -> None:
                 told += of_journal(process.keeper.keeping, bank, process.counts["rows damaged"])
             return told
 
+        takers = Takers(name)
+
         def drained() -> bool:
-            book = process.member.book
-            others = [m for m in book.shards() if m.name != name and not m.record.draining]
-            return not process.member.claims or not others
+            return not process.member.claims or not takers.any(process.member.book)
 
         async def write_last() -> None:
             end_s = time.monotonic() + LAST_S

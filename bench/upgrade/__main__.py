@@ -29,8 +29,8 @@ from isthmus.logging import configure
 SHARDS, GATEWAYS = 3, 3
 PEOPLE = 24
 REST_S = 10.0
-LEVEL, DUCKS, BOTS = 4, 1000, 200
-"""Of the loaded processes: 256 regions for two shards, entities in them, and clients of two gateways."""
+LEVEL, DUCKS, BOTS = 3, 1000, 200
+"""Of the loaded processes: 64 regions for two shards, entities in them, and clients of two gateways."""
 
 
 async def _settled(people: list[Person]) -> None:
@@ -82,7 +82,7 @@ async def _upgraded(folder: Path, rounds: int, count: int, console: Console) -> 
 
 async def _ended(folder: Path) -> list[Ending]:
     """How long loaded processes take to end. Raises SoakFailed."""
-    options = ["--cluster-region-level", str(LEVEL), "--cluster-region-side-m", "1024"]
+    options = ["--cluster-region-level", str(LEVEL), "--cluster-region-side-m", "512"]
     options += ["--world-inhabitants-count", str(DUCKS)]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10.0)) as session:
         cluster = Sets(folder, session, 2, 2, options)

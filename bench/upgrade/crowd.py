@@ -2,9 +2,9 @@
 
 Decides what is noticed, at the edge of each client's core, as docs/SCALING.md defines "nobody notices": connections
 that ended before there was the next one, ticks between two applied frames, corrections of the own body, the numbers by
-which one stream names the others, answers to acts. Invariant: what is noticed of others counts only where their
-numbers must not change, from AROUND_TICKS after a stream began on. Not responsible for: what is done to the cluster
-(``sets``).
+which one stream names the others, how long it is until a new stream shows all of them, answers to acts. Invariant:
+whoever was shown once stays until the stream ends: nobody walks out of sight here. Not responsible for: what is done to
+the cluster (``sets``).
 """
 
 import asyncio
@@ -42,6 +42,8 @@ class Noticed:
     correction_m: float = 0.0
     """The largest of the own body that something else than commands did not explain."""
     switches: int = 0
+    filled_ticks: int = 0
+    """The longest time from the first frame of a stream until it showed all others."""
     unplanned: list[str] = field(default_factory=list)
     """Connections that ended before their client had the next one."""
     odd: list[str] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Noticed:
         self.silent_ms = max(self.silent_ms, other.silent_ms)
         self.correction_m = max(self.correction_m, other.correction_m)
         self.switches += other.switches
+        self.filled_ticks = max(self.filled_ticks, other.filled_ticks)
         self.unplanned += other.unplanned
         self.odd += other.odd
 
@@ -90,7 +93,8 @@ class Person:
         self.done = 0
         self.others: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
         """Bodies of all others, once all are there."""
-        self._frames = self._welcomes = self._tick = self._settled = 0
+        self._frames = self._welcomes = self._tick = self._begun = 0
+        self._is_filled = False
         self._frame_ms = 0.0
         self._corrected_m = 0.0
         self._names: dict[int, int] = {}
@@ -107,29 +111,37 @@ class Person:
         self._frames = stats.frames
         if stats.welcomes != self._welcomes:
             self.found.switches += self._welcomes > 0
-            self._welcomes, self._settled, self._names = stats.welcomes, tick + AROUND_TICKS, {}
+            self._welcomes, self._begun, self._names, self._is_filled = stats.welcomes, tick, {}, False
         if self._tick and tick > self._tick:
             self.found.gaps_ticks.append(tick - self._tick)
             self.found.silent_ms = max(self.found.silent_ms, at_ms - self._frame_ms)
         if tick > self._tick:
             self._tick, self._frame_ms = tick, at_ms
-        if tick >= self._settled and len(self.others):
+        if len(self.others):
             self._compare(core)
 
     def _compare(self, core: ClientCore) -> None:
         records = core.records
         numbers = np.flatnonzero(records.live & np.isin(records.id, self.others))
         names = dict(zip(records.id[numbers].tolist(), numbers.tolist(), strict=True))
-        if self._names and names != self._names:
-            changed = sorted({*names.items()} ^ {*self._names.items()})
-            self.found.odd.append(f"{self.number}: numbers changed in one stream at tick {records.tick}: {changed}")
+        for body, number in self._names.items():
+            if names.get(body) != number:
+                told = f"the body {body} was number {number} and is {names.get(body, 'nowhere')}"
+                self.found.odd.append(f"{self.number}: at tick {records.tick}, begun at {self._begun}: {told}")
         self._names = names
+        if len(names) < len(self.others):
+            self.found.filled_ticks = max(self.found.filled_ticks, records.tick - self._begun)
+        else:
+            self._is_filled = True
 
     @property
     def settled(self) -> bool:
         """Whether it is where it is going to stay, by the transport that it wants."""
         core = self.core
-        return core.connected and core.on_datagrams == core.config.datagrams and core.records.tick >= self._settled
+        if not core.connected or core.on_datagrams != core.config.datagrams:
+            return False
+        sees_all = self._is_filled or not len(self.others)
+        return sees_all and core.records.tick >= self._begun + AROUND_TICKS
 
     def take(self) -> Noticed:
         """What was noticed since this was asked last."""

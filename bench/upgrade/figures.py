@@ -15,7 +15,7 @@ GAP_TICKS = 2
 CORRECTION_M = 0.1
 HEADINGS = (
     "step", "times", "s to end p50 / max", "switches", "frames", "gap p99 / max, ticks", "later than 2",
-    "longest without a frame, ms", "own correction max, cm", "closes unplanned",
+    "longest without a frame, ms", "all others seen after, ticks", "own correction max, cm", "closes unplanned",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class Step:
         return (
             self.what, str(len(self.ended_s)), ended, f"{n.switches:,}", f"{len(gaps):,}",
             f"{np.percentile(gaps, 99):g} / {gaps.max()}", f"{n.late(GAP_TICKS):,}", f"{n.silent_ms:.0f}",
-            f"{100 * n.correction_m:.1f}", str(len(n.unplanned)),
+            str(n.filled_ticks), f"{100 * n.correction_m:.1f}", str(len(n.unplanned)),
         )  # fmt: skip
 
 

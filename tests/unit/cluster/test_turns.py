@@ -3,7 +3,10 @@
 import pytest
 
 from cluster.affinity import Crowd, gateway_for
-from cluster.turns import soon, turn
+from cluster.book import Book
+from cluster.records import SHARD, MemberRecord, member_key, write
+from cluster.store.contract import Record, Relisted
+from cluster.turns import Takers, soon, turn
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,26 @@ def test_people_are_not_sent_to_the_gateway_that_ends_next_unless_their_neighbou
     crowds["gateway-0"] = Crowd(9, {})
     crowds["gateway-1"] = Crowd(10, {5: 3.0, 6: 3.0, 7: 3.0})
     assert gateway_for([5, 6, 7], crowds, leaving="gateway-2") == "gateway-1"
+
+
+def told(**draining: bool) -> Book:
+    """A store in which these shards are."""
+    records = [
+        Record(member_key(name), write(MemberRecord(SHARD, "link", draining=drains)), 1, 1, 7)
+        for name, drains in draining.items()
+    ]
+    book = Book()
+    book.watched(Relisted(1, tuple(records)))
+    return book
+
+
+def test_a_shard_that_ends_waits_for_one_that_vanished_and_not_for_those_that_end_as_well() -> None:
+    assert not Takers("a").any(told(a=True)), "it was alone all along"
+    assert not Takers("a").any(told(a=True, b=True))
+    takers = Takers("a")
+    assert takers.any(told(a=True, b=False, c=False))
+    assert takers.any(told(a=True, b=True, c=False))
+    assert takers.any(told(a=True)), "c may come back"
+    assert takers.any(told(a=True, c=False))
+    assert not takers.any(told(a=True, c=True))
+    assert not takers.any(told(a=True)), "both said that they drain, and are gone"

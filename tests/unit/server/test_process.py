@@ -43,6 +43,23 @@ def test_a_link_that_broke_and_is_back_is_a_way_to_regions_that_say_nothing() ->
     assert not any(map(unreachable, LAYOUT.all()))
 
 
+def test_what_was_asked_on_a_link_that_broke_is_asked_at_once_on_the_next_one() -> None:
+    process = made()
+    regions = process.core.regions
+    number = LAYOUT.all()[0]
+    regions.want(number, 0.0)
+    [asked] = regions.upward(1, lambda region: (0, 0), {})
+    assert asked.subscribe
+    process.link_up("s", 0.1)
+    [again] = regions.upward(2, lambda region: (0, 0), {})
+    assert again.subscribe
+    regions.link(number).heard_s = 0.2
+    process.link_down("s", 0.3)
+    process.link_up("s", 0.4)
+    [quiet] = regions.upward(3, lambda region: (0, 0), {})
+    assert not quiet.subscribe, "what has answered goes on where it was"
+
+
 def test_a_gateway_that_ends_leaves_the_last_one_whom_it_tells_as_long_as_the_first() -> None:
     process = made(SessionLimits(joins_per_tick=2))
     sessions = process.core.sessions
