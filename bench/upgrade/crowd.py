@@ -111,7 +111,10 @@ class Person:
         self._frames = stats.frames
         if stats.welcomes != self._welcomes:
             self.found.switches += self._welcomes > 0
-            self._welcomes, self._begun, self._names, self._is_filled = stats.welcomes, tick, {}, False
+            self._welcomes, self._begun, self._names, self._is_filled = stats.welcomes, 0, {}, False
+        if not tick:
+            return  # what came waits for structure
+        self._begun = self._begun or tick
         if self._tick and tick > self._tick:
             self.found.gaps_ticks.append(tick - self._tick)
             self.found.silent_ms = max(self.found.silent_ms, at_ms - self._frame_ms)
@@ -141,7 +144,7 @@ class Person:
         if not core.connected or core.on_datagrams != core.config.datagrams:
             return False
         sees_all = self._is_filled or not len(self.others)
-        return sees_all and core.records.tick >= self._begun + AROUND_TICKS
+        return sees_all and self._begun > 0 and core.records.tick >= self._begun + AROUND_TICKS
 
     def take(self) -> Noticed:
         """What was noticed since this was asked last."""
