@@ -165,7 +165,7 @@ def test_an_evening_has_headroom_and_rests_whatever_the_noise_and_the_crowd(
 @pytest.mark.parametrize(("path", "run"), [(SHARD, simulate.shards), (GATEWAY, simulate.gateways)])
 def test_careless_settings_flap_so_that_these_tests_can_fail(path: Path, run: simulate.Run) -> None:
     careful = read(path)
-    careless = judge(run(simulate.restless(careful), COSTS, LIMITS, Day(), 11, 8.0))
+    careless = judge(run(simulate.restless(careful), COSTS, LIMITS, Day(), 11, 14.0))
     assert careless.reversals > 50
     default = replace(careful, rules=replace(careful.rules, up=UP, down=DOWN))
     assert sum(judge(run(default, COSTS, LIMITS, Day(), seed)).reversals for seed in (11, 12)) > 2 * REVERSALS
