@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap manifests
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap manifests bench-upgrade bench-autoscale
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -110,6 +110,12 @@ bench-durable: .venv/.dev postgres ## What keeping a world costs, in SQLite and 
 
 capacity: .venv/.dev etcd postgres warmup ## Unit costs, and what 1,000 shards with a million clients would need. Writes docs/capacity.md
 	$(BIN)/python -m bench.capacity --write
+
+bench-upgrade: .venv/.dev etcd warmup ## A real cluster upgraded and scaled down under people: what they notice. Writes docs/SCALING.md
+	$(BIN)/python -m bench.upgrade --write
+
+bench-autoscale: .venv/.dev ## The autoscaler's settings on simulated days. Writes docs/SCALING.md and its pictures
+	$(BIN)/python -m bench.autoscale --write
 
 bench-headset: .venv/.dev warmup ## What a headset's connection carries among 200 people with head and hands in motion
 	$(BIN)/python -m bench.headset

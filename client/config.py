@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from protocol.layouts import PROTOCOL_VERSIONS
+
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
@@ -28,6 +30,8 @@ class ClientConfig:
     """Go on over UDP where the server offers it (STANDARD.md §9), and back to WebSocket where it does not work."""
     datagram_silence_ms: float = 3000.0
     """A link over datagrams that says nothing for so long, or is not welcomed by then, does not work."""
+    versions: tuple[int, int] = PROTOCOL_VERSIONS
+    """Oldest and newest version of the wire that it says it speaks; less than all of them to try an upgrade."""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.input_hz <= 60.0:

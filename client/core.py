@@ -66,7 +66,6 @@ from protocol.layouts import (
     COMMAND_YAW_STEPS,
     COMMANDS_PER_INPUT_MAX,
     MOVE_UNIT,
-    PROTOCOL_VERSION,
     STEPS_PER_COMMAND_MAX,
 )
 from protocol.messages import (
@@ -322,8 +321,8 @@ class ClientCore:
         found.heard_ms = now_ms
         c = self.config
         hello = Hello(
-            version_min=PROTOCOL_VERSION,
-            version_max=PROTOCOL_VERSION,
+            version_min=self.config.versions[0],
+            version_max=self.config.versions[1],
             token=c.token,
             name=c.name,
             profile=c.profile,
@@ -531,7 +530,7 @@ class ClientCore:
         if isinstance(message, Welcome):
             if link is not self._coming:
                 raise ProtocolViolation("welcome_twice", "WELCOME on a link that is welcomed")
-            _check_welcome(message)
+            _check_welcome(message, self.config.versions)
             self._welcomed(link, message, now_ms)
             return
         if isinstance(message, Closing):
@@ -799,13 +798,14 @@ class ClientCore:
             self._send(self._active, Input(some[-1].seq, frame, int(now_ms) & U32, data, earlier))
 
 
-def _check_welcome(w: Welcome) -> None:
+def _check_welcome(w: Welcome, versions: tuple[int, int]) -> None:
     """What a client calculates with must be in the bounds that the standard gives."""
     whole = (w.version, w.session, w.generation, w.tick, w.rate_hz, w.steps_per_tick, w.stream, w.idle_ack_ms, w.acted)
     if any(type(value) is not int or value < 0 for value in whole) or not (1 <= w.rate_hz <= 1000):
         raise ProtocolViolation("wrong_type", "WELCOME: a number is missing or out of bounds")
-    if w.version != PROTOCOL_VERSION:
-        raise ProtocolViolation("version", f"WELCOME: version {w.version}, this client speaks {PROTOCOL_VERSION}")
+    if not versions[0] <= w.version <= versions[1]:
+        text = f"WELCOME: version {w.version}, this client speaks {versions[0]} to {versions[1]}"
+        raise ProtocolViolation("version", text)
     if not 1 <= w.steps_per_tick <= STEPS_PER_COMMAND_MAX or type(w.resume) is not bytes:
         raise ProtocolViolation("wrong_type", "WELCOME: steps_per_tick or resume")
     if not (w.body is None or type(w.body) is int) or not (w.map is None or type(w.map) is str):

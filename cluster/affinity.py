@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.partition import Sights
+from cluster.turns import soon
 
 LOAD_PART = 1.25
 LOAD_REST = 10
@@ -31,6 +32,8 @@ GAIN_LEAST = 1e-6
 LOAD_REGIONS = 4.0
 """What a session costs more at a gateway that has the mean beyond LOAD_PART, in mirrored regions. 4: as many as a view
 touches; so a gateway that is new, or was left by all, gets a part of the world again."""
+SOON_REGIONS = 1.0
+"""What it costs to send somebody to a gateway that may end next, in mirrored regions: it would be sent on."""
 F64 = npt.NDArray[np.float64]
 
 
@@ -59,15 +62,19 @@ def room(name: str, others: Iterable[int], crowds: Mapping[str, Crowd], full: in
     return min(LOAD_PART * least + LOAD_REST, full)
 
 
-def gateway_for(regions: Sequence[int], crowds: Mapping[str, Crowd], full: int = 1 << 30) -> str | None:
+def gateway_for(
+    regions: Sequence[int], crowds: Mapping[str, Crowd], full: int = 1 << 30, leaving: str | None = None
+) -> str | None:
     """Who takes somebody that has to go and sees ``regions``, or None if nobody does.
 
-    The one where that costs least in mirrored regions, unless it has many more sessions than the emptiest, or ``full``.
+    The one where that costs least in mirrored regions, unless it has many more sessions than the emptiest, or ``full``;
+    rather one that does not end next after the gateway ``leaving`` (``turns``).
     """
 
     def cost(name: str) -> tuple[float, int, str]:
         crowd = crowds[name]
-        return sum(1.0 / (crowd.regions.get(region, 0.0) + 1.0) for region in regions), crowd.sessions, name
+        mirrored = sum(1.0 / (crowd.regions.get(region, 0.0) + 1.0) for region in regions)
+        return mirrored + SOON_REGIONS * soon(name, leaving), crowd.sessions, name
 
     takers = [name for name, c in crowds.items() if c.takes and c.sessions <= room(name, (), crowds, full)]
     return min(takers, key=cost, default=None)

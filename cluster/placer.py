@@ -33,8 +33,9 @@ BALANCE_EVERY_S = 5.0
 REST_S = 30.0
 """A region that was moved stays for so long at least."""
 MOVES_MAX = 2
-"""Planned moves that are asked for at once."""
+"""Planned moves that are asked for and not done yet."""
 ASK_AGAIN_S = 3.0
+"""What has not come about by then is asked for again, or something else."""
 RECORDS_MAX = 60
 """Records written in one transaction; the store takes 128 items, and claims are compared too."""
 
@@ -86,7 +87,8 @@ class PlacerCore:
         self._place_s = NEVER_S
         self._balance_s = NEVER_S
         self._moved_s: dict[int, float] = {}
-        self._asked_s: dict[int, float] = {}
+        self._asked: dict[int, tuple[float, str | None]] = {}
+        """By region or cell: when something was asked for, and of a move the member that is to give the region away."""
         self._hot_s: dict[int, float] = {}
         """Since when a region is hot."""
         self._idle_s: dict[int, float] = {}
@@ -185,27 +187,38 @@ class PlacerCore:
 
     def _move(self, book: Book, now_s: float) -> list[Action]:
         hosts, partition = self._hosts(book), book.partition(self.layout)
-        self._asked_s = {r: at_s for r, at_s in self._asked_s.items() if now_s - at_s < ASK_AGAIN_S}
+        self._asked = {
+            region: (at_s, source)
+            for region, (at_s, source) in self._asked.items()
+            if now_s - at_s < ASK_AGAIN_S and not self._has_gone(region, source, book)
+        }
         changes, gathering = self._change(book, hosts, now_s)
         wanted = [*self._asked_for(book), *plan.drain(hosts, partition), *gathering]
         if not wanted and not changes and now_s - self._balance_s >= BALANCE_EVERY_S:
             self._balance_s = now_s
             best = plan.balance(hosts, partition, self._rested(book, now_s))
             wanted = [] if best is None else [best]
-        asked: list[Action] = [change for change in changes if self._may_ask(change.region, now_s)]
+        asked: list[Action] = [change for change in changes if self._may_ask(change.region, None, now_s)]
         asked += [
             AskMove(move.source, move.region, book.regions[move.region].record.epoch, move.target)
             for move in wanted
-            if self._may_ask(move.region, now_s)
+            if self._may_ask(move.region, move.source, now_s)
         ]
         return asked
 
-    def _may_ask(self, cell: int, now_s: float) -> bool:
+    @staticmethod
+    def _has_gone(region: int, source: str | None, book: Book) -> bool:
+        """Whether a move that was asked for is done: the next one need not wait."""
+        owner = book.owner(region)
+        return source is not None and owner is not None and owner.name != source
+
+    def _may_ask(self, cell: int, source: str | None, now_s: float) -> bool:
         """Whether something may be asked now for what is in a cell; then it counts as asked."""
-        lately = any(is_within(cell, other) or is_within(other, cell) for other in self._asked_s)
-        if lately or len(self._asked_s) >= MOVES_MAX:
+        lately = any(is_within(cell, other) or is_within(other, cell) for other in self._asked)
+        if lately or len(self._asked) >= MOVES_MAX:
             return False
-        self._asked_s[cell] = self._moved_s[cell] = now_s
+        self._asked[cell] = now_s, source
+        self._moved_s[cell] = now_s
         return True
 
     def _rested(self, book: Book, now_s: float) -> frozenset[int]:

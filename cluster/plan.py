@@ -1,7 +1,8 @@
 """Who should own what: pure functions from what is known to what should be.
 
 Measure: a shard's load is the part of a core that it uses; a region's weight its part of that. Neighbouring regions
-belong together, because what crosses between two shards costs both. Invariants: same arguments, same plan; a plan never
+belong together, because what crosses between two shards costs both; what a shard gives away that ends goes rather to
+those that do not end next (``turns``). Invariants: same arguments, same plan; a plan never
 names a draining shard as a target; nothing moves unless it gains HYSTERESIS; what makes a region hot and what makes
 four idle are far apart, and both have to last. Not responsible for: carrying it out, which gateway serves whom
 (``affinity``).
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from cluster.partition import Partition
 from cluster.regions import level_of, quarters
+from cluster.turns import soon
 
 HYSTERESIS = 0.15
 """Part of a tick that a move must take off the busiest shard: less is within what measurements swing by."""
@@ -27,6 +29,8 @@ never makes a region that is split again."""
 HOT_S = 6.0
 IDLE_S = 60.0
 """So long a region has to be hot, or a cell idle: several reports of load."""
+SOON = 0.2
+"""What it costs to give a region to a shard that may end next, as part of a core: it would move twice."""
 WEIGHT_LEAST = 0.01
 """Weight of a region that nobody has measured."""
 
@@ -50,17 +54,21 @@ class Move:
     target: str
 
 
-def assign(orphans: Sequence[int], hosts: Sequence[Host], partition: Partition) -> dict[int, str]:
-    """A host for each orphan: the least loaded, neighbours together. Empty if no host takes any.
+def assign(
+    orphans: Sequence[int], hosts: Sequence[Host], partition: Partition, leaving: str | None = None
+) -> dict[int, str]:
+    """A host for each orphan: the least loaded, neighbours together. Empty if no host takes any. ``leaving``: the
+    shard that gives them away because it ends.
 
     With equal hosts and nothing owned the regions are cut into runs of the quadtree's order, which keeps squares whole.
     """
     takers = [host for host in hosts if not host.draining]
     if not takers or not orphans:
         return {}
-    load = {host.name: host.load for host in takers}
+    load = {host.name: host.load + SOON * soon(host.name, leaving) for host in takers}
     held = {host.name: set(host.regions) for host in takers}
-    fair = (len(orphans) + sum(map(len, held.values()))) / len(takers)
+    stay = sum(soon(host.name, leaving) < 1.0 for host in takers) or len(takers)
+    fair = (len(orphans) + sum(map(len, held.values()))) / stay
     given: dict[int, str] = {}
     for region in sorted(orphans):
         near = partition.neighbours(region)
@@ -127,7 +135,7 @@ def drain(hosts: Sequence[Host], partition: Partition) -> list[Move]:
     moves = []
     for host in hosts:
         if host.draining:
-            targets = assign(sorted(host.regions), hosts, partition)
+            targets = assign(sorted(host.regions), hosts, partition, leaving=host.name)
             moves += [Move(region, host.name, target) for region, target in targets.items()]
     return moves
 

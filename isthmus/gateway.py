@@ -32,7 +32,7 @@ from isthmus.overview import overview, without_durable
 from isthmus.warmup import warm_up
 from isthmus.worlds import make_facts, the_place
 from server.process import GatewayProcess
-from server.sending import MOVE_WITHIN_MS, Rules
+from server.sending import Rules
 from server.session.admission import Headroom
 from shard.ticker import Ticker
 
@@ -93,8 +93,8 @@ class GatewayRun:
 
     def _drain(self) -> None:
         self.draining = True
-        moving = self.process.drain(time.monotonic())
-        self._drained_s = time.monotonic() + (MOVE_WITHIN_MS / 1000 if moving else 0.0)
+        now_s = time.monotonic()
+        self._drained_s = now_s + self.process.drain(now_s)
 
     def _drained(self) -> bool:
         return time.monotonic() >= self._drained_s or not len(self.clients.gateway.sessions.live_conns)

@@ -21,6 +21,7 @@ from cluster.placing import PlacerProcess
 from cluster.records import KIND_PLACER, SHARD, MemberRecord
 from cluster.regions import Layout
 from cluster.store.contract import StoreError
+from cluster.turns import Takers
 from isthmus.config import Config
 from isthmus.durable import AWAY, MEMORY, Bank, identity_of, leaves_of, so_far, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
@@ -141,10 +142,10 @@ async def _shard(config: Config) -> None:
         def warnings() -> list[str]:
             return [AWAY] if bank is not None and bank.is_away else []
 
+        takers = Takers(name)
+
         def drained() -> bool:
-            book = process.member.book
-            others = [m for m in book.shards() if m.name != name and not m.record.draining]
-            return not process.member.claims or not others
+            return not process.member.claims or not takers.any(process.member.book)
 
         async def write_last() -> None:
             end_s = time.monotonic() + LAST_S
@@ -233,7 +234,7 @@ async def be_member(
     try:
         leaves = leaves_of(layout)
         agreed = await agree(store, world_record(config, layout), lambda: so_far(config, leaves))
-        host = Host(name, store, agreed, links)
+        host = Host(name, store, agreed, links, config.cluster.drain_s)
         core, turn = await make(host, await host.listen(config.cluster.link_advertise_host))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

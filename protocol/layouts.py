@@ -5,7 +5,10 @@ Invariants are asserted here, where the layouts are declared. Not responsible fo
 
 import numpy as np
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSIONS = (1, 1)
+"""Oldest and newest version of the wire that this release speaks, as a server and as a client: two at most, of which
+STANDARD.md describes the newest."""
+PROTOCOL_VERSION = PROTOCOL_VERSIONS[1]
 SUBPROTOCOL = "isthmus.v1"
 
 GRID_PER_M = 128

@@ -122,8 +122,13 @@ class GatewayProcess:
         return out
 
     def link_up(self, member: str, now_s: float) -> Out:
-        """There is a link to a member: its regions can be reached, whether or not they have anything to say to us."""
+        """There is a link to a member: its regions can be reached, whether or not they have anything to say to us. What
+        they were asked before is asked again at once: a member that does not know this one yet ends its first link."""
         self._gone.discard(member)
+        owner = self.member.book.owner
+        self.core.regions.reached(
+            [n for n in self.core.regions.links if (own := owner(n)) and own.name == member], now_s
+        )
         return Out()
 
     def link_down(self, member: str, now_s: float) -> Out:
@@ -172,8 +177,9 @@ class GatewayProcess:
                 out.sends.append(Send(name, Kind.MESH, 0, mesh.encode(word)))
 
     # ------------------------------------------------------------------------------------------------------ draining
-    def drain(self, now_s: float) -> bool:
-        """Send all clients to other gateways; False if there is none to send them to."""
+    def drain(self, now_s: float) -> float:
+        """Send all clients to other gateways. Returns how long that may take, in seconds; 0 if there is none to send
+        them to."""
         return self.sender.drain(self.member.book, now_s)
 
     def origins(self) -> frozenset[str]:

@@ -18,8 +18,8 @@ from cluster.book import Book
 from server.core.gateway import GatewayCore
 
 MOVE_WITHIN_MS = 10_000
-"""A client has this much time to open its new connection: then a gateway that drains closes it, and any other gives up
-the move."""
+"""A client has this much time at least to open its new connection: then a gateway that drains closes it, and any other
+gives up the move."""
 SENT_PART = 0.01
 SENT_LEAST = 2
 """So many are sent at once for affinity: each costs its new gateway a first view."""
@@ -67,18 +67,20 @@ class Sender:
             self.core.send(urls, MOVE_WITHIN_MS, now_s)
         return counts
 
-    def drain(self, book: Book, now_s: float) -> bool:
-        """Send everybody; False if nobody takes them."""
+    def drain(self, book: Book, now_s: float) -> float:
+        """Send everybody. Returns how long that may take, in seconds; 0 if nobody takes them."""
         if not any(crowd.takes for crowd in self._crowds(book, (), now_s).values()):
-            return False
+            return 0.0
 
         def url_of(conn: int, now_s: float) -> str | None:
             seen = self.core.sights(np.array([conn], np.int32)).of(0).tolist()
-            name = gateway_for(seen, self._crowds(book, seen, now_s), self.rules.sessions_max)
+            name = gateway_for(seen, self._crowds(book, seen, now_s), self.rules.sessions_max, leaving=self.name)
             return None if name is None else self._note(book, name, seen, now_s)
 
-        self.core.move_away(url_of, MOVE_WITHIN_MS, now_s)
-        return True
+        # They are told a few at a time: the last one shall have as long as the first.
+        within_ms = MOVE_WITHIN_MS + round(1000 * self.core.telling_s)
+        self.core.move_away(url_of, within_ms, now_s)
+        return within_ms / 1000
 
     def _note(self, book: Book, name: str, seen: list[int], now_s: float) -> str:
         """One is sent to ``name``; returns its address for clients."""

@@ -1,5 +1,6 @@
 """docs/capacity.md, from costs and estimates. Not responsible for: any number (``costs``, ``model``)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -168,3 +169,20 @@ Units are the names' last part: `us` are microseconds of one core; for entities,
 - etcd is one leader, whose followers tell nobody; PostgreSQL is one server. Shards of one host share nothing.
 - Acts, chat and moves of regions are not in it: they are rare beside ticks.
 """
+
+
+def read(page: str) -> tuple[Costs, Limits]:
+    """The costs and limits that the page tells, for those who reckon on with them. Raises ValueError if one is
+    missing."""
+
+    def table(heading: str) -> dict[str, float]:
+        rows = page.partition(f"| {heading} | value | how |")[2].partition("\n\n")[0]
+        return {
+            name: float(value.replace(",", "")) for name, value in re.findall(r"^\| `(\w+)` \| (\S+) \|", rows, re.M)
+        }
+
+    costs, limits = table("unit cost"), table("limit")
+    missing = ({f.name for f in fields(Costs)} - costs.keys()) | ({f.name for f in fields(Limits)} - limits.keys())
+    if missing:
+        raise ValueError(f"docs/capacity.md does not tell {', '.join(sorted(missing))}: run `make capacity`")
+    return Costs(**costs), Limits(**limits)

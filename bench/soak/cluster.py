@@ -97,13 +97,17 @@ class SoakCluster:
         for url in self.urls.values():
             await self._answers(f"{url}/readyz", url)
 
+    def program(self, name: str) -> str:
+        """The module that ``name`` runs."""
+        return "isthmus"
+
     async def launch(self, name: str) -> None:
         """Start a member, for the first time or again after it was drained."""
         kind = name.partition("-")[0]
         options = [*self._options, "--cluster-member", name]
         if kind == "gateway":
             options += ["--gateway-port", str(self._ports[name])]
-        line = [sys.executable, "-m", "isthmus", kind, str(WORLD), *options]
+        line = [sys.executable, "-m", self.program(name), kind, str(WORLD), *options]
         stage = {"placer": PLACER, "shard": SHARDS, "gateway": GATEWAYS}[kind]
         await self.children.start(Child(name, line, stage, self.log(name)))
 

@@ -1,11 +1,13 @@
 """Who is at the other end: three messages, both sides proven (docs/adr/0009).
 
-    dialer   -> hello(version, world, name, generation, nonce)
+    dialer   -> hello(oldest and newest version, world, name, generation, nonce)
     listener -> hello(the same, its own) , proof = HMAC-SHA256(key, "listener" | both hellos)
     dialer   -> proof = HMAC-SHA256(key, "dialer" | both hellos)
 
 Decides that the dialer has the lower name, that both nonces, names and generations are under both proofs, and that each
-direction's MAC key comes from the same transcript, so nothing of one link is worth anything in another. Under TLS
+direction's MAC key comes from the same transcript, so nothing of one link is worth anything in another. A link speaks
+the newest version that both ends know; what they know is under the proofs as well, so nobody on the path can talk two
+members down to an older one. Under TLS
 certificates prove, proofs are empty, and the certificate must carry the member's name. Invariant: nothing but
 :class:`LinkBroken` is raised, whatever arrives. Not responsible for: random numbers (nonces are given), sockets.
 """
@@ -19,7 +21,9 @@ import msgpack
 
 from cluster.links.frames import LinkBroken
 
-VERSION = 1
+VERSIONS = (1, 1)
+"""Oldest and newest version of what travels over links that this release speaks. A release that changes what members
+tell each other raises the newest, and speaks the one before as well: a cluster is upgraded member by member."""
 NONCE_BYTES = 32
 NAME_CHARS_MAX = 64
 KEY_BYTES_MIN = 32
@@ -27,21 +31,24 @@ KEY_BYTES_MIN = 32
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """This member, as it names itself: ``generation`` grows with each life of ``name``."""
+    """This member, as it names itself: ``generation`` grows with each life of ``name``; ``versions``: oldest and newest
+    that it speaks."""
 
     world: str
     name: str
     generation: int
+    versions: tuple[int, int] = VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A peer that has proven itself; the MAC keys are empty under TLS."""
+    """A peer that has proven itself; the MAC keys are empty under TLS. ``version``: what this link speaks."""
 
     name: str
     generation: int
     send_key: bytes
     receive_key: bytes
+    version: int
 
 
 class Handshake:
@@ -54,9 +61,9 @@ class Handshake:
         self, me: Self, key: bytes, nonce: bytes, expected: str | None, certified: Set[str] = frozenset()
     ) -> None:
         self._me, self._key, self._expected, self._certified = me, key, expected, certified
-        self._own = bytes(msgpack.packb(["isthmus-link", VERSION, me.world, me.name, me.generation, nonce]))
+        self._own = bytes(msgpack.packb(["isthmus-link", *me.versions, me.world, me.name, me.generation, nonce]))
         self._transcript = b""
-        self._peer: tuple[str, int] | None = None
+        self._peer: tuple[str, int, int] | None = None
 
     def begin(self) -> bytes | None:
         """The dialer's first message; None for a listener."""
@@ -66,12 +73,12 @@ class Handshake:
         """(what to answer, the peer once it is proven). Raises LinkBroken."""
         hello, proof = _two(data)
         if self._expected is not None:
-            name, generation = self._read(hello)
+            name, generation, version = self._read(hello)
             if name != self._expected:
                 raise LinkBroken(f"{self._expected} was dialed, {name} answered")
             self._transcript = _joined(self._own, hello)
             self._check(b"listener", proof)
-            return bytes(msgpack.packb([b"", self._proof(b"dialer")])), self._proven(name, generation)
+            return bytes(msgpack.packb([b"", self._proof(b"dialer")])), self._proven(name, generation, version)
         if self._peer is None:
             self._peer = self._read(hello)
             if self._peer[0] >= self._me.name:
@@ -81,21 +88,26 @@ class Handshake:
         self._check(b"dialer", proof)
         return None, self._proven(*self._peer)
 
-    def _read(self, hello: bytes) -> tuple[str, int]:
+    def _read(self, hello: bytes) -> tuple[str, int, int]:
         match _unpacked(hello):
-            case ["isthmus-link", int(version), str(world), str(name), int(generation), bytes(nonce)]:
+            case ["isthmus-link", int(oldest), int(newest), str(world), str(name), int(generation), bytes(nonce)]:
                 pass
             case _:
                 raise LinkBroken("not a hello of a link")
-        if version != VERSION:
-            raise LinkBroken(f"link protocol {version}, not {VERSION}: run the same release everywhere")
+        own_oldest, own_newest = self._me.versions
+        version = min(newest, own_newest)
+        if version < max(oldest, own_oldest):
+            raise LinkBroken(
+                f"{name[:NAME_CHARS_MAX]!r} speaks versions {oldest} to {newest} of the link protocol, this member "
+                f"{own_oldest} to {own_newest}: go from one release to the next, and leave none out"
+            )
         if world != self._me.world:
             raise LinkBroken(f"a member of the world {world[:NAME_CHARS_MAX]!r}, not {self._me.world!r}")
         if not 1 <= len(name) <= NAME_CHARS_MAX or generation < 0 or len(nonce) != NONCE_BYTES:
             raise LinkBroken("a hello beyond its bounds")
         if not self._key and name not in self._certified:
             raise LinkBroken(f"{name!r} is not in the certificate, which names {sorted(self._certified)}")
-        return name, generation
+        return name, generation, version
 
     def _proof(self, role: bytes) -> bytes:
         return hmac.digest(self._key, role + b"|" + self._transcript, "sha256") if self._key else b""
@@ -104,10 +116,10 @@ class Handshake:
         if not hmac.compare_digest(self._proof(role), proof):
             raise LinkBroken("a wrong proof: do both have the same cluster key?")
 
-    def _proven(self, name: str, generation: int) -> Proven:
+    def _proven(self, name: str, generation: int, version: int) -> Proven:
         down, up = self._proof(b"key of the dialer"), self._proof(b"key of the listener")
         send, receive = (up, down) if self._expected is None else (down, up)
-        return Proven(name, generation, send, receive)
+        return Proven(name, generation, send, receive, version)
 
 
 def _joined(first: bytes, second: bytes) -> bytes:

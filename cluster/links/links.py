@@ -24,10 +24,11 @@ from protocol.carried import Kind
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """A link to ``member`` is there; what was sent before is gone."""
+    """A link to ``member`` is there, and speaks ``version``; what was sent before is gone."""
 
     member: str
     generation: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class Links:
         if knocking := self._knocking.pop(peer.name, None):
             knocking.cancel()
         self.tally.ups += 1
-        self._on_event(LinkUp(peer.name, peer.generation))
+        self._on_event(LinkUp(peer.name, peer.generation, peer.version))
         return True
 
     def received(self, connection: Connection, kind: Kind, data: bytes) -> None:

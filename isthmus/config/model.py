@@ -500,6 +500,16 @@ class Cluster:
             "regions stay at least 64 m wide, so that a view touches few of them."
         ),
     ] = None
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="A member that is told to end (SIGTERM) hands over its regions or its sessions first, and ends "
+            "after so long at the latest. 20: 4000 sessions are told within 8 s and have 10 s to go. Whoever kills "
+            "processes that do not end has to wait longer (docs/SCALING.md).",
+        ),
+    ] = 20.0
     region_side_m: Annotated[
         float | None,
         _says("Side of the square that is cut into regions. Absent: the next power of two that holds the world."),

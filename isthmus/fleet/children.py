@@ -18,8 +18,11 @@ import structlog
 from isthmus.fleet.restarts import Restarts
 
 _log = structlog.get_logger(__name__)
-END_S = 20.0
-"""How long a child may take to end by itself: a shard moves its regions away, a gateway its clients."""
+AFTER_DRAIN_S = 5.0
+"""After its drain (``cluster.drain_s`` at most) a member writes its last batches, tells who is left, gives back its
+lease and ends, in less than this. Whoever kills processes that do not end by themselves waits for both."""
+END_S = 25.0
+"""How long a child may take to end by itself, with the default of ``cluster.drain_s``."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -43,9 +46,11 @@ class Child:
 
 
 class Children:
-    """All processes of a fleet. ``on_start`` is told of each child that was started (again)."""
+    """All processes of a fleet. ``on_start`` is told of each child that was started (again); who does not end by
+    itself in ``end_s`` is killed."""
 
-    def __init__(self, on_start: Callable[[Child], None] | None = None) -> None:
+    def __init__(self, on_start: Callable[[Child], None] | None = None, end_s: float = END_S) -> None:
+        self._end_s = end_s
         self.all: dict[str, Child] = {}
         self.failed: str | None = None
         """Why the fleet must end, once a child cannot be kept alive."""
@@ -96,7 +101,7 @@ class Children:
             await self._launch(child)
 
     async def end(self) -> None:
-        """End all, the latest stage first; who does not go in END_S is killed."""
+        """End all, the latest stage first; who does not go in ``end_s`` is killed."""
         self._ending = True
         for task in self._watching.values():
             task.cancel()
@@ -110,8 +115,8 @@ class Children:
             return
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), END_S)
+            await asyncio.wait_for(process.wait(), self._end_s)
         except TimeoutError:
-            _log.warning("child_killed", child=child.name, after_s=END_S)
+            _log.warning("child_killed", child=child.name, after_s=self._end_s)
             process.kill()
             await process.wait()

@@ -2,7 +2,7 @@
 
 Decides nothing about the world: every rule is the core's. Invariants: the core is called in the event loop's thread
 alone; an answer is handed on once; a question is given up after ASK_TIMEOUT_S, and a transaction that was given up
-counts as unknown. When the member drains it ends once it is ``drained``, or DRAIN_S later.
+counts as unknown. When the member drains it ends once it is ``drained``, or ``drain_s`` later.
 Not responsible for: what a gateway does for its clients (``isthmus.gateway``), logs of behaviours (``on_out``).
 """
 
@@ -35,8 +35,6 @@ from shard.ticker import Ticker
 _log = structlog.get_logger(__name__)
 ASK_TIMEOUT_S = 2.0
 """Less than a lease, so that a keep-alive that hangs is not the last one."""
-DRAIN_S = 15.0
-"""After this a member that drains leaves with what it still has; whoever ends processes waits longer (children)."""
 BREATH_S = 0.002
 """Between two ticks of a process that is late."""
 LEAVE_S = 2.0
@@ -109,8 +107,10 @@ class Turn:
 class Host:
     """One member. ``listen`` first, make the core with the address that it returns, then ``run``."""
 
-    def __init__(self, name: str, store: Store, world: WorldRecord, links: LinksConfig) -> None:
+    def __init__(self, name: str, store: Store, world: WorldRecord, links: LinksConfig, drain_s: float) -> None:
+        """``drain_s``: after this a member that drains leaves with what it still has."""
         self.name = name
+        self._drain_s = drain_s
         self.store = store
         self.world = world
         self.load = 0.0
@@ -222,7 +222,7 @@ class Host:
             core.member.drain()
             self._turn.on_drain()
             _log.info("draining", member=self.name)
-        if now_s - self._draining_since_s >= DRAIN_S:
+        if now_s - self._draining_since_s >= self._drain_s:
             _log.warning("drained_not", member=self.name, regions=sorted(core.member.owned(now_s)))
             return True
         return self._turn.drained()
@@ -309,7 +309,7 @@ class Host:
     def _on_event(self, event: Event) -> None:
         match event:
             case LinkUp():
-                _log.info("link_up", member=event.member)
+                _log.info("link_up", member=event.member, version=event.version)
                 if self._core is not None and self._tasks is not None:
                     self.do(self._core.link_up(event.member, time.monotonic()))
             case LinkDown():

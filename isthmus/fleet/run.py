@@ -18,7 +18,7 @@ import uvloop
 from rich.console import Console
 
 from isthmus.config import Config
-from isthmus.fleet.children import Child, Children
+from isthmus.fleet.children import AFTER_DRAIN_S, Child, Children
 from isthmus.fleet.etcd import EtcdMissingError, EtcdServer, find, free_port
 from isthmus.fleet.setup import make_key
 from isthmus.logging import configure
@@ -59,7 +59,7 @@ class Fleet:
         self.folder = Path(".isthmus/cluster").absolute()
         self._flags = dict(flags)
         self._shards, self._gateways = shards, gateways
-        self._children = Children()
+        self._children = Children(end_s=config.cluster.drain_s + AFTER_DRAIN_S)
         self._members = 0
         self._stop = asyncio.Event()
 

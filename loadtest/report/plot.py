@@ -46,8 +46,10 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def plot(title: str, lines: Sequence[Line], to_s: float, marks: Sequence[tuple[float, str]] = ()) -> str:
-    """One plot from second 0 to ``to_s``; ``marks``: moments with a name."""
+def plot(
+    title: str, lines: Sequence[Line], to_s: float, marks: Sequence[tuple[float, str]] = (), unit: str = "s"
+) -> str:
+    """One plot from second 0 to ``to_s``; ``marks``: moments with a name; ``unit``: of time, if not seconds."""
     values = [value for line in lines for _, value in line.points if isfinite(value)]
     most = max(values, default=0.0) * 1.05 or 1.0
     to_s = max(to_s, 1.0)
@@ -63,7 +65,7 @@ def plot(title: str, lines: Sequence[Line], to_s: float, marks: Sequence[tuple[f
         parts.append(f'<path class="grid" d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{short(value)}</text>')
     parts += [
-        f'<text x="{x(second):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{short(second)} s</text>'
+        f'<text x="{x(second):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{short(second)} {unit}</text>'
         for second in steps(0.0, to_s, 10)
     ]
     for second, name in marks:

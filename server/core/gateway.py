@@ -266,6 +266,12 @@ class GatewayCore:
         """Everybody is sent to other gateways; ``url_of(conn, now_s)`` names one, or None if there is none."""
         self._do(self.sessions.drain(url_of, within_ms, now_s), now_s)
 
+    @property
+    def telling_s(self) -> float:
+        """How long it takes to tell everybody to go, as many in a tick as may join in one."""
+        sessions = self.sessions
+        return len(sessions.live_conns) / sessions.limits.joins_per_tick / self.facts_fixed.rate_hz
+
     def send(self, urls: Sequence[tuple[int, str]], within_ms: int, now_s: float) -> None:
         """These connections are sent to other gateways, each to its address."""
         self._do(self.sessions.send(urls, within_ms, now_s), now_s)

@@ -8,7 +8,7 @@ Not responsible for: who owns a region (``server.process``), rows (``mirror``), 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -158,6 +158,15 @@ class Regions:
         """Time passed: regions that say nothing are asked anew; perhaps they have another owner."""
         for link in self.links.values():
             if link.wanted and now_s - max(link.heard_s, link.asked_s) >= SILENT_S and not link.begin:
+                self.resubscribed += 1
+                self._ask(link, now_s)
+
+    def reached(self, regions: Iterable[int], now_s: float) -> None:
+        """The way to the owner of these regions is there, perhaps again: what was asked of them and not answered may
+        have got lost on the former one."""
+        for region in regions:
+            link = self.links.get(region)
+            if link is not None and link.wanted and link.heard_s < link.asked_s and not link.begin:
                 self.resubscribed += 1
                 self._ask(link, now_s)
 

@@ -36,6 +36,8 @@ class Session:
     state: State
     conn: int | None
     schema_hash: bytes | None
+    version: int
+    """Of the wire, on its latest connection: the newest that both speak."""
     voice: Voice
     generation: int = 0
     body: int | None = None

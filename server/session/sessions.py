@@ -25,7 +25,7 @@ import numpy.typing as npt
 from protocol.acting import Act
 from protocol.channels import Watch
 from protocol.codes import Advice, Close
-from protocol.layouts import PROTOCOL_VERSION
+from protocol.layouts import PROTOCOL_VERSIONS
 from protocol.mesh import Line, Word
 from protocol.messages import (
     SCOPE_DIRECT,
@@ -73,8 +73,6 @@ PAST_MAX = 4096
 NOT_RESUMED = "nothing is left here of your former session"
 DATAGRAMS_VERSION = 1
 """Of STANDARD.md §9."""
-VERSIONS = (PROTOCOL_VERSION, PROTOCOL_VERSION)
-"""Oldest and newest version served."""
 
 
 class Sessions:
@@ -417,8 +415,9 @@ class Sessions:
                 self._close(conn, Close.STARTING, "starting", "this world is starting")
 
     def _greeted(self, conn: int, hello: Hello, now_s: float, *, retried: bool) -> None:
-        if hello.version_min > VERSIONS[1] or hello.version_max < VERSIONS[0]:
-            text = f"this server speaks versions {VERSIONS[0]} to {VERSIONS[1]} of the protocol"
+        oldest, newest = PROTOCOL_VERSIONS
+        if hello.version_min > newest or hello.version_max < oldest:
+            text = f"this server speaks versions {oldest} to {newest} of the protocol"
             self._close(conn, Close.VERSION, "version", text)
             return
         if self.draining:
@@ -530,6 +529,7 @@ class Sessions:
             state=after(State.GREETING, Stimulus.ACCEPTED),
             conn=None,
             schema_hash=hello.schema_hash,
+            version=_version(hello),
             voice=Voice(self.limits, now_s),
         )
         self._register.add(session, conn)
@@ -547,6 +547,7 @@ class Sessions:
         self._register.bind(session, conn)
         session.profile = hello.profile
         session.schema_hash = hello.schema_hash
+        session.version = _version(hello)
         if state is State.ADMITTING:
             session.state = after(state, Stimulus.TAKEN_OVER)
         else:
@@ -583,7 +584,7 @@ class Sessions:
         ticket = self._seal(session)
         self._register.give_ticket(session, ticket)
         facts = self._world.facts(conn, session.profile)
-        self._tell(session, welcome(facts, VERSIONS[1], session, ticket, acted))
+        self._tell(session, welcome(facts, session, ticket, acted))
         window_bytes, session.window_bytes = session.window_bytes, 0  # the next connection may be another way
         self._out.append(
             OpenView(conn, session.id, session.generation, body, row, row_generation, session.profile, window_bytes)
@@ -744,3 +745,8 @@ def _expired(deadlines: dict[int, float], now_s: float) -> int | None:
     for key, deadline_s in deadlines.items():
         return key if deadline_s <= now_s else None
     return None
+
+
+def _version(hello: Hello) -> int:
+    """The newest version that its client and this release both speak."""
+    return min(hello.version_max, PROTOCOL_VERSIONS[1])

@@ -112,11 +112,13 @@ class Switching:
         for elsewhere in [e for e in self._elsewhere.values() if e.since_s <= now_s - SWITCH_S]:
             self._settle(self._register.by_id[elsewhere.session], now_s)
         for _ in range(min(self._joins_per_tick, len(self._queue))):
-            session = self._register.by_id.get(self._queue.popleft())
+            session = self._register.by_id.get(self._queue[0])
             if session is not None and session.conn is not None and session.state is State.LIVE:
                 url = self._url_of(session.conn, now_s)
-                if url is not None:
-                    self._tell(session, session.conn, url, self._drained_s, now_s, DRAIN)
+                if url is None:
+                    return  # all others are full, or draining as well: perhaps not for long
+                self._tell(session, session.conn, url, self._drained_s, now_s, DRAIN)
+            self._queue.popleft()
 
     def _tell(self, session: Session, conn: int, url: str, until_s: float, now_s: float, why: str) -> None:
         self.moved[why] += 1

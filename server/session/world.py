@@ -51,11 +51,11 @@ class World(Protocol):
         """int32[n]: connections with bodies within ``radius_m`` of a place."""
 
 
-def welcome(facts: WelcomeFacts, version: int, session: Session, ticket: bytes, acted: int) -> Welcome:
+def welcome(facts: WelcomeFacts, session: Session, ticket: bytes, acted: int) -> Welcome:
     """The WELCOME of a session that was given its body, whose newest act is ``acted``; the schema is left out if the
     client has it."""
     return Welcome(
-        version=version,
+        version=session.version,
         session=session.id,
         generation=session.generation,
         resume=ticket,

@@ -114,18 +114,22 @@ def _attach(
             return
         row, goes_on = made, False
     columns = table.columns  # spawning may have grown them
+    walks_on = goes_on and bool(columns["o.attached"][row])
     columns["o.session"][row] = session
     columns["o.generation"][row] = generation
     columns["o.gateway"][row] = gateway
     columns["o.attached"][row] = 1
     columns["o.due"][row] = 1
-    # Numbers of a session go on: what its gateway says again of what the body has had, here or before it was restored,
-    # is not walked twice. That includes the first steps of a command that the body is in the middle of.
-    halfway = goes_on and columns["q.done"][row] > 0
-    columns["q.queued"][row] = halfway
-    columns["q.done"][row] *= halfway
-    columns["q.heard"][row] = goes_on
-    columns["q.newest"][row] = columns["q.seq"][row, 0] if halfway else columns["o.seq"][row]
+    # Who changes its connection is on the former one until it has switched: what that has said is walked, and what it
+    # goes on saying follows it without a gap. Whoever says it again by the new one says nothing new.
+    if not walks_on:
+        # Numbers of a session go on: what its gateway says again of what the body has had, here or before it was
+        # restored, is not walked twice. That includes the first steps of a command that the body is in the middle of.
+        halfway = goes_on and columns["q.done"][row] > 0
+        columns["q.queued"][row] = halfway
+        columns["q.done"][row] *= halfway
+        columns["q.heard"][row] = goes_on
+        columns["q.newest"][row] = columns["q.seq"][row, 0] if halfway else columns["o.seq"][row]
     state.row_of_session[session] = row
     state.told_attached(row)
 

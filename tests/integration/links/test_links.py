@@ -45,7 +45,7 @@ async def test_a_restarted_peer_returns_and_its_older_generation_does_not() -> N
     newer = Member("b", b.links.address, generation=6)
     await newer.links.start()
     newer.links.set_peers({"a": a.links.address})
-    await until(lambda: a.events[-1] == LinkUp("b", 6))
+    await until(lambda: a.events[-1] == LinkUp("b", 6, 1))
     await asyncio.gather(a.links.stop(), newer.links.stop())
 
 
@@ -112,5 +112,5 @@ async def test_items_over_the_bound_reset_the_link_and_it_returns() -> None:
     a.links.send("b", Kind.BORDER, None, bytes(65_537), False)
     await until(lambda: len(a.events) == 3)
     assert a.events[1] == LinkDown("b", "its queue is full: the peer reads too slowly")
-    assert a.events[2] == LinkUp("b", 1)
+    assert a.events[2] == LinkUp("b", 1, 1)
     await asyncio.gather(a.links.stop(), b.links.stop())

@@ -55,7 +55,7 @@ async def test_values_for_a_peer_that_does_not_read_are_replaced_and_the_newest_
     values = [int.from_bytes(data, "big") for kind, data in came if kind is Kind.DELTA and data != b"newest"]
     assert values == sorted(values), "whatever was left out, nothing overtook"
     assert b.links.tally.sent[Kind.DELTA] == len(values) + 1
-    assert b.events == [LinkUp("a", 1)]
+    assert b.events == [LinkUp("a", 1, 1)]
     await b.links.stop()
     a.close()
 
@@ -67,7 +67,7 @@ async def test_values_over_the_bound_are_dropped_and_items_over_it_reset_the_lin
         b.links.send("a", Kind.DELTA, 1000 + key, bytes(VALUE_BYTES), True)
         assert b.links.waiting_bytes["a"] <= most
     assert b.links.tally.dropped[Kind.DELTA] >= 100 - QUEUE_BYTES // VALUE_BYTES
-    assert b.events == [LinkUp("a", 1)]
+    assert b.events == [LinkUp("a", 1, 1)]
     for _ in range(QUEUE_BYTES // VALUE_BYTES + 1):
         assert b.links.tally.downs == {}
         b.links.send("a", Kind.MESH, None, bytes(VALUE_BYTES), False)
@@ -105,7 +105,7 @@ async def test_a_killed_process_is_noticed_and_comes_back_when_it_is_started_aga
     for generation in (1, 2):
         with _alone("b", there, str(generation), "a", a.links.address) as process:
             await until(lambda: a.is_linked("b"))
-            assert a.events[-1] == LinkUp("b", generation)
+            assert a.events[-1] == LinkUp("b", generation, 1)
             await a.echoes("b", f"hello, {generation}".encode())
             os.kill(process.pid, signal.SIGKILL)
             await until(lambda: not a.is_linked("b"))

@@ -52,6 +52,19 @@ def wire(token: str | None = None) -> Wire:
     return made
 
 
+def test_it_speaks_the_version_that_the_server_chose_of_those_that_it_named() -> None:
+    made = Wire(OneBody(Ground((-50.0, -50.0, 50.0, 50.0))), ClientConfig(url="ws://a/ws", versions=(1, 2)))
+    made.run(500.0)
+    [hello] = [message for message in made.server.heard if isinstance(message, Hello)]
+    assert (hello.version_min, hello.version_max) == (1, 2)
+    assert made.core.welcome is not None
+    assert made.core.welcome.version == 1
+    older = Wire(OneBody(Ground((-50.0, -50.0, 50.0, 50.0))), ClientConfig(url="ws://a/ws", versions=(2, 3)))
+    older.run(500.0)
+    assert older.core.welcome is None
+    assert older.core.stats.violations
+
+
 def of(wire: Wire, kind: type) -> list[object]:
     return [event for event in wire.events if isinstance(event, kind)]
 

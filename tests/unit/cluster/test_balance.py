@@ -1,11 +1,16 @@
 """The elected placer asks for moves by the load that shards have measured and reported, and lets regions rest."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
-from cluster.placer import BALANCE_EVERY_S, REST_S, AskMove
+from cluster.placer import BALANCE_EVERY_S, MOVES_MAX, REST_S, AskMove
+from cluster.records import RegionRecord, region_key, write
+from cluster.store.contract import Put, RevisionIs, Transaction
 from tests.unit.cluster.fleet import Fleet, Process
 
+MOVE_S = 0.2
+"""Dump, load and record of a region."""
 REPORTED_S = 4.0
 """Reports are written every two seconds, and told by the watch."""
 
@@ -64,3 +69,34 @@ def test_nothing_moves_while_measurements_are_even() -> None:
     fleet = Loaded()
     fleet.weights = {region: 0.2 + 0.02 * (region % 2) for region in fleet.acting()}
     assert fleet.measure(REPORTED_S + 4 * BALANCE_EVERY_S) == []
+
+
+class Moving(Fleet):
+    """Three shards that give away what they are asked for, MOVE_S later."""
+
+    def do(self, process: Process, actions: Sequence[object]) -> None:
+        super().do(process, actions)
+        for action in actions:
+            if isinstance(action, AskMove):
+                self.later(MOVE_S, partial(self._move, action))
+
+    def _move(self, asked: AskMove) -> None:
+        book = self.processes["p0"].member.book
+        revision = book.regions[asked.region].revision
+        record = RegionRecord(asked.to, book.members[asked.to].lease, asked.epoch + 1, 1)
+        key = region_key(asked.region)
+        move = Transaction((RevisionIs(key, revision),), (Put(key, write(record)),))
+        self.front.ask(asked.owner, move, self.now_s, lambda answer: None)
+
+
+def test_a_shard_that_drains_is_empty_as_soon_as_its_moves_are_done() -> None:
+    fleet = Moving(1, shards=3, level=2, placers=1)
+    fleet.run(6.0)
+    assert fleet.all_owned()
+    regions = [region for region, names in fleet.acting().items() if names == ["s0"]]
+    assert len(regions) > 2 * MOVES_MAX
+    fleet.processes["s0"].member.drain()
+    fleet.run(0.5 * len(regions) + 2.0)
+    assert not [region for region, names in fleet.acting().items() if names == ["s0"]]
+    assert fleet.all_owned(), "nothing was lost on the way"
+    assert fleet.counts["move asked"] == len(regions), "each once"

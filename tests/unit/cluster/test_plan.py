@@ -1,5 +1,8 @@
 """Who should own what: even, together, quiet."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +44,29 @@ def test_a_draining_host_is_emptied() -> None:
     moves = drain(hosts, REGIONS)
     assert {move.region for move in moves} == {16, 17}
     assert all(move.source == "a" and move.target in "bc" for move in moves)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "others", "last"),
+    [
+        (4, {0, 1, 2, 3}, {3}),  # there shall be fewer: 3 may be the next
+        (2, {0, 1, 3, 4}, {1}),  # another release: 4 and 3 have begun anew
+        (0, {1, 2, 3, 4}, set()),
+    ],
+)
+def test_what_a_shard_gives_away_does_not_go_to_the_one_that_ends_next(
+    leaving: int, others: set[int], last: set[int]
+) -> None:
+    regions = dict.fromkeys(sorted(ALL)[:4], 0.02)
+    hosts = [Host(f"shard-{leaving}", 0.1, regions, draining=True)]
+    hosts += [Host(f"shard-{k}", 0.1, {31 - k: 0.02}) for k in sorted(others)]
+    targets = {move.target for move in drain(hosts, REGIONS)}
+    assert not targets & {f"shard-{k}" for k in last}
+    names = {f"shard-{k}" for k in last}
+    busy = [host if host.draining or host.name in names else replace(host, load=0.9) for host in hosts]
+    if last:
+        given_to = [move.target for move in drain(busy, REGIONS)]
+        assert given_to.count(names.pop()) >= len(given_to) / 2, "load counts more"
 
 
 def test_what_is_not_busy_stays() -> None:

@@ -13,7 +13,7 @@ from llvmlite import binding
 
 from isthmus.cli import cli
 from isthmus.config import OPTIONS, Config, load
-from isthmus.fleet.host import DRAIN_S, LEAVE_S
+from isthmus.fleet.host import LEAVE_S
 from isthmus.member import LAST_S
 from server.sending import MOVE_WITHIN_MS
 from tests.unit.k8s import dockerfile
@@ -242,8 +242,9 @@ def test_every_gateway_that_there_may_be_has_its_addresses() -> None:
 @pytest.mark.parametrize("overlay", OVERLAY)
 def test_pods_have_the_time_that_they_need_to_end(overlay: str) -> None:
     objects = render(OVERLAYS / overlay)
-    needs_s = {"shard": DRAIN_S + LAST_S + LEAVE_S, "gateway": DRAIN_S + LEAVE_S, "placer": LEAVE_S}
-    assert MOVE_WITHIN_MS / 1000 <= DRAIN_S
+    drain_s = {kind: _loaded(objects, kind).cluster.drain_s for kind in ("shard", "gateway")}
+    needs_s = {"shard": drain_s["shard"] + LAST_S + LEAVE_S, "gateway": drain_s["gateway"] + LEAVE_S, "placer": LEAVE_S}
+    assert MOVE_WITHIN_MS / 1000 <= drain_s["gateway"]
     for kind, need_s in needs_s.items():
         pod = _member(objects, kind).pod
         before_s = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)

@@ -83,6 +83,28 @@ def test_a_take_over_in_the_middle_of_a_command_walks_no_step_twice() -> None:
     assert np.array_equal(core.state.table.pos[given_[3]], steady.state.table.pos[same[3]])
 
 
+def test_who_changes_its_gateway_while_it_walks_leaves_no_command_out() -> None:
+    """It goes on by the former gateway until the next one welcomes it; then it says again what is not acknowledged."""
+    core, former = joined()
+    given_ = former
+    steady, same = joined()
+    for tick in range(2, 16):
+        came = (2, 3) if tick == 2 else (tick + 1,)  # one is always waiting to be walked
+        said = [(seq, command(127)) for seq in came]
+        if tick == 6:
+            (given_,) = core.step(
+                tick, [attach(tick, 7, generation=1 << 16), inputs(tick, former, said)]
+            ).delta.attached
+        elif tick < 9:
+            core.step(tick, [inputs(tick, former, said)])
+        else:
+            again = [(seq, command(127)) for seq in range(tick - 3, tick + 2)]
+            core.step(tick, [inputs(tick, given_, again), inputs(tick, former, said)])
+        steady.step(tick, [inputs(tick, same, said)])
+        assert np.array_equal(core.state.table.pos[former[3]], steady.state.table.pos[same[3]]), tick
+    assert core.state.counted[4] == 0, "no number was left out"
+
+
 def test_commands_of_a_hiccup_are_caught_up_with_from_the_bank() -> None:
     """Four ticks without a command, then all at once: the body is where it would be, one or two ticks later."""
     core, given_ = joined()

@@ -1,6 +1,7 @@
 """Frames and handshake: any bytes end in LinkBroken or in nothing, and nothing of one link serves another."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -144,6 +145,38 @@ def test_both_sides_prove_themselves_and_a_replay_proves_nothing() -> None:
     again.receive(hello)
     with pytest.raises(LinkBroken, match="wrong proof"):
         again.receive(proof)
+
+
+def _greeted(of_a: tuple[int, int], of_b: tuple[int, int]) -> tuple[int, int]:
+    """The versions that the dialer and the listener find."""
+    dialer = Handshake(replace(A, versions=of_a), KEY, _nonce(1), "b")
+    listener = Handshake(replace(B, versions=of_b), KEY, _nonce(2), None)
+    answer, _ = listener.receive(dialer.begin() or b"")
+    proof, at_dialer = dialer.receive(answer or b"")
+    _, at_listener = listener.receive(proof or b"")
+    assert at_dialer
+    assert at_listener
+    return at_dialer.version, at_listener.version
+
+
+@given(*[st.tuples(st.integers(1, 9), st.integers(0, 3)) for _ in "ab"])
+def test_a_link_speaks_the_newest_version_that_both_know_or_none(a: tuple[int, int], b: tuple[int, int]) -> None:
+    of_a, of_b = (a[0], a[0] + a[1]), (b[0], b[0] + b[1])
+    both = set(range(of_a[0], of_a[1] + 1)) & set(range(of_b[0], of_b[1] + 1))
+    if both:
+        assert _greeted(of_a, of_b) == (max(both), max(both))
+    else:
+        with pytest.raises(LinkBroken, match="go from one release to the next"):
+            _greeted(of_a, of_b)
+
+
+def test_nobody_on_the_path_makes_a_link_speak_an_older_version() -> None:
+    newer, older = replace(A, versions=(1, 2)), replace(A, versions=(1, 1))
+    dialer = Handshake(newer, KEY, _nonce(1), "b")
+    listener = Handshake(replace(B, versions=(1, 2)), KEY, _nonce(2), None)
+    answer, _ = listener.receive(Handshake(older, KEY, _nonce(1), "b").begin() or b"")
+    with pytest.raises(LinkBroken, match="wrong proof"):
+        dialer.receive(answer or b"")
 
 
 def test_values_are_replaced_and_dropped_and_items_are_not() -> None:

@@ -71,6 +71,27 @@ def test_what_hello_is_refused_for(token: str | None, fields: dict[str, object],
     assert rig.sessions.rejected.total() == len(closed(actions))
 
 
+@pytest.mark.parametrize(
+    ("speaks", "found"), [((1, 1), 1), ((1, 2), 2), ((2, 2), 2), ((2, 3), 2), ((3, 4), None), ((0, 0), None)]
+)
+def test_two_successive_versions_are_served_each_client_in_the_newest_of_its_own(
+    speaks: tuple[int, int], found: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.session.sessions.PROTOCOL_VERSIONS", (1, 2))
+    rig, said = Rig(), {"version_min": speaks[0], "version_max": speaks[1]}
+    rig.join(0, "guest:other", version_min=1, version_max=2)
+    if found is None:
+        rig.connect(1)
+        assert closed(rig.hello(1, "guest:a", **said)) == {1: Close.VERSION}
+        return
+    [told] = messages(rig.join(1, "guest:a", **said), Welcome)
+    assert told.version == found
+    rig.connect(2)
+    [asked] = of(rig.hello(2, "guest:a", resume=told.resume, version_min=1, version_max=1), AttachBody)
+    [again] = messages(rig.attach(asked), Welcome, 2)
+    assert (again.session, again.version) == (told.session, 1), "each connection says anew what its client speaks"
+
+
 def test_the_first_message_must_be_hello() -> None:
     rig = Rig()
     rig.connect(0)

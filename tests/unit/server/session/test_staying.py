@@ -150,6 +150,17 @@ def test_drain_sends_everybody_elsewhere_with_tickets_of_their_own() -> None:
     assert closed(rig.tick(2.0)) == {1: Close.MOVED}
 
 
+def test_who_finds_no_other_gateway_with_room_is_told_when_there_is_one_again() -> None:
+    rig = Rig()
+    rig.join(0)
+    rig.join(1)
+    urls: list[str | None] = [None, None, "wss://a/ws", None, "wss://b/ws"]
+    told: list[str] = []
+    for actions in [rig.sessions.drain(lambda conn, now_s: urls.pop(0), 2000, rig.now_s), *(rig.tick() for _ in "abc")]:
+        told += [move.url for move in messages(actions, Move)]
+    assert told == ["wss://a/ws", "wss://b/ws"]
+
+
 def test_stopping_closes_all() -> None:
     rig = Rig()
     rig.join(0)
