@@ -20,6 +20,7 @@ from server.core.outgoing import Deliver
 from server.metrics import Metrics
 from server.session.actions import CloseConn, GiveToken, RefreshKeys
 from server.session.jwks import JwksKeeper
+from server.transport import mmsg
 from server.transport.carriers import Carriers
 from server.transport.datagrams.transport import Datagrams
 from server.transport.inbound import Inbound
@@ -67,6 +68,18 @@ class Clients:
         self._keys = keys
         self._refreshing: asyncio.Task[None] | None = None
 
+    @property
+    def sent_bytes(self) -> int:
+        """Written to clients since the start, by any carrier."""
+        ways = (int(table.way.sent[mmsg.C_BYTES]) for table in self.datagrams.values())
+        return self.carriers.sent_bytes + sum(ways)
+
+    @property
+    def received_bytes(self) -> int:
+        """Read from clients since the start, by any carrier."""
+        ways = (int(table.way.received[mmsg.C_BYTES]) for table in self.datagrams.values())
+        return self.carriers.received_bytes + sum(ways)
+
     def start(self) -> None:
         """Messages are taken between ticks, too, from now on."""
         self.carriers.start(self._arrived)
@@ -88,7 +101,7 @@ class Clients:
         self.deliver()
         begin("encode")
         sent = waits = False
-        for batch in gateway.frames(tick, now_s, self._blocked()):
+        for batch in gateway.frames(tick, now_s, self.blocked()):
             begin("send")
             if batch.kind is None:
                 if waits:  # behind the sends to all WebSockets they would be some milliseconds late
@@ -167,7 +180,8 @@ class Clients:
                     self._refresh_keys()
         return bool(outputs)
 
-    def _blocked(self) -> npt.NDArray[np.uint8]:
+    def blocked(self) -> npt.NDArray[np.uint8]:
+        """uint8[connections]: 1 where an unsent tail waits."""
         if not self.datagrams:
             return self.carriers.blocked
         return np.concatenate((self.carriers.blocked, *(datagrams.blocked for datagrams in self.datagrams.values())))

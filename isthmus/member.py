@@ -26,6 +26,7 @@ from isthmus.durable import MEMORY, Bank, identity_of, leaves_of, so_far, url_of
 from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.figures import Figure, of_interpreter, of_journal, of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move, nothing
+from isthmus.fleet.rates import Rates
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
@@ -87,6 +88,7 @@ async def _shard(config: Config) -> None:
             name, MemberRecord(SHARD, address, generation=host.generation), layout, core, draw_move()
         )
         log = RegionLog()
+        told = Rates()
         process.on_lost = log.lost
         process.on_change = log.change
 
@@ -99,7 +101,7 @@ async def _shard(config: Config) -> None:
             )
             await bank.open()
 
-        def told(out: Out) -> None:
+        def carried(out: Out) -> None:
             log.look({region: own.epoch for region, own in core.regions.items()}, core.frozen)
             _log_faults(out)
             if bank is not None and isinstance(out, ShardOut):
@@ -110,13 +112,17 @@ async def _shard(config: Config) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
             whole = sum(parts.values())
             shares = {region: load * part / whole for region, part in parts.items()}
-            process.member.report(load, shares, durable_away=bank is not None and bank.is_away)
+            held = {
+                region: (own.entities, told.per_s(region, process.told_bytes[region], time.monotonic()))
+                for region, own in core.regions.items()
+            }
+            process.member.report(load, shares, durable_away=bank is not None and bank.is_away, held=held)
 
         def figures() -> list[Figure]:
-            told = [*of_interpreter(), *of_shard(process, host.links)]
+            all_of_it = [*of_interpreter(), *of_shard(process, host.links)]
             if bank is not None and process.keeper is not None:
-                told += of_journal(process.keeper.keeping, bank, process.counts["rows damaged"])
-            return told
+                all_of_it += of_journal(process.keeper.keeping, bank, process.counts["rows damaged"])
+            return all_of_it
 
         def drained() -> bool:
             book = process.member.book
@@ -135,7 +141,7 @@ async def _shard(config: Config) -> None:
             before=core.shed,
             after=measured,
             before_leaving=write_last,
-            on_out=told,
+            on_out=carried,
             drained=drained,
             figures=figures,
             after_all=nothing if bank is None else bank.close,

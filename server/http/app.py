@@ -18,7 +18,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from server.http.answers import error, json_answer
 from server.http.guard import Guard
+from server.http.operators import OperatorRoutes
 from server.metrics import CONTENT_TYPE, Metrics
 from server.transport.accept import Acceptor
 
@@ -39,6 +41,7 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), payment=(), usb=()",
 }
+NO_CONSOLE = "this gateway has no console: give console.secrets_path or console.role (docs/CONSOLE.md)"
 _GUIDE_CACHING = "public, max-age=2"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -101,18 +104,10 @@ class Services:
     """Called before /metrics answers, to bring gauges up to date."""
     channels: Callable[[], list[dict[str, Any]]] = list
     """The guide for televisions."""
+    operators: OperatorRoutes | None = None
+    """The operators' console, if there is one."""
     webtransport: bool = False
     """Whether the page may go on over WebTransport, at this gateway's address for it or another's."""
-
-
-def error(status: int, word: str, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON error."""
-    return _json({"error": word, "text": text}, status, headers)
-
-
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    base = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
-    return web.Response(status=status, body=msgspec.json.encode(value), headers={**base, **(headers or {})})
 
 
 def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None) -> web.Application:
@@ -129,6 +124,9 @@ def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None)
     router.add_get("/channels.json", routes.channels)
     router.add_post("/api/guest", routes.guest)
     router.add_get("/map/{path:.+}", routes.map)
+    if services.operators is not None:
+        services.operators.add_to(router)
+    router.add_route("*", "/api/operator/{path:.*}", routes.no_console)
     router.add_get("/{path:.*}", routes.page)
     return app
 
@@ -178,12 +176,12 @@ class _Routes:
         self._page = {} if services.static is None else load_static(services.static)
 
     async def healthz(self, _request: web.Request) -> web.Response:
-        return _json({"status": "alive"})
+        return json_answer({"status": "alive"})
 
     async def readyz(self, _request: web.Request) -> web.Response:
         if self._services.ready():
             warnings = self._services.warnings()  # no reason to send people away: who is in goes on
-            return _json({"status": "ready", "warnings": warnings} if warnings else {"status": "ready"})
+            return json_answer({"status": "ready", "warnings": warnings} if warnings else {"status": "ready"})
         return error(503, "starting", "warm-up is not over yet", {"Retry-After": "1"})
 
     async def metrics(self, _request: web.Request) -> web.Response:
@@ -193,11 +191,11 @@ class _Routes:
         return web.Response(body=self._services.metrics.exposition(), headers=headers)
 
     async def status(self, _request: web.Request) -> web.Response:
-        return _json(self._services.status())
+        return json_answer(self._services.status())
 
     async def channels(self, _request: web.Request) -> web.Response:
         # What is on changes by the second, and any number of televisions may ask.
-        return _json({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
+        return json_answer({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
 
     async def guest(self, request: web.Request) -> web.Response:
         issue = self._services.issue_guest
@@ -219,7 +217,12 @@ class _Routes:
                 token = await token
         except ValueError as failure:
             return error(400, "name", str(failure))
-        return _json({"token": token})
+        return json_answer({"token": token})
+
+    async def no_console(self, _request: web.Request) -> web.Response:
+        if self._services.operators is not None:
+            return error(404, "not_found", "the operators' API has nothing there")
+        return error(404, "no_console", NO_CONSOLE)
 
     async def map(self, request: web.Request) -> web.Response:
         found = self._services.map.get(request.match_info["path"])
@@ -229,6 +232,8 @@ class _Routes:
 
     async def page(self, request: web.Request) -> web.Response:
         path = request.match_info["path"] or "index.html"
+        if path in ("console", "console.html") and self._services.operators is None:
+            return error(404, "no_console", NO_CONSOLE)
         found = self._page.get(path) or self._page.get(f"{path}.html")  # /tv is typed with a remote control
         if found is not None:
             return found.respond(request)

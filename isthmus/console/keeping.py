@@ -1,0 +1,152 @@
+"""Where operators' orders (``cluster.orders``) are kept: in the coordination store of a cluster, which tells all
+gateways, or in a file beside the world of one process.
+
+Invariant: an order counts here when whoever keeps it has it, and standing ones are there again after a restart. Not
+responsible for: carrying them out (``server``).
+"""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from cluster.book import Book
+from cluster.orders import (
+    PASSING_S,
+    STANDING_MAX,
+    Ban,
+    Broadcast,
+    Kick,
+    Mute,
+    Order,
+    Orders,
+    ProfileChange,
+    Standing,
+    order_key,
+    write_order,
+)
+from cluster.store.contract import Delete, Put, Store, Transaction
+from server.session.moderation import is_over
+
+
+class OrdersUnusable(Exception):
+    """Orders cannot be read or kept; the text says why."""
+
+
+class Keeper(Protocol):
+    """Whoever keeps orders."""
+
+    @property
+    def orders(self) -> Orders:
+        """All that are known now."""
+
+    async def give(self, order: Order, stands_s: float) -> None:
+        """Keep an order; ``stands_s``: for so long, 0 for good. Raises OrdersUnusable, StoreError."""
+
+    async def take_back(self, key: str) -> bool:
+        """An order counts no more; False if there is none with this key. Raises OrdersUnusable, StoreError."""
+
+
+def _room_for(order: Order, orders: Orders) -> None:
+    if isinstance(order, Standing) and order_key(order) not in orders and len(orders) >= STANDING_MAX:
+        raise OrdersUnusable(f"{len(orders)} orders stand already, more are not kept: take some back")
+
+
+class StoreKeeper:
+    """Of a cluster: ``book`` is what its watch tells."""
+
+    def __init__(self, store: Store, book: Callable[[], Book]) -> None:
+        self._store, self._book = store, book
+
+    @property
+    def orders(self) -> Orders:
+        """All that are known now."""
+        return self._book().orders
+
+    async def give(self, order: Order, stands_s: float) -> None:
+        """Keep an order; the store forgets it when its time is over."""
+        _room_for(order, self.orders)
+        seconds = PASSING_S if isinstance(order, Kick | Broadcast) else math.ceil(stands_s)
+        lease = None if seconds == 0 else (await self._store.grant(seconds)).id
+        await self._store.transact(Transaction((), (Put(order_key(order), write_order(order), lease),)))
+
+    async def take_back(self, key: str) -> bool:
+        """An order counts no more."""
+        there = key in self.orders
+        await self._store.transact(Transaction((), (Delete(key),)))
+        return there
+
+
+class _Kept(msgspec.Struct, forbid_unknown_fields=True):
+    orders: list[Ban | Mute | ProfileChange]
+
+
+class FileKeeper:
+    """Of a world of one process. ``obey`` is told all orders whenever they change, and once at the beginning."""
+
+    def __init__(self, path: Path, obey: Callable[[Orders], None]) -> None:
+        """Raises OrdersUnusable."""
+        self._path, self._obey = path, obey
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=_Kept).orders if path.exists() else []
+        except (OSError, msgspec.MsgspecError, ValueError) as problem:
+            raise OrdersUnusable(
+                f"{path}, which keeps bans and what else operators ordered, cannot be read: {problem}. Mend it, or "
+                "move it away to begin without any"
+            ) from problem
+        self._orders: dict[str, Order] = {order_key(order): order for order in kept}
+        obey(self._orders)
+
+    @property
+    def orders(self) -> Orders:
+        """All that are known now."""
+        return self._orders
+
+    async def give(self, order: Order, stands_s: float) -> None:
+        """Keep an order, if it stands."""
+        _room_for(order, self._orders)
+        if isinstance(order, Standing):
+            self._replace({**self._orders, order_key(order): order})
+        else:
+            self._obey({**self._orders, order_key(order): order})
+            self._obey(self._orders)
+
+    async def take_back(self, key: str) -> bool:
+        """An order counts no more."""
+        if key not in self._orders:
+            return False
+        self._replace({known: order for known, order in self._orders.items() if known != key})
+        return True
+
+    def _replace(self, orders: dict[str, Order]) -> None:
+        now_s = time.time()
+        orders = {
+            key: order for key, order in orders.items() if not (isinstance(order, Ban | Mute) and is_over(order, now_s))
+        }
+        kept = _Kept([order for order in orders.values() if isinstance(order, Standing)])
+        try:
+            _write_whole(self._path, msgspec.json.format(msgspec.json.encode(kept)))
+        except OSError as problem:
+            raise OrdersUnusable(f"{self._path} cannot be written: {problem}") from problem
+        self._orders = orders
+        self._obey(orders)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """The file has the old content or the new one, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(file, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
