@@ -7,6 +7,7 @@ for: what an entry says.
 
 import asyncio
 import os
+import sys
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import structlog
 from server.console.audit import Altered, Chain, Entry, read_chain
 
 _log = structlog.get_logger(__name__)
+EXIT_ALTERED = 1
 SHOWN_MAX = 1000
 """Newest entries that the console shows; all are in the file."""
 
@@ -85,6 +87,24 @@ class OperatorLog:
         """The newest entries, or those before one; the newest first."""
         found = [entry for entry in self.newest if number is None or entry.number < number]
         return list(reversed(found[-max(1, min(count, SHOWN_MAX)) :]))
+
+
+def show(path: Path) -> int:
+    """``isthmus audit``: prints the entries of a log as far as its chain holds. Returns the exit status."""
+    number, digest = 0, ""
+    try:
+        with path.open("rb") as lines:
+            for entry in read_chain(lines):
+                number, digest = entry.number, entry.digest
+                words = " ".join(f"{name}={value}" for name, value in entry.what.items())
+                of = f" of {entry.of}" if entry.of else ""
+                result = f": {entry.result}" if entry.result else ""
+                sys.stdout.write(f"{entry.number} {entry.at} {entry.operator} {entry.state}{of} {words}{result}\n")
+    except (Altered, OSError) as problem:
+        sys.stderr.write(f"isthmus: {path}, {problem}. Do not believe what follows\n")
+        return EXIT_ALTERED
+    sys.stdout.write(f"{number} entries, none altered; the last digest is {digest or 'none'}\n")
+    return 0
 
 
 def _append(path: Path, line: bytes) -> None:

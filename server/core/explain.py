@@ -22,6 +22,8 @@ from kernels.pace import PROBE_SENT, PROBE_WANTED, choose
 from protocol.layouts import GRID_PER_M
 from protocol.limits import FRAME_BYTES_MAX
 from server.core.gateway import GatewayCore
+from server.core.mirror import Mirror
+from server.core.views import Views
 
 TOLD_MAX = 400
 """Entities that a view is told of, the nearest."""
@@ -67,9 +69,8 @@ class Looked:
         return {int(i) for i in deltas} | {int(i) for i in fulls}
 
 
-def look(core: GatewayCore, conn: int, tick: int, now_ms: int, blocked: npt.NDArray[np.uint8]) -> Looked:
+def look(views: Views, mirror: Mirror, conn: int, tick: int, now_ms: int, blocked: npt.NDArray[np.uint8]) -> Looked:
     """The frame of ``tick`` that the view of ``conn`` would get, on a copy. ``blocked`` uint8[views]."""
-    views, mirror = core.views, core.mirror
     one = slice(conn, conn + 1)
     state = ViewState(*(column[one].copy() for column in views.state))
     view = state.views[0]
@@ -131,7 +132,7 @@ def explain(
     if known is None or known.conn is None or not core.views.state.views["active"][known.conn]:
         return None
     tick = core.mirror.tick
-    looked = look(core, known.conn, tick, now_ms, blocked)
+    looked = look(core.views, core.mirror, known.conn, tick, now_ms, blocked)
     teller = _Teller(core, looked, tick)
     return {
         "session": str(session),

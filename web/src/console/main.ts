@@ -6,7 +6,7 @@ import { button, element, make, replace } from "./dom";
 import { inWords, rate, whole } from "./format";
 import { heatColour, ownerColour, type Measure } from "./heat";
 import { InterestView } from "./interest";
-import { MapView } from "./mapview";
+import { HEAT_MOST, MapView } from "./mapview";
 import type { Act, Interest, LogEntry, Orders, Overview, People, Samples, SessionRow } from "./model";
 import { log as logPanel, members, orders as ordersPanel, people as peoplePanel, regions, type Wishes } from "./panels";
 
@@ -187,7 +187,7 @@ function showLegend(): void {
   }[map.measure];
   const steps = [0, 0.25, 0.5, 0.75, 1].map((part) => {
     const step = make("span", { class: "step" }, say(map.most * part * part));
-    step.style.borderColor = heatColour(part * 0.9);
+    step.style.borderColor = heatColour(part * HEAT_MOST);
     return step;
   });
   const cells = map.measure === "entities" ? [make("span", {}, "light cells: entities that this gateway mirrors")] : [];

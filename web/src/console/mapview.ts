@@ -5,6 +5,8 @@ import { beside, squareAt, squareOf, type Square } from "./quadtree";
 import { Viewport } from "./viewport";
 
 const LABEL_LEAST_PX = 46;
+/** The brightest of the scale is left to cells and labels. */
+export const HEAT_MOST = 0.8;
 const WHEEL = 1.2;
 const KEY_ZOOM = 1.6;
 const CLICK_MOST_PX = 4;
@@ -145,8 +147,7 @@ export class MapView {
       const owner = regions.owner[k] ?? -1;
       if (this.measure === "owner" || owner < 0) context.fillStyle = ownerColour(owner);
       else {
-        // By area: a large region with as many entities is less hot than a small one.
-        context.fillStyle = heatColour(heatPart(regions[this.measure][k] ?? 0, most) * 0.9);
+        context.fillStyle = heatColour(heatPart(regions[this.measure][k] ?? 0, most) * HEAT_MOST);
       }
       context.fillRect(...this.box(square, width, height));
     });
@@ -156,7 +157,9 @@ export class MapView {
     const { x_m, z_m, side_m, across } = overview.cells;
     const side = side_m / across;
     const most = this.cells.reduce((a, b) => Math.max(a, b), 1);
-    context.fillStyle = "#fff7d0";
+    context.fillStyle = "#fff";
+    context.strokeStyle = "rgb(0 0 0 / 70%)";
+    context.lineWidth = 1;
     this.cells.forEach((count, at) => {
       if (count === 0) return;
       const square = { x: x_m + (at % across) * side, z: z_m + Math.floor(at / across) * side, side };
@@ -164,7 +167,9 @@ export class MapView {
       // The more, the larger: a full cell is filled, one entity is a speck.
       const part = 0.25 + 0.65 * heatPart(count, most);
       context.globalAlpha = 0.35 + 0.5 * heatPart(count, most);
-      context.fillRect(left + (w * (1 - part)) / 2, top + (h * (1 - part)) / 2, w * part, h * part);
+      const box = [left + (w * (1 - part)) / 2, top + (h * (1 - part)) / 2, w * part, h * part] as const;
+      context.fillRect(...box);
+      if (w * part > 4) context.strokeRect(...box);
     });
     context.globalAlpha = 1;
   }
@@ -180,18 +185,21 @@ export class MapView {
       context.strokeStyle = "rgb(255 255 255 / 22%)";
       context.strokeRect(left + 0.5, top + 0.5, w - 1, h - 1);
       if (w < LABEL_LEAST_PX) return;
-      context.fillStyle = ownerColour(owner);
-      context.fillRect(left + 2, top + 2, Math.min(w - 4, 9), 9);
       const name = owner < 0 ? "no owner" : (shards[owner]?.name ?? "");
+      const lines = h > 34 ? [String(regions.region[k] ?? ""), name] : [String(regions.region[k] ?? "")];
       context.save();
       context.beginPath();
-      context.rect(left, top, w - 3, h);
+      context.rect(left, top, w - 2, h);
       context.clip();
+      const wide = Math.max(...lines.map((line, i) => context.measureText(line).width + (i === 0 ? 12 : 0)));
+      context.fillStyle = "rgb(8 13 22 / 72%)";
+      context.fillRect(left + 1, top + 1, wide + 7, lines.length * 13 + 3);
+      context.fillStyle = ownerColour(owner);
+      context.fillRect(left + 4, top + 4, 8, 8);
       context.fillStyle = "#fff";
-      context.shadowColor = "#000";
-      context.shadowBlur = 3;
-      context.fillText(`${regions.region[k] ?? ""}`, left + 14, top + 2);
-      if (h > 2 * 15) context.fillText(name, left + 3, top + 15);
+      lines.forEach((line, i) => {
+        context.fillText(line, left + (i === 0 ? 16 : 4), top + 3 + 13 * i);
+      });
       context.restore();
     });
     if (this.chosen === null) return;

@@ -115,12 +115,19 @@ export function regions(overview: Overview, measure: keyof Overview["regions"], 
 export function people(found: People, wishes: Wishes): Node {
   return table(
     `${whole(found.total)} sessions`,
-    ["name", "session", "profile", "where", ">told of", ">round trip", ">sent", ""],
+    ["name", "profile", "where", ">told of", ">round trip", ">sent", ""],
     found.sessions.map((row) => [
-      make("span", {}, row.name, ...(row.muted === true ? [make("span", { class: "mark" }, "muted")] : [])),
-      make("span", { class: "number", title: row.subject ?? "" }, row.session),
+      make(
+        "span",
+        { class: "who", title: row.subject ?? "" },
+        row.name,
+        ...(row.muted === true ? [make("span", { class: "mark" }, "muted")] : []),
+        make("small", {}, row.session),
+      ),
       row.here ? `${row.profile ?? ""}${row.by_datagrams === true ? ", datagrams" : ""}` : `at ${row.gateway}`,
-      row.region === undefined ? (row.state ?? "") : `region ${row.region} (${row.x_m ?? 0}, ${row.z_m ?? 0})`,
+      row.region === undefined
+        ? (row.state ?? "")
+        : make("span", { title: `${row.x_m ?? 0}, ${row.z_m ?? 0}` }, `region ${row.region}`),
       row.told_of === undefined ? "" : whole(row.told_of),
       row.rtt_ms == null ? "" : `${row.rtt_ms} ms`,
       row.written_bytes === undefined ? "" : size(row.written_bytes),
