@@ -4,8 +4,9 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -13,8 +14,10 @@ from playwright.sync_api import Browser, Page
 from tests.e2e.conftest import PATIENCE_MS
 from tests.e2e.served import ROOT
 from tests.integration.cluster.running import Running, bots, start, until
+from tests.integration.server import CROWD
 
-PEOPLE = 6
+PEOPLE, DUCKS = 6, 60
+LOOK_MS = 100
 OPERATOR = "ada"
 
 
@@ -25,7 +28,9 @@ def ducks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, s
     secret = secrets.token_hex(32)
     (folder / "operators").write_text(f"{OPERATOR} {secret}\n")
     (folder / "operators").chmod(0o600)
-    world = '[world]\nname = "Ducks"\nextent_m = 256.0\nprops_count = 60\n[console]\nsecrets_path = "operators"\n'
+    (folder / "behaviours.py").write_text(CROWD.replace("COUNT", str(DUCKS)))
+    world = '[world]\nname = "Ducks"\nbehaviours = "behaviours.py"\nextent_m = 256.0\n'
+    world += '[console]\nsecrets_path = "operators"\n'
     (folder / "world.toml").write_text(world)
     running = start(folder, "memory:")
     walkers = bots(running.urls[0], 7, PEOPLE)
@@ -69,8 +74,16 @@ class Console:
         """Wait until the page says how an act has ended."""
         self.page.locator("#outcome", has_text=text).wait_for()
 
+    def get(self, expression: str) -> Any:
+        """Of what the page has been told."""
+        return self.page.evaluate(f"window.isthmusConsole.{expression}")
+
+    def until(self, what: str, holds: Callable[[], Any]) -> None:
+        """Wait for the page, which goes on meanwhile."""
+        until(what, lambda: holds() or self.page.wait_for_timeout(LOOK_MS))
+
     def owner(self, region: int) -> str:
-        told = self.page.evaluate("window.isthmusConsole.overview()")
+        told = self.get("overview()")
         owner = told["regions"]["owner"][told["regions"]["region"].index(region)]
         return str(told["shards"][owner]["name"])
 
@@ -98,13 +111,13 @@ def test_an_operator_sees_moves_kicks_and_finds_it_written_down(
     console.sign_in(secret)
     page.get_by_text("2 shards").first.wait_for()
     assert page.locator("#members tbody tr").count() >= 5, "two shards, two gateways, a placer"
-    page.wait_for_function("window.isthmusConsole.overview().entities > 60")
-    page.wait_for_function("window.isthmusConsole.samples() > 0")
+    console.until("all entities of all shards", lambda: console.get("overview().entities") > DUCKS)
+    console.until("samples for the charts", lambda: console.get("samples()") > 0)
 
     # With the keyboard: a region is chosen on the map, moved to the other shard, and is there.
     page.locator("#map").focus()
     page.keyboard.press("ArrowRight")
-    region = page.evaluate("window.isthmusConsole.chosen()")
+    region = console.get("chosen()")
     before = console.owner(region)
     target = page.locator("#to").input_value()
     assert target != before
@@ -114,7 +127,7 @@ def test_an_operator_sees_moves_kicks_and_finds_it_written_down(
     page.get_by_role("button", name=f"Move region {region}").click()
     console.confirm("Move")
     console.outcome(f"region {region} is at {target}")
-    until("the region to be there", lambda: (page.wait_for_timeout(200), console.owner(region) == target)[1])
+    console.until("the region to be there", lambda: console.owner(region) == target)
 
     # Somebody is kicked: gone from the list, and from the world.
     console.open("Sessions")

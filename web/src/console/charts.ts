@@ -1,4 +1,5 @@
 /** The last hour: samples put together from answers, and small charts of them. */
+import { make } from "./dom";
 import { percent, rate, whole } from "./format";
 import type { Samples } from "./model";
 
@@ -45,7 +46,7 @@ export const PLOTS: readonly Plot[] = [
 const COLOURS = ["#6cb6ff", "#f2b24a"];
 const HOUR_S = 3600;
 
-export function drawPlot(canvas: HTMLCanvasElement, history: History, plot: Plot): void {
+function drawPlot(canvas: HTMLCanvasElement, history: History, plot: Plot): void {
   const context = canvas.getContext("2d");
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   if (context === null || width === 0) return;
@@ -83,4 +84,34 @@ export function latest(history: History, plot: Plot): { now: string; top: string
   const values = plot.names.map((name) => history.series.get(name) ?? []);
   const now = values.map((series) => plot.say(series.at(-1) ?? 0)).join(", ");
   return { now, top: plot.say(Math.max(plot.least, ...values.flat())) };
+}
+
+/** All charts, into `plots`. */
+export function showCharts(plots: HTMLElement, history: History): void {
+  if (plots.childElementCount === 0) {
+    plots.append(
+      ...PLOTS.map((plot) =>
+        make(
+          "figure",
+          {},
+          make("figcaption", {}, plot.title, make("b"), make("small")),
+          make("canvas", { role: "img" }),
+        ),
+      ),
+    );
+  }
+  PLOTS.forEach((plot, k) => {
+    const figure = plots.children[k];
+    const [canvas, value, high] = [
+      figure?.querySelector("canvas"),
+      figure?.querySelector("b"),
+      figure?.querySelector("small"),
+    ];
+    if (canvas == null || value == null || high == null) return;
+    const { now, top } = latest(history, plot);
+    value.textContent = now;
+    high.textContent = `top ${top}`;
+    canvas.setAttribute("aria-label", `${plot.title} over the last hour: now ${now}`);
+    drawPlot(canvas, history, plot);
+  });
 }

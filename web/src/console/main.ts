@@ -1,14 +1,15 @@
 /** Composes the operators' console: signs in, asks the gateway once a second, and has every act confirmed. */
 import { Api, ApiError } from "./api";
-import { drawPlot, History, latest, PLOTS } from "./charts";
-import { confirmed } from "./confirm";
-import { button, element, make, replace } from "./dom";
+import { Acts } from "./acts";
+import { History, showCharts } from "./charts";
+import { element, make, replace } from "./dom";
 import { inWords, rate, whole } from "./format";
 import { heatColour, ownerColour, type Measure } from "./heat";
 import { InterestView } from "./interest";
 import { HEAT_MOST, MapView } from "./mapview";
-import type { Act, Interest, LogEntry, Orders, Overview, People, Samples, SessionRow } from "./model";
-import { log as logPanel, members, orders as ordersPanel, people as peoplePanel, regions, type Wishes } from "./panels";
+import type { Act, Interest, LogEntry, Orders, Overview, People, Samples } from "./model";
+import { log as logPanel, members, orders as ordersPanel, people as peoplePanel, regions } from "./panels";
+import { RegionCard } from "./regioncard";
 
 const ASK_MS = 1000;
 const CHARTS_MS = 5000;
@@ -16,19 +17,9 @@ const OUTCOME_MS = 12_000;
 const PAGE_SIZE = 25;
 const TABS = ["members", "regions", "sessions", "orders", "log"] as const;
 type Tab = (typeof TABS)[number];
-const HOURS = {
-  name: "hours",
-  label: "Hours (0: until it is taken back)",
-  type: "number",
-  value: "24",
-  step: "any",
-} as const;
-const REASON = { name: "reason", label: "Reason, told to them", type: "text", maxLength: 200 } as const;
-
 const api = new Api();
 const history = new History();
 const map = new MapView(element("map", HTMLCanvasElement));
-const region = element("region", HTMLElement);
 const interestPart = element("interest", HTMLElement);
 const outcome = element("outcome", HTMLElement);
 const query = element("query", HTMLInputElement);
@@ -41,9 +32,18 @@ let chartsAt = 0;
 let awaited = 0;
 let outcomeAt = 0;
 let isAsking = false;
-let chosenShown = "";
 
-// ------------------------------------------------------------------------------------------------------------- acts
+const acts = new Acts(
+  ask,
+  (number) => {
+    map.choose(number);
+  },
+  (row) => {
+    watch(row.session, null);
+  },
+);
+const card = new RegionCard(element("region", HTMLElement), acts);
+
 async function ask(act: Act): Promise<void> {
   try {
     awaited = await api.act(act);
@@ -51,89 +51,6 @@ async function ask(act: Act): Promise<void> {
   } catch (error) {
     failed(error);
   }
-}
-
-async function wish(what: string, consequence: string, verb: string, act: Act): Promise<void> {
-  if ((await confirmed(what, consequence, verb)) !== null) await ask(act);
-}
-
-const wishes: Wishes = {
-  choose: (number) => {
-    map.choose(number);
-  },
-  drain: (member, isHere) => {
-    const here = isHere ? " This page is served by it: sign in at another gateway afterwards." : "";
-    const text = `It moves away all regions or people that it has, and ends. People notice nothing.${here}`;
-    void wish(`Drain ${member}?`, text, "Drain", { do: "drain", member });
-  },
-  explain: (row) => {
-    watch(row.session, null);
-  },
-  kick: (row) => {
-    void act("kick", row, "Their session ends at once, and their client does not come back by itself.");
-  },
-  mute: (row) => {
-    void act("mute", row, "Nothing that they write is passed on, by any gateway.");
-  },
-  ban: (row) => {
-    void act("ban", row, "Their session ends, and their identity is let in nowhere in this world.");
-  },
-  takeBack: (what, standing) => {
-    const title = what === "unban" ? `Let ${standing.name} in again?` : `Let ${standing.name} speak again?`;
-    void wish(title, `By ${standing.by}: ${standing.reason || "no reason given"}`, "Take back", {
-      do: what,
-      key: standing.key,
-    });
-  },
-  change: (profile) => {
-    void changeProfile(profile.profile, profile.changed?.values ?? {});
-  },
-};
-
-async function act(what: "kick" | "mute" | "ban", row: SessionRow, consequence: string): Promise<void> {
-  const title = `${what.charAt(0).toUpperCase()}${what.slice(1)} ${row.name}?`;
-  const values = await confirmed(title, consequence, title.slice(0, -1), what === "kick" ? [REASON] : [HOURS, REASON]);
-  if (values === null) return;
-  const reason = values.reason ?? "";
-  if (what === "kick") await ask({ do: what, session: row.session, reason });
-  else await ask({ do: what, session: row.session, hours: Number(values.hours ?? 0), reason });
-}
-
-const PROFILE_FIELDS = [
-  ["bytes_per_s", "Bytes a second"],
-  ["rate_hz", "Frames a second at most"],
-  ["radius_m", "Radius, metres"],
-  ["near_radius_m", "Near within, metres"],
-  ["outer_radius_m", "Outer from, metres"],
-  ["entities_max", "Told of at most"],
-] as const;
-
-async function changeProfile(profile: string, changed: Readonly<Record<string, number>>): Promise<void> {
-  const fields = PROFILE_FIELDS.map(([name, label]) => ({
-    ...{ name, label, type: "number", step: "any" as const },
-    value: changed[name] === undefined ? "" : String(changed[name]),
-  })) as Parameters<typeof confirmed>[3];
-  const text = "For those who are in and those who come, at all gateways. What is left empty is as configured.";
-  const values = await confirmed(`Change profile ${profile}?`, text, "Change", fields);
-  if (values === null) return;
-  const given = Object.entries(values).filter(([, value]) => value !== "");
-  await ask({
-    do: "profile",
-    profile,
-    values: Object.fromEntries(given.map(([name, value]) => [name, Number(value)])),
-  });
-}
-
-async function say(): Promise<void> {
-  const field = {
-    name: "text",
-    label: "What everybody reads",
-    type: "text",
-    maxLength: 500,
-    isRequired: true,
-  } as const;
-  const values = await confirmed("Say to all?", "Every client of every gateway shows it.", "Say it", [field]);
-  if (values !== null) await ask({ do: "broadcast", text: values.text ?? "" });
 }
 
 // ---------------------------------------------------------------------------------------------------------- showing
@@ -163,11 +80,11 @@ function showOverview(told: Overview): void {
   warning.textContent = warnings.join(" · ");
   warning.hidden = warnings.length === 0;
   showLegend();
-  showRegion();
-  if (tab === "members") replace(element("members", HTMLElement), ...members(told, wishes));
+  card.show(told, map.chosen);
+  if (tab === "members") replace(element("members", HTMLElement), ...members(told, acts));
   if (tab === "regions") {
     const by = map.measure === "owner" ? "entities" : map.measure;
-    replace(element("regions", HTMLElement), regions(told, by, wishes));
+    replace(element("regions", HTMLElement), regions(told, by, acts));
   }
   for (const mark of document.querySelectorAll<HTMLElement>("i.owner")) {
     mark.style.backgroundColor = ownerColour(Number(mark.dataset.owner));
@@ -194,60 +111,6 @@ function showLegend(): void {
   legend.replaceChildren(...steps, ...cells);
 }
 
-function showRegion(): void {
-  if (overview === null) return;
-  const { regions: r, shards, is_cluster: isCluster } = overview;
-  const k = map.chosen === null ? -1 : r.region.indexOf(map.chosen);
-  if (k < 0) {
-    chosenShown = "";
-    region.replaceChildren(
-      make("p", { class: "none" }, "Choose a region to see what it holds and to move, split or merge it."),
-    );
-    return;
-  }
-  const number = r.region[k] ?? 0;
-  const owner = shards[r.owner[k] ?? -1]?.name ?? "nobody";
-  const asked = overview.asks.find(([asking]) => asking === number);
-  const figures =
-    `${whole(r.entities[k] ?? 0)} entities · ${(r.tick_ms[k] ?? 0).toFixed(2)} ms a tick · ${rate(r.bytes_per_s[k] ?? 0)} to gateways · ` +
-    `seen by ${whole(r.seen_by[k] ?? 0)} · epoch ${r.epoch[k] ?? 0}` +
-    (asked === undefined ? "" : ` · on its way to ${asked[1]}`);
-  const shape = JSON.stringify([number, owner, shards.map((s) => s.name)]);
-  if (shape === chosenShown) {
-    // What is pressed stays where it is: the figures alone are new.
-    const line = region.querySelector(".figures");
-    if (line !== null) line.textContent = figures;
-    return;
-  }
-  chosenShown = shape;
-  const to = make(
-    "select",
-    { id: "to" },
-    ...shards.filter((s) => s.name !== owner).map((s) => make("option", {}, s.name)),
-  );
-  const acts = [
-    make("label", { for: "to" }, "to"),
-    to,
-    button("Move…", `Move region ${number}`, () => {
-      const text = `From ${owner}, with all that is in it. People notice nothing.`;
-      void wish(`Move region ${number} to ${to.value}?`, text, "Move", { do: "move", region: number, to: to.value });
-    }),
-    button("Split…", `Split region ${number}`, () => {
-      const text = "Its quarters become regions of their own, at the same shard to begin with.";
-      void wish(`Split region ${number}?`, text, "Split", { do: "split", region: number });
-    }),
-    button("Merge…", `Merge region ${number}`, () => {
-      const text = `It and the three beside it in region ${number >> 2} become one, at one shard.`;
-      void wish(`Merge region ${number} with its square?`, text, "Merge", { do: "merge", region: number });
-    }),
-  ];
-  region.replaceChildren(
-    make("h3", {}, `Region ${number} · ${owner}`),
-    make("p", { class: "figures" }, figures),
-    make("div", { class: "acts" }, ...(isCluster ? acts : [])),
-  );
-}
-
 function showLog(entries: readonly LogEntry[], file: string): void {
   if (tab === "log") replace(element("log", HTMLElement), ...logPanel(file, entries));
   const over = entries.find((entry) => entry.of === awaited);
@@ -265,34 +128,7 @@ function showPeople(answer: People): void {
   element("page", HTMLElement).textContent = `${answer.page + 1} of ${pages}`;
   element("back", HTMLButtonElement).disabled = answer.page === 0;
   element("on", HTMLButtonElement).disabled = answer.page + 1 >= pages;
-  replace(element("people", HTMLElement), peoplePanel(answer, wishes));
-}
-
-function showCharts(): void {
-  const plots = element("plots", HTMLElement);
-  if (plots.childElementCount === 0) {
-    plots.append(
-      ...PLOTS.map((plot) =>
-        make(
-          "figure",
-          {},
-          make("figcaption", {}, plot.title, make("b"), make("small")),
-          make("canvas", { role: "img" }),
-        ),
-      ),
-    );
-  }
-  PLOTS.forEach((plot, k) => {
-    const figure = plots.children[k];
-    const canvas = figure?.querySelector("canvas");
-    if (figure == null || canvas == null) return;
-    const { now, top } = latest(history, plot);
-    const [value, high] = [figure.querySelector("b"), figure.querySelector("small")];
-    if (value !== null) value.textContent = now;
-    if (high !== null) high.textContent = `top ${top}`;
-    canvas.setAttribute("aria-label", `${plot.title} over the last hour: now ${now}`);
-    drawPlot(canvas, history, plot);
-  });
+  replace(element("people", HTMLElement), peoplePanel(answer, acts));
 }
 
 function watch(session: string, entity: string | null): void {
@@ -340,7 +176,7 @@ async function askAll(): Promise<void> {
     tab === "sessions" ? askPeople() : null,
     tab === "orders"
       ? api.get<Orders>("orders").then((all) => {
-          replace(element("orders", HTMLElement), ...ordersPanel(all, wishes));
+          replace(element("orders", HTMLElement), ...ordersPanel(all, acts));
         })
       : null,
     askInterest(),
@@ -350,7 +186,7 @@ async function askAll(): Promise<void> {
   if (performance.now() - chartsAt > CHARTS_MS || chartsAt === 0) {
     chartsAt = performance.now();
     history.add(await api.get<Samples>("history", { since: history.next }));
-    showCharts();
+    showCharts(element("plots", HTMLElement), history);
   }
 }
 
@@ -402,7 +238,7 @@ element("sign-in", HTMLFormElement).addEventListener("submit", (event) => {
 element("sign-out", HTMLButtonElement).addEventListener("click", () => {
   signOut("");
 });
-element("say", HTMLButtonElement).addEventListener("click", () => void say());
+element("say", HTMLButtonElement).addEventListener("click", () => void acts.say());
 element("whole", HTMLButtonElement).addEventListener("click", () => {
   map.whole();
 });
@@ -411,8 +247,8 @@ element("heat", HTMLElement).addEventListener("change", (event) => {
   map.draw();
   if (overview !== null) showOverview(overview);
 });
-map.onChosen = () => {
-  showRegion();
+map.onChosen = (chosen) => {
+  if (overview !== null) card.show(overview, chosen);
 };
 map.onMoved = () => void look();
 query.addEventListener("input", () => {

@@ -13,8 +13,8 @@ from tests.unit.server.session.rig import Rig, messages, of
 class Gateway(Rig):
     """With operators. ``unix_s`` is the wall clock."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, seed: int = 1) -> None:
+        super().__init__(seed=seed)
         self.unix_s = 1_000_000.0
         self.sessions.moderation = Moderation(lambda: self.unix_s)
         self.orders: dict[str, Order] = {}
@@ -79,11 +79,11 @@ def test_a_ban_ends_what_is_there_and_keeps_the_identity_out_with_and_without_a_
 
 
 def test_a_ticket_of_another_gateway_lets_nobody_in_who_is_banned() -> None:
-    one, other = Gateway(), Gateway()
+    one, other = Gateway(), Gateway(seed=2)
     resume = messages(one.join(0, "user:a:Anna"), Welcome)[0].resume
     other.connect(0)
     assert not of(other.hello(0, None, resume=resume), CloseConn), "who is not banned goes on there"
-    banned = Gateway()
+    banned = Gateway(seed=3)
     banned.order(_ban("a"))
     banned.connect(0)
     assert [c.code for c in of(banned.hello(0, None, resume=resume), CloseConn)] == [Close.KICKED]
