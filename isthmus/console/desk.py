@@ -186,6 +186,7 @@ class Desk:
             state, result = DONE, await self._acting.carry_out(operator, request)
         except (NotDone, OrdersUnusable, StoreError, OSError, ValueError) as problem:
             state, result = FAILED, str(problem)
+        self._clients.metrics.operator_acts.labels(str(asked.what["do"]), state).inc()
         try:
             await self._log.write(operator.name, operator.how, state, asked.what, result, of=asked.number)
         except LogUnusable as problem:

@@ -38,10 +38,10 @@ export interface Plot {
 export const PLOTS: readonly Plot[] = [
   { title: "Sessions", names: ["sessions"], say: whole, least: 10 },
   { title: "Entities", names: ["entities"], say: whole, least: 10 },
-  { title: "Load of shards: highest, mean", names: ["load_max", "load_mean"], say: percent, least: 1 },
-  { title: "This gateway's tick, p99", names: ["tick_ms"], say: (ms) => `${ms.toFixed(1)} ms`, least: 50 },
+  { title: "Load of shards: most, mean", names: ["load_max", "load_mean"], say: percent, least: 1 },
+  { title: "Tick of this gateway, p99", names: ["tick_ms"], say: (ms) => `${ms.toFixed(1)} ms`, least: 50 },
   { title: "This gateway: out, in", names: ["bytes_out", "bytes_in"], say: rate, least: 1000 },
-  { title: "Regions without an owner", names: ["without_owner"], say: whole, least: 4 },
+  { title: "Regions with no owner", names: ["without_owner"], say: whole, least: 4 },
 ];
 const COLOURS = ["#6cb6ff", "#f2b24a"];
 const HOUR_S = 3600;
@@ -94,7 +94,7 @@ export function showCharts(plots: HTMLElement, history: History): void {
         make(
           "figure",
           {},
-          make("figcaption", {}, plot.title, make("b"), make("small")),
+          make("figcaption", {}, make("span", {}, plot.title), make("b"), make("small")),
           make("canvas", { role: "img" }),
         ),
       ),

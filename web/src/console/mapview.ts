@@ -7,6 +7,8 @@ import { Viewport } from "./viewport";
 const LABEL_LEAST_PX = 46;
 /** The brightest of the scale is left to cells and labels. */
 export const HEAT_MOST = 0.8;
+/** Cells that are smaller have no outline: where there are many it would be all that is seen. */
+const OUTLINED_LEAST_PX = 7;
 const WHEEL = 1.2;
 const KEY_ZOOM = 1.6;
 const CLICK_MOST_PX = 4;
@@ -166,10 +168,10 @@ export class MapView {
       const [left, top, w, h] = this.box(square, width, height);
       // The more, the larger: a full cell is filled, one entity is a speck.
       const part = 0.25 + 0.65 * heatPart(count, most);
-      context.globalAlpha = 0.35 + 0.5 * heatPart(count, most);
+      context.globalAlpha = 0.25 + 0.6 * heatPart(count, most);
       const box = [left + (w * (1 - part)) / 2, top + (h * (1 - part)) / 2, w * part, h * part] as const;
       context.fillRect(...box);
-      if (w * part > 4) context.strokeRect(...box);
+      if (w > OUTLINED_LEAST_PX) context.strokeRect(...box);
     });
     context.globalAlpha = 1;
   }
