@@ -107,9 +107,12 @@ def key_of_sessions(config: Config) -> bytes | None:
     return read_key(path, "the key of sessions")
 
 
-def orders_path(config: Config) -> Path:
-    """Where the bans and what else operators order of a world of one process is kept: beside its store."""
+def orders_path(config: Config) -> Path | None:
+    """Where the bans and what else operators order of a world of one process is kept: beside its store; None if the
+    world itself begins anew."""
     url = url_of(config)
+    if url == MEMORY:
+        return None
     if url.startswith("sqlite:"):
         return Path(f"{url.removeprefix('sqlite:')}.orders.json")
     return FOLDER / f"{name_of(config)}.orders.json"

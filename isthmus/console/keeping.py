@@ -5,6 +5,7 @@ Invariant: an order counts here when whoever keeps it has it, and standing ones 
 responsible for: carrying them out (``server``).
 """
 
+import asyncio
 import math
 import os
 import tempfile
@@ -89,17 +90,20 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 class FileKeeper:
     """Of a world of one process. ``obey`` is told all orders whenever they change, and once at the beginning."""
 
-    def __init__(self, path: Path, obey: Callable[[Orders], None]) -> None:
-        """Raises OrdersUnusable."""
+    def __init__(self, path: Path | None, obey: Callable[[Orders], None]) -> None:
+        """``path`` None: nothing outlives the process. Raises OrdersUnusable."""
         self._path, self._obey = path, obey
+        kept: list[Ban | Mute | ProfileChange] = []
         try:
-            kept = msgspec.json.decode(path.read_bytes(), type=_Kept).orders if path.exists() else []
+            if path is not None and path.exists():
+                kept = msgspec.json.decode(path.read_bytes(), type=_Kept).orders
         except (OSError, msgspec.MsgspecError, ValueError) as problem:
             raise OrdersUnusable(
                 f"{path}, which keeps bans and what else operators ordered, cannot be read: {problem}. Mend it, or "
                 "move it away to begin without any"
             ) from problem
         self._orders: dict[str, Order] = {order_key(order): order for order in kept}
+        self._lock = asyncio.Lock()
         obey(self._orders)
 
     @property
@@ -111,26 +115,30 @@ class FileKeeper:
         """Keep an order, if it stands."""
         _room_for(order, self._orders)
         if isinstance(order, Standing):
-            self._replace({**self._orders, order_key(order): order})
+            async with self._lock:
+                await self._replace({**self._orders, order_key(order): order})
         else:
             self._obey({**self._orders, order_key(order): order})
             self._obey(self._orders)
 
     async def take_back(self, key: str) -> bool:
         """An order counts no more."""
-        if key not in self._orders:
-            return False
-        self._replace({known: order for known, order in self._orders.items() if known != key})
+        async with self._lock:
+            if key not in self._orders:
+                return False
+            await self._replace({known: order for known, order in self._orders.items() if known != key})
         return True
 
-    def _replace(self, orders: dict[str, Order]) -> None:
+    async def _replace(self, orders: dict[str, Order]) -> None:
         now_s = time.time()
         orders = {
             key: order for key, order in orders.items() if not (isinstance(order, Ban | Mute) and is_over(order, now_s))
         }
         kept = _Kept([order for order in orders.values() if isinstance(order, Standing)])
         try:
-            _write_whole(self._path, msgspec.json.format(msgspec.json.encode(kept)))
+            if self._path is not None:
+                data = msgspec.json.format(msgspec.json.encode(kept))
+                await asyncio.to_thread(_write_whole, self._path, data)
         except OSError as problem:
             raise OrdersUnusable(f"{self._path} cannot be written: {problem}") from problem
         self._orders = orders

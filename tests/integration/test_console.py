@@ -44,13 +44,13 @@ class Console:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> tuple[Path, str]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
     """A world with a console, kept in SQLite."""
     secret = secrets.token_hex(32)
     (tmp_path / "operators").write_text(f"ada {secret}\n")
     (tmp_path / "operators").chmod(0o600)
-    log, store = tmp_path / "operators.jsonl", tmp_path / "world.sqlite"
-    toml = f'[console]\nsecrets_path = "operators"\nlog_path = "{log}"\n[durable]\nurl = "sqlite:{store}"\n'
+    monkeypatch.setenv("ISTHMUS_DURABLE_URL", f"sqlite:{tmp_path / 'world.sqlite'}")
+    toml = f'[console]\nsecrets_path = "operators"\nlog_path = "{tmp_path}/operators.jsonl"\n'
     return write_world(tmp_path, toml, ducks=5), secret
 
 
