@@ -166,6 +166,8 @@ class _Teller:
         """The view itself."""
         view, after = self._looked.view, self._looked.view_after
         counts = [int(n) for n in self._looked.counts]
+        numbers = self._looked.numbers[list(self._slot_of.values())]
+        due = numbers[numbers[:, DUE] != 0, AGE]
         return {
             "x_m": _metres(after["x"]),
             "y_m": _metres(after["y"]),
@@ -189,11 +191,16 @@ class _Teller:
             "acked": int(view["acked"]),
             "by_datagrams": bool(view["values"]),
             "budget_bytes": self._looked.budget,
+            "due": len(due),
+            "oldest_due_ms": self._ms(int(due.max(initial=0))),
             "held": self._looked.held,
             "held_text": HELD[self._looked.held],
             "next_frame": dict(zip(("leaves", "enters", "states", "deltas", "fulls"), counts[:5], strict=True)),
             "mirrored_regions": sorted(1 if region == 0 else region for region in self._core.mirror.regions),
         }
+
+    def _ms(self, ticks: int) -> int:
+        return round(max(0, ticks) * 1000 / self._core.facts_fixed.rate_hz)
 
     def entities(self) -> list[dict[str, Any]]:
         """The entities that the client knows, the nearest first."""
@@ -220,7 +227,7 @@ class _Teller:
             "due": due,
             "priority": int(numbers[RANK]),
             "waited_frames": int(before["waited"]),
-            "due_ms": round(max(0, int(numbers[AGE])) * 1000 / self._core.facts_fixed.rate_hz) if due else 0,
+            "age_ms": self._ms(int(numbers[AGE])),
             "why": why,
         }
 

@@ -80,7 +80,12 @@ class Console:
 
     def until(self, what: str, holds: Callable[[], Any]) -> None:
         """Wait for the page, which goes on meanwhile."""
-        until(what, lambda: holds() or self.page.wait_for_timeout(LOOK_MS))
+
+        def look() -> Any:
+            self.page.wait_for_timeout(LOOK_MS)
+            return holds()
+
+        until(what, look)
 
     def owner(self, region: int) -> str:
         told = self.get("overview()")

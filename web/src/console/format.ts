@@ -35,6 +35,9 @@ export function inWords(what: Readonly<Record<string, unknown>>): string {
   const { do: verb, ...rest } = what;
   const said = Object.entries(rest)
     .filter(([, value]) => value !== "")
-    .map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`);
+    .map(
+      ([name, value]) =>
+        `${name === verb ? "" : `${name} `}${typeof value === "string" ? value : JSON.stringify(value)}`,
+    );
   return [String(verb), ...said].join(", ").replace(",", "");
 }

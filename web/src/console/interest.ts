@@ -42,6 +42,10 @@ export function facts(interest: Interest): readonly (readonly [string, string])[
         .map(([name, n]) => `${n} ${name}`)
         .join(", ")}`,
     ],
+    [
+      "due",
+      v.due === 0 ? "nothing waits" : `${whole(v.due)} updates wait, the oldest for ${whole(v.oldest_due_ms)} ms`,
+    ],
     ["budget", v.bytes_per_s === 0 ? "none" : `${rate(v.bytes_per_s)}, ${size(Math.max(0, v.allowance_bytes))} saved`],
     [
       "way",
@@ -113,13 +117,13 @@ export class InterestView {
     this.told.replaceChildren(
       table(
         `Told of: ${interest.view.told_of}${shown.length < interest.view.told_of ? `, the nearest ${shown.length}` : ""}`,
-        ["entity", ">distance", "level", ">priority", ">due for", ">waited", "why"],
+        ["entity", ">distance", "level", ">priority", ">record from", ">waited", "why"],
         shown.map((e) => [
           who(e),
           `${(e.distance_m ?? 0).toFixed(1)} m`,
           e.level ?? "",
           e.due === true ? whole(e.priority ?? 0) : "",
-          e.due === true ? `${whole(e.due_ms ?? 0)} ms` : "",
+          `${whole(e.age_ms ?? 0)} ms ago`,
           e.waited_frames === 0 ? "" : `${whole(e.waited_frames ?? 0)} frames`,
           make("span", { class: `mark ${e.why}` }, WHY[e.why] ?? e.why),
         ]),

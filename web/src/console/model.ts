@@ -152,7 +152,7 @@ export interface ToldEntity {
   readonly text?: string;
   readonly level?: string;
   readonly due?: boolean;
-  readonly due_ms?: number;
+  readonly age_ms?: number;
   readonly priority?: number;
   readonly waited_frames?: number;
 }
@@ -182,6 +182,8 @@ export interface Interest {
     readonly rtt_ms: number | null;
     readonly by_datagrams: boolean;
     readonly budget_bytes: number;
+    readonly due: number;
+    readonly oldest_due_ms: number;
     readonly held: string;
     readonly held_text: string;
     readonly next_frame: Readonly<Record<string, number>>;
