@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from cluster.orders import ORDERS, Ban, Broadcast, Kick, Mute, Order, ProfileChange
+from cluster.orders import ORDERS, Ban, Broadcast, Kick, Mute, ProfileChange
 from cluster.store.contract import Store
 from isthmus.config import OPTIONS, Config
 from isthmus.config.options import BadValue, from_toml
@@ -68,13 +68,13 @@ class Acting:
             case BanSession():
                 key, name = self._identity(request.session)
                 order = Ban(key, _until(request.hours), request.reason, operator.name, name)
-                await self._give(order, request.hours * HOUR_S)
+                await self.keeper.give(order)
                 gone = await self._gone(int(request.session))
                 return f"{name} is banned {_for_how_long(request.hours)}" + ("" if gone else ", and still here")
             case MuteSession():
                 key, name = self._identity(request.session)
                 mute = Mute(key, _until(request.hours), request.reason, operator.name, name)
-                await self._give(mute, request.hours * HOUR_S)
+                await self.keeper.give(mute)
                 return f"{name} is muted {_for_how_long(request.hours)}"
             case Unban():
                 return await self._take_back(f"{ORDERS}ban/{request.key}", "ban")
@@ -83,7 +83,7 @@ class Acting:
             case SayToAll():
                 self._broadcasts += 1
                 number = time.time_ns() // 1_000_000 * 1000 + self._broadcasts % 1000
-                await self._give(Broadcast(number, request.text, operator.name), 0)
+                await self.keeper.give(Broadcast(number, request.text, operator.name))
                 return f"said to {self.core.sessions.online} people, and whoever looks on"
             case ChangeProfile():
                 return await self._change(operator, request)
@@ -101,16 +101,13 @@ class Acting:
 
     async def _kick(self, operator: Operator, request: KickSession) -> str:
         _, name = self._identity(request.session)
-        await self._give(Kick(int(request.session), request.reason, operator.name), 0)
+        await self.keeper.give(Kick(int(request.session), request.reason, operator.name))
         if not await self._gone(int(request.session)):
             raise NotDone(f"the session of {name} has not ended within {SEEN_S:g} s")
         return f"the session of {name} has ended"
 
     async def _gone(self, session: int) -> bool:
         return await _comes_true(lambda: key_of_session(self.core, session) is None)
-
-    async def _give(self, order: Order, stands_s: float) -> None:
-        await self.keeper.give(order, stands_s)
 
     async def _take_back(self, key: str, what: str) -> str:
         if not await self.keeper.take_back(key):
@@ -125,7 +122,7 @@ class Acting:
         if not request.values:
             await self.keeper.take_back(f"{ORDERS}profile/{name}")
             return f"profile {name} is as configured"
-        await self._give(ProfileChange(name, dict(request.values), operator.name), 0)
+        await self.keeper.give(ProfileChange(name, dict(request.values), operator.name))
         told = ", ".join(f"{field} = {value:g}" for field, value in sorted(request.values.items()))
         return f"profile {name}: {told}"
 

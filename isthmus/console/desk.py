@@ -84,6 +84,7 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._log.close()
 
     # --------------------------------------------------------------------------------------------------------- seeing
     def overview(self, window: Window | None) -> Mapping[str, Any]:
@@ -101,9 +102,9 @@ class Desk:
         if window not in self._windows:
             if len(self._windows) >= WINDOWS_MAX:
                 self._windows.clear()
-            rows = np.flatnonzero(core.mirror.hot["serial"][: core.mirror.high])
-            hot = core.mirror.hot[rows]
-            self._windows[window] = cells(hot["x"], hot["z"], window)
+            hot = core.mirror.hot[: core.mirror.high]
+            rows = np.flatnonzero(hot["serial"])
+            self._windows[window] = cells(hot["x"][rows], hot["z"][rows], window)
         return {
             "world": self._world,
             "member": around.name,

@@ -6,7 +6,6 @@ responsible for: carrying them out (``server``).
 """
 
 import asyncio
-import math
 import os
 import tempfile
 import time
@@ -21,8 +20,6 @@ from cluster.orders import (
     PASSING_S,
     STANDING_MAX,
     Ban,
-    Broadcast,
-    Kick,
     Mute,
     Order,
     Orders,
@@ -33,6 +30,9 @@ from cluster.orders import (
 )
 from cluster.store.contract import Delete, Put, Store, Transaction
 from server.session.moderation import is_over
+
+CLEARED_MAX = 64
+"""Orders whose time is over that go with a new one."""
 
 
 class OrdersUnusable(Exception):
@@ -46,8 +46,8 @@ class Keeper(Protocol):
     def orders(self) -> Orders:
         """All that are known now."""
 
-    async def give(self, order: Order, stands_s: float) -> None:
-        """Keep an order; ``stands_s``: for so long, 0 for good. Raises OrdersUnusable, StoreError."""
+    async def give(self, order: Order) -> None:
+        """Keep an order. Raises OrdersUnusable, StoreError."""
 
     async def take_back(self, key: str) -> bool:
         """An order counts no more; False if there is none with this key. Raises OrdersUnusable, StoreError."""
@@ -56,6 +56,10 @@ class Keeper(Protocol):
 def _room_for(order: Order, orders: Orders) -> None:
     if isinstance(order, Standing) and order_key(order) not in orders and len(orders) >= STANDING_MAX:
         raise OrdersUnusable(f"{len(orders)} orders stand already, more are not kept: take some back")
+
+
+def _is_over(order: Order) -> bool:
+    return isinstance(order, Ban | Mute) and is_over(order, time.time())
 
 
 class StoreKeeper:
@@ -69,12 +73,13 @@ class StoreKeeper:
         """All that are known now."""
         return self._book().orders
 
-    async def give(self, order: Order, stands_s: float) -> None:
-        """Keep an order; the store forgets it when its time is over."""
+    async def give(self, order: Order) -> None:
+        """Keep an order. Those whose time is over go with it."""
         _room_for(order, self.orders)
-        seconds = PASSING_S if isinstance(order, Kick | Broadcast) else math.ceil(stands_s)
-        lease = None if seconds == 0 else (await self._store.grant(seconds)).id
-        await self._store.transact(Transaction((), (Put(order_key(order), write_order(order), lease),)))
+        lease = None if isinstance(order, Standing) else (await self._store.grant(PASSING_S)).id
+        over = [key for key, known in self.orders.items() if _is_over(known) and key != order_key(order)]
+        deletes = (Delete(key) for key in over[:CLEARED_MAX])
+        await self._store.transact(Transaction((), (Put(order_key(order), write_order(order), lease), *deletes)))
 
     async def take_back(self, key: str) -> bool:
         """An order counts no more."""
@@ -111,7 +116,7 @@ class FileKeeper:
         """All that are known now."""
         return self._orders
 
-    async def give(self, order: Order, stands_s: float) -> None:
+    async def give(self, order: Order) -> None:
         """Keep an order, if it stands."""
         _room_for(order, self._orders)
         if isinstance(order, Standing):
@@ -130,10 +135,7 @@ class FileKeeper:
         return True
 
     async def _replace(self, orders: dict[str, Order]) -> None:
-        now_s = time.time()
-        orders = {
-            key: order for key, order in orders.items() if not (isinstance(order, Ban | Mute) and is_over(order, now_s))
-        }
+        orders = {key: order for key, order in orders.items() if not _is_over(order)}
         kept = _Kept([order for order in orders.values() if isinstance(order, Standing)])
         try:
             if self._path is not None:

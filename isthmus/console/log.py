@@ -6,6 +6,7 @@ for: what an entry says.
 """
 
 import asyncio
+import fcntl
 import os
 import sys
 from collections import deque
@@ -28,41 +29,41 @@ class LogUnusable(Exception):
 
 
 class OperatorLog:
-    """One gateway's. Two processes never write one file."""
+    """One gateway's. Two processes never write one file: ``file`` is a descriptor that holds its lock (flock(2))."""
 
-    def __init__(self, path: Path, chain: Chain, newest: deque[Entry]) -> None:
+    def __init__(self, path: Path, file: int, chain: Chain, newest: deque[Entry]) -> None:
         self.path = path
         self.newest = newest
+        self._file = file
         self._chain = chain
         self._lock = asyncio.Lock()
 
     @classmethod
     def open(cls, path: Path) -> "OperatorLog":
         """The log at ``path``, made if there is none. Raises LogUnusable."""
-        newest: deque[Entry] = deque(maxlen=SHOWN_MAX)
-        chain = Chain()
+        file = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as file:
-                whole = 0
-                lines = []
-                for line in file:
-                    if line.endswith(b"\n"):
-                        whole += len(line)
-                        lines.append(line)
-                    else:
-                        _log.warning("operator_log_cut", path=str(path), bytes=len(line))
-                for entry in read_chain(lines):
-                    chain.written(entry)
-                    newest.append(entry)
-                file.truncate(whole)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls(path, file, *_read(path, file))
+        except BlockingIOError as problem:
+            os.close(file)
+            raise LogUnusable(
+                f"console.log_path: another process writes {path}: each gateway needs a file of its own. Leave the "
+                "option out to have them named after the gateways"
+            ) from problem
         except Altered as problem:
+            os.close(file)
             raise LogUnusable(
                 f"console.log_path: {path}, {problem}. Keep that file, find out who changed it, and give another path"
             ) from problem
         except OSError as problem:
             raise LogUnusable(f"console.log_path: {problem}") from problem
-        return cls(path, chain, newest)
+
+    def close(self) -> None:
+        """Another process may go on with the file."""
+        os.close(self._file)
 
     async def write(
         self, operator: str, how: str, state: str, what: dict[str, Any], result: str = "", of: int = 0
@@ -87,6 +88,25 @@ class OperatorLog:
         """The newest entries, or those before one; the newest first."""
         found = [entry for entry in self.newest if number is None or entry.number < number]
         return list(reversed(found[-max(1, min(count, SHOWN_MAX)) :]))
+
+
+def _read(path: Path, file: int) -> tuple[Chain, deque[Entry]]:
+    """Where the log has come to, and its newest entries. Raises Altered, OSError."""
+    chain, newest = Chain(), deque[Entry](maxlen=SHOWN_MAX)
+    whole = 0
+    lines = []
+    with path.open("rb") as log:
+        for line in log:
+            if line.endswith(b"\n"):
+                whole += len(line)
+                lines.append(line)
+            else:
+                _log.warning("operator_log_cut", path=str(path), bytes=len(line))
+    for entry in read_chain(lines):
+        chain.written(entry)
+        newest.append(entry)
+    os.ftruncate(file, whole)
+    return chain, newest
 
 
 def show(path: Path) -> int:

@@ -29,9 +29,18 @@ async def _filled(path: Path) -> OperatorLog:
     return log
 
 
+async def test_two_processes_never_write_one_log(tmp_path: Path) -> None:
+    path = tmp_path / "operators.jsonl"
+    log = await _filled(path)
+    with pytest.raises(LogUnusable, match="another process writes"):
+        OperatorLog.open(path)
+    log.close()
+    OperatorLog.open(path).close()
+
+
 async def test_the_log_goes_on_after_a_restart_and_nobody_else_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "operators.jsonl"
-    await _filled(path)
+    (await _filled(path)).close()
     again = OperatorLog.open(path)
     entry = await again.write("bob", "token", ASKED, {"do": "kick", "session": "5"})
     assert entry.number == 3
@@ -45,7 +54,7 @@ async def test_an_altered_log_is_not_written_on_and_audit_names_the_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "operators.jsonl"
-    await _filled(path)
+    (await _filled(path)).close()
     path.write_bytes(path.read_bytes().replace(b"has drained", b"has not dra"))
     with pytest.raises(LogUnusable, match="line 2: it was altered"):
         OperatorLog.open(path)
@@ -55,7 +64,7 @@ async def test_an_altered_log_is_not_written_on_and_audit_names_the_line(
 
 async def test_half_a_line_of_a_crash_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "operators.jsonl"
-    await _filled(path)
+    (await _filled(path)).close()
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"number": 3, "at"')
     log = OperatorLog.open(path)
@@ -82,12 +91,12 @@ async def test_orders_of_one_process_survive_it(tmp_path: Path) -> None:
     ban, over = Ban(KEY, 0.0, "rude", "ada", "Anna"), Mute(KEY, 1.0, "", "ada", "Anna")
     change = ProfileChange("device", {"bytes_per_s": 4000.0}, "ada")
     for order in (over, ban, change):
-        await keeper.give(order, 0)
+        await keeper.give(order)
     assert set(told[-1]) == {order_key(ban), order_key(change)}, "whose time is over is kept no more"
     again: list[Orders] = []
     keeper = FileKeeper(path, again.append)
     assert again == [{order_key(ban): ban, order_key(change): change}]
-    await keeper.give(Kick(5, "", "ada"), 0)
+    await keeper.give(Kick(5, "", "ada"))
     assert again[-2] == {**again[-1], order_key(Kick(5, "", "ada")): Kick(5, "", "ada")}
     assert await keeper.take_back(order_key(ban))
     assert not await keeper.take_back(order_key(ban))
@@ -97,19 +106,20 @@ async def test_orders_of_one_process_survive_it(tmp_path: Path) -> None:
         FileKeeper(path, again.append)
 
 
-async def test_orders_of_a_cluster_are_in_its_store_and_end_there_by_their_lease() -> None:
-    store = MemoryStore()
-    book = Book()
+async def test_orders_of_a_cluster_are_in_its_store_until_their_time_is_over() -> None:
+    store, book = MemoryStore(), Book()
     keeper = StoreKeeper(store, lambda: book)
-    ban, word = Ban(KEY, 4.0e9, "rude", "ada", "Anna"), Broadcast(1, "hello", "ada")
-    await keeper.give(ban, 3600)
-    await keeper.give(word, 0)
-    await keeper.give(ProfileChange("vr", {"bytes_per_s": 9000.0}, "ada"), 0)
+    ban, over = Ban(KEY, 4.0e9, "rude", "ada", "Anna"), Mute(KEY, 1.0, "", "ada", "Anna")
+    word = Broadcast(1, "hello", "ada")
+    for order in (ban, over, word):
+        await keeper.give(order)
     records = {record.key: record for record in (await store.list("order/")).records}
-    assert records[order_key(ban)].lease is not None
-    assert records[order_key(word)].lease is not None
-    assert records["order/profile/vr"].lease is None, "it stands until it is taken back"
-    book.orders = {order_key(ban): ban}
+    assert records[order_key(ban)].lease is None
+    assert records[order_key(word)].lease is not None, "a passing order is forgotten by itself"
+    book.orders = {order_key(ban): ban, order_key(over): over}
+    await keeper.give(ProfileChange("vr", {"bytes_per_s": 9000.0}, "ada"))
+    assert await store.get(order_key(over)) is None
+    assert await store.get(order_key(ban)) is not None
     assert await keeper.take_back(order_key(ban))
     assert await store.get(order_key(ban)) is None
     await store.close()
