@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { History, latest, PLOTS } from "../src/console/charts";
+import { History, latest, PLOTS } from "../src/console/history";
 import { ago, inWords, rate, size } from "../src/console/format";
 import { decodeCells, heatColour, heatPart, ownerColour } from "../src/console/heat";
 import { beside, levelOf, squareAt, squareOf } from "../src/console/quadtree";

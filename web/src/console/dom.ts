@@ -42,8 +42,22 @@ export function table(caption: string, headings: readonly string[], rows: readon
   );
 }
 
-/** Replaces what is in `parent`, unless somebody is about to press something there: then the next time will do. */
+let isPressing = false;
+addEventListener("pointerdown", () => (isPressing = true), true);
+for (const over of ["pointerup", "pointercancel"]) {
+  // The click comes after it.
+  addEventListener(over, () => setTimeout(() => (isPressing = false)), true);
+}
+
+/** Whether somebody presses a button just now, or has marked a text in `parent`: both would be lost with what is there. */
+function isInUse(parent: HTMLElement): boolean {
+  const marked = getSelection();
+  return isPressing || (marked !== null && !marked.isCollapsed && parent.contains(marked.anchorNode));
+}
+
+/** Replaces what is in `parent`, unless that is in use: then the next time will do. The focus stays on what has the same name. */
 export function replace(parent: HTMLElement, ...children: readonly Child[]): void {
+  if (isInUse(parent)) return;
   const focused = document.activeElement;
   const label = focused !== null && parent.contains(focused) ? focused.getAttribute("aria-label") : null;
   parent.replaceChildren(...children);

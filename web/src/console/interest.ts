@@ -1,5 +1,5 @@
 /** The interest debugger: what one client is told, drawn around it and as a table, and why not what it is not told. */
-import { button, make, table } from "./dom";
+import { button, make, replace, table } from "./dom";
 import { rate, size, whole } from "./format";
 import type { Interest, ToldEntity } from "./model";
 
@@ -114,7 +114,8 @@ export class InterestView {
     const { entity } = interest;
     this.answer.textContent = entity === null ? "" : `${who(entity)}: ${entity.text ?? WHY[entity.why] ?? entity.why}`;
     const shown = interest.entities.slice(0, SHOWN);
-    this.told.replaceChildren(
+    replace(
+      this.told,
       table(
         `Told of: ${interest.view.told_of}${shown.length < interest.view.told_of ? `, the nearest ${shown.length}` : ""}`,
         ["entity", ">distance", "level", ">priority", ">record from", ">waited", "why"],
@@ -129,7 +130,8 @@ export class InterestView {
         ]),
       ),
     );
-    this.other.replaceChildren(
+    replace(
+      this.other,
       table(
         "Not told of: the nearest",
         ["entity", ">distance", "why not"],

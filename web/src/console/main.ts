@@ -1,10 +1,11 @@
 /** Composes the operators' console: signs in, asks the gateway once a second, and has every act confirmed. */
 import { Api, ApiError } from "./api";
 import { Acts } from "./acts";
-import { History, showCharts } from "./charts";
+import { showCharts } from "./charts";
 import { element, make, replace } from "./dom";
 import { inWords, rate, whole } from "./format";
 import { heatColour, ownerColour, type Measure } from "./heat";
+import { History } from "./history";
 import { InterestView } from "./interest";
 import { HEAT_MOST, MapView } from "./mapview";
 import type { Act, Interest, LogEntry, Orders, Overview, People, Samples } from "./model";

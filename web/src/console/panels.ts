@@ -18,7 +18,7 @@ export interface Wishes {
 }
 
 function load(value: number): HTMLElement {
-  const meter = make("meter", { min: "0", max: "1", low: "0.5", high: "0.8", optimum: "0" });
+  const meter = make("meter", { "aria-hidden": "true", min: "0", max: "1", low: "0.5", high: "0.8", optimum: "0" });
   meter.value = value;
   return make("span", { class: "load" }, meter, ` ${percent(value)}`);
 }
