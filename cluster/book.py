@@ -7,6 +7,7 @@ acting on it.
 
 from dataclasses import dataclass, field
 
+from cluster.orders import ORDERS, Order, read_order
 from cluster.partition import Partition
 from cluster.records import (
     ASKS,
@@ -76,6 +77,8 @@ class Book:
     """By cell: what operators want of the regions there (records.SPLIT, MERGE)."""
     drains: set[tuple[str, int]] = field(default_factory=set)
     """Lives that operators want drained: name and lease."""
+    orders: dict[str, Order] = field(default_factory=dict)
+    """What operators order of all gateways, by key; another dict when there is news of it."""
     disowned: set[tuple[str, int]] = field(default_factory=set)
     """Lives that this process has called over, or is about to: it never consents to their acting again. Kept as long
     as their claims stand: without one nobody consents."""
@@ -94,11 +97,13 @@ class Book:
         if isinstance(item, Relisted):
             self.world, self.placer = None, None
             self.members, self.regions, self.claims = {}, {}, {}
-            self.asks, self.wishes, self.drains = {}, {}, set()
+            self.asks, self.wishes, self.drains, self.orders = {}, {}, set(), {}
             for record in item.records:
                 self._put(record.key, record)
             self.disowned &= self.claims.keys()
         else:
+            if any(change.key.startswith(ORDERS) for change in item.changes):
+                self.orders = dict(self.orders)
             for change in item.changes:
                 self._put(change.key, change.record)
         self.revision = item.revision
@@ -135,6 +140,10 @@ class Book:
                 self.drains = {life for life in self.drains if life[0] != name}
                 if record is not None and record.lease is not None:
                     self.drains.add((name, record.lease))
+            elif key.startswith(ORDERS):
+                self.orders.pop(key, None)
+                if record is not None:
+                    self.orders[key] = read_order(key, record.value)
             elif key == WORLD:
                 self.world = None if record is None else read(key, record.value, WorldRecord)
             elif key == PLACER:

@@ -15,10 +15,11 @@ Not responsible for: who should own what (``placer``), watching the store (the s
 stopping a region that was lost (whoever hears :class:`Lose`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
+from types import MappingProxyType
 
 import msgspec
 
@@ -49,6 +50,7 @@ RETRY_S = 0.25
 """After a request that failed."""
 LOAD_EVERY_S = 2.0
 """Least time between two reports of load: each is a write that all members hear of."""
+NOTHING_HELD: Mapping[int, tuple[int, float]] = MappingProxyType({})
 ID_BLOCK = 1 << 20
 """Entity ids taken at once."""
 
@@ -302,12 +304,17 @@ class MemberCore:
         sessions: int = 0,
         url: str | None = None,
         durable_away: bool = False,
+        bytes_per_s: float = 0.0,
+        held: Mapping[int, tuple[int, float]] = NOTHING_HELD,
     ) -> None:
-        """The load now; it is put in the record with the next chance (LOAD_EVERY_S)."""
+        """The load now, as the record has it (``records.MemberRecord``); it is put there with the next chance
+        (LOAD_EVERY_S)."""
         url = self._record.url if url is None else url
         self._record = msgspec.structs.replace(
             self._record, load=round(load, 2), sessions=sessions, url=url,
             regions={region: round(part, 3) for region, part in regions.items()}, durable_away=durable_away,
+            bytes_per_s=round(bytes_per_s, -2),
+            held={region: (count, round(rate, -2)) for region, (count, rate) in held.items()},
         )  # fmt: skip
 
     @property

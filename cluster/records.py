@@ -45,7 +45,8 @@ class MemberRecord(msgspec.Struct, frozen=True):
     """A living process. ``kind``: SHARD, GATEWAY or KIND_PLACER; ``link``: where its links listen; ``url``: a gateway's
     address for clients; ``load``: part of a core that it uses; ``regions``: that part by region; ``generation``: by
     which the process proves itself on links, so that an ended link is known to be its own; ``durable_away``: the
-    durable store cannot be used from there."""
+    durable store cannot be used from there; ``bytes_per_s``: what a gateway sends to its clients; ``held``: of a shard,
+    by region, how many entities it has and how many bytes a second of it gateways are told."""
 
     kind: str
     link: str
@@ -56,6 +57,8 @@ class MemberRecord(msgspec.Struct, frozen=True):
     regions: dict[int, float] = {}
     generation: int = 0
     durable_away: bool = False
+    bytes_per_s: float = 0.0
+    held: dict[int, tuple[int, float]] = {}
 
 
 class RegionRecord(msgspec.Struct, frozen=True):

@@ -250,6 +250,15 @@ def drain(world_file: str, name: str, **given: str | None) -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def audit(file: Path) -> None:
+    """Show the log of what operators did, and check that nothing in it was altered (docs/CONSOLE.md)."""
+    from isthmus.console.log import show
+
+    sys.exit(show(file))
+
+
+@cli.command()
 @_WORLD_FILE
 @click.argument("file", type=click.Path(path_type=Path))
 @_option_flags

@@ -59,6 +59,18 @@ class Clients:
         self._keys_failed = 0
         self._refreshing: asyncio.Task[None] | None = None
 
+    @property
+    def sent_bytes(self) -> int:
+        """Written to clients since the start, by any carrier."""
+        ways = (int(table.way.sent[mmsg.C_BYTES]) for table in self.datagrams.values())
+        return self.carriers.sent_bytes + sum(ways)
+
+    @property
+    def received_bytes(self) -> int:
+        """Read from clients since the start, by any carrier."""
+        ways = (int(table.way.received[mmsg.C_BYTES]) for table in self.datagrams.values())
+        return self.carriers.received_bytes + sum(ways)
+
     def start(self) -> None:
         """Messages are taken between ticks, too, from now on."""
         self.carriers.start(self._arrived)
@@ -81,7 +93,7 @@ class Clients:
         begin("encode")
         sent = waits = False
         encoding_s = time.monotonic() if self.on_sent is not None else 0.0
-        for batch in gateway.frames(tick, now_s, self._blocked()):
+        for batch in gateway.frames(tick, now_s, self.blocked()):
             begin("send")
             encoded_s = time.monotonic() if self.on_sent is not None else 0.0
             if batch.kind is None:
@@ -165,7 +177,8 @@ class Clients:
                     self._refresh_keys()
         return bool(outputs)
 
-    def _blocked(self) -> npt.NDArray[np.uint8]:
+    def blocked(self) -> npt.NDArray[np.uint8]:
+        """uint8[connections]: 1 where an unsent tail waits."""
         if not self.datagrams:
             return self.carriers.blocked
         return np.concatenate((self.carriers.blocked, *(datagrams.blocked for datagrams in self.datagrams.values())))

@@ -19,15 +19,19 @@ from joserfc.jwk import KeySet
 from bridges.tiles import map_files
 from isthmus.clients import Clients
 from isthmus.config import Config
+from isthmus.console.desk import Desk
+from isthmus.console.opening import is_wanted, operators_of
 from isthmus.fleet.setup import SetupError
 from isthmus.observe.observed import Observed
 from isthmus.status import Running, refresh, status
 from isthmus.worlds import make_gateway
 from protocol.messages import CARRIER_UDP, CARRIER_WEBTRANSPORT
 from protocol.place import Place
+from server.console.access import Operators
 from server.core.gateway import GatewayFacts
 from server.http.app import Resource, Services, make_app
 from server.http.guard import Guard
+from server.http.operators import OperatorRoutes
 from server.metrics import Metrics
 from server.session.identity import Authenticate
 from server.session.jwks import JwksKeeper
@@ -47,12 +51,20 @@ class Front:
     """Everything that clients reach in one process. ``prepare``, then ``open`` when the world runs, ``close``."""
 
     def __init__(
-        self, config: Config, clients: Clients, guests: GuestIssuer | None, place: Place | None, observed: Observed
+        self,
+        config: Config,
+        clients: Clients,
+        guests: GuestIssuer | None,
+        place: Place | None,
+        observed: Observed,
+        operators: Operators | None,
+        keys: JwksKeeper | None,
     ) -> None:
         self.config = config
         self.clients = clients
         self.observed = observed
         self._guests = guests
+        self._operators, self._keys = operators, keys
         self._place = place
         self._runner: web.AppRunner | None = None
 
@@ -101,12 +113,18 @@ class Front:
         metrics.sessions_max.set(config.limits.sessions_max)
         clients = Clients(gateway, carriers, metrics, keys, datagrams)
         observed = Observed(config, name, kind, clients.recorder, metrics.registry, metrics.pace)
-        return cls(config, clients, guests, place, observed)
+        operators = operators_of(config, authenticate) if is_wanted(config) else None
+        return cls(config, clients, guests, place, observed, operators, keys)
 
     async def open(
-        self, running: Running, ready: Callable[[], bool], fellows: Callable[[], frozenset[str]] = frozenset
+        self,
+        running: Running,
+        ready: Callable[[], bool],
+        fellows: Callable[[], frozenset[str]] = frozenset,
+        desk: Desk | None = None,
     ) -> str:
-        """Listen; returns the page's address. ``fellows``: origins of the cluster's gateways. Raises OSError."""
+        """Listen; returns the page's address. ``fellows``: origins of the cluster's gateways; ``desk``: what operators
+        see and do, if there is a console. Raises OSError."""
         config, observed = self.config, self.observed
         own = config.gateway
         guard = replace(Guard.of(own.allowed_hosts, own.allowed_origins, own.proxies), fellows=fellows)
@@ -123,6 +141,7 @@ class Front:
             exposition=observed.exposition if config.observe.listen is None else None,
             channels=self.clients.gateway.channels.guide,
             webtransport=CARRIER_WEBTRANSPORT in self.clients.datagrams,
+            operators=self._operator_routes(desk, guard),
         )
         observed.refresh = lambda: refresh(running, acceptor)
         await observed.open(ready, running.warnings)
@@ -136,6 +155,13 @@ class Front:
         scheme = "http" if config.gateway.tls_cert_path is None else "https"
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         return config.gateway.public_url or f"{scheme}://{host}:{address[1]}/"
+
+    def _operator_routes(self, desk: Desk | None, guard: Guard) -> OperatorRoutes | None:
+        if desk is None or self._operators is None:
+            return None
+        rejected = self.clients.metrics.rejected
+        refresh = None if self._keys is None else self._keys.refresh
+        return OperatorRoutes(desk, self._operators, guard, lambda why: rejected.labels(why).inc(), refresh)
 
     def announce(self, url: str) -> None:
         """Tell whoever started the process where the page is."""

@@ -18,9 +18,13 @@ from typing import Any
 from cluster.records import GATEWAY, MemberRecord
 from isthmus.clients import Clients
 from isthmus.config import Config
+from isthmus.console.desk import Desk, Surroundings
+from isthmus.console.keeping import StoreKeeper
+from isthmus.console.opening import is_wanted, open_desk
 from isthmus.durable import AWAY
 from isthmus.fleet.figures import of_gateway, of_host, of_interpreter
 from isthmus.fleet.host import Host, ProcessCore, Turn
+from isthmus.fleet.rates import Rates
 from isthmus.fleet.setup import cluster_key, layout_of, member_name
 from isthmus.front import Front
 from isthmus.logging import configure
@@ -64,6 +68,7 @@ class GatewayRun:
         self._ticked = ticked
         self.headroom = Headroom(self._tick_s, close_at=headroom_close_at, open_at=0.8 * headroom_close_at)
         self._begun_s = 0.0
+        self._rates = Rates()
         self._drained_s = 0.0
         self._heard = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
@@ -108,6 +113,7 @@ class GatewayRun:
     def _after(self, load: float) -> None:
         self.clients.phases.begin("")
         self.process.load = load
+        self.process.bytes_per_s = self._rates.per_s("out", self.clients.sent_bytes, time.monotonic())
         self._heard.clear()
         previous = self._sending
         self._sending = asyncio.get_running_loop().create_task(self._send(self.tick, self._begun_s, previous))
@@ -156,6 +162,7 @@ async def _gateway(config: Config) -> None:
     if traces is not None:
         lives = follow_clients(config, front.clients)
         observed.after_tick = lambda: traces.tell(lives.over(time.monotonic()))
+    desks: list[Desk] = []
 
     async def make(host: Host, address: str) -> tuple[ProcessCore, Turn]:
         host.lead_s = LEAD_S
@@ -172,7 +179,17 @@ async def _gateway(config: Config) -> None:
             return [*own, *of_gateway(process, host.links, time.monotonic())]
 
         Shown(observed.registry, figures)
-        url = await front.open(gateway_run, gateway_run.ready, process.origins)
+        desk = None
+        if is_wanted(config):
+            around = Surroundings(
+                name, layout.side_m, config.world.rate_hz, lambda: process.member.book, process.moves,
+                process.gateway_name,
+            )  # fmt: skip
+            keeper = StoreKeeper(host.store, lambda: process.member.book)
+            desk = open_desk(config, around, front.clients, gateway_run, keeper, host.store)
+            desks.append(desk)
+            desk.begin()
+        url = await front.open(gateway_run, gateway_run.ready, process.origins, desk)
         process.member.report(0.0, {}, 0, url)
         front.clients.start()
         front.announce(url)
@@ -182,6 +199,8 @@ async def _gateway(config: Config) -> None:
         await be_member(config, name, layout, make)
         await front.clients.end("this gateway ends; another one takes you")
     finally:
+        for desk in desks:
+            await desk.close()
         await front.close()
         if traces is not None:
             await asyncio.to_thread(traces.close)

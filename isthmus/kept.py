@@ -108,6 +108,17 @@ def key_of_sessions(config: Config) -> bytes | None:
     return read_key(path, "the key of sessions")
 
 
+def orders_path(config: Config) -> Path | None:
+    """Where the bans and what else operators order of a world of one process is kept: beside its store; None if the
+    world itself begins anew."""
+    url = url_of(config)
+    if url == MEMORY:
+        return None
+    if url.startswith("sqlite:"):
+        return Path(f"{url.removeprefix('sqlite:')}.orders.json")
+    return FOLDER / f"{name_of(config)}.orders.json"
+
+
 async def begin(config: Config, leaves: Layout, shard: ShardCore) -> tuple[RegionCore, int]:
     """The world's region, as its store has it, and how much of that could not be read. Raises DurableError."""
     url = url_of(config)

@@ -27,6 +27,7 @@ from isthmus.durable import AWAY, MEMORY, Bank, identity_of, leaves_of, so_far, 
 from isthmus.fleet.agreed import WorldDiffers, agree
 from isthmus.fleet.figures import Borders, of_host, of_interpreter, of_journal, of_placer, of_shard
 from isthmus.fleet.host import Host, ProcessCore, Turn, draw_move
+from isthmus.fleet.rates import Rates
 from isthmus.fleet.region_log import RegionLog
 from isthmus.fleet.setup import SetupError, layout_of, level_max_of, links_config, member_name, open_store, world_record
 from isthmus.logging import configure
@@ -104,6 +105,7 @@ async def _shard(config: Config) -> None:
             observed.after_tick = lambda: traces.tell(lives.over(time.monotonic()))
         log = RegionLog()
         faults = 0
+        told = Rates()
         process.on_lost = log.lost
         process.on_change = log.change
 
@@ -116,7 +118,7 @@ async def _shard(config: Config) -> None:
             )
             await bank.open()
 
-        def told(out: Out) -> None:
+        def carried(out: Out) -> None:
             nonlocal faults
             faults += len(out.faults) if isinstance(out, ShardOut) else 0
             log.look({region: own.epoch for region, own in core.regions.items()}, core.frozen)
@@ -129,15 +131,19 @@ async def _shard(config: Config) -> None:
             parts = {region: own.entities + ENTITIES_BASE for region, own in core.regions.items()}
             whole = sum(parts.values())
             shares = {region: load * part / whole for region, part in parts.items()}
-            process.member.report(load, shares, durable_away=bank is not None and bank.is_away)
+            held = {
+                region: (own.entities, told.per_s(region, process.told_bytes[region], time.monotonic()))
+                for region, own in core.regions.items()
+            }
+            process.member.report(load, shares, durable_away=bank is not None and bank.is_away, held=held)
 
         def figures() -> list[Figure]:
-            told = [*of_interpreter(), *of_host(host.load, host.draining)]
-            told += of_shard(process, host.links, borders, faults, time.monotonic())
+            all_of_it = [*of_interpreter(), *of_host(host.load, host.draining)]
+            all_of_it += of_shard(process, host.links, borders, faults, time.monotonic())
             if bank is not None and process.keeper is not None:
                 damaged, rate_hz = process.counts["rows damaged"], config.world.rate_hz
-                told += of_journal(process.keeper.keeping, bank, damaged, core.tick, rate_hz)
-            return told
+                all_of_it += of_journal(process.keeper.keeping, bank, damaged, core.tick, rate_hz)
+            return all_of_it
 
         def warnings() -> list[str]:
             return [AWAY] if bank is not None and bank.is_away else []
@@ -172,7 +178,7 @@ async def _shard(config: Config) -> None:
             before=before,
             after=measured,
             before_leaving=write_last,
-            on_out=told,
+            on_out=carried,
             drained=drained,
             figures=figures,
             ticked=observed.ticked,

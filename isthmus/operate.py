@@ -45,13 +45,14 @@ class NotDone(Exception):
     """What was asked did not come about; the text says why."""
 
 
-def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
-    """Carry out one wish; ends the process with a sentence and a status other than 0 if it fails."""
+def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, str]]) -> None:
+    """Carry out one wish and print what came of it; ends the process with a sentence and a status other than 0 if it
+    fails."""
 
     async def main() -> None:
         store = open_store(config, np.random.default_rng())
         try:
-            await ask(store)
+            sys.stdout.write(f"{await ask(store)}\n")
         finally:
             await store.close()
 
@@ -90,7 +91,7 @@ async def _book(store: Store) -> Book:
         return await anext(books)
 
 
-async def list_regions(store: Store) -> None:
+async def list_regions(store: Store) -> str:
     """A table of all regions: owner, epoch, load."""
     book = await _book(store)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -102,11 +103,13 @@ async def list_regions(store: Store) -> None:
         note = "owner is gone" if owner is None else "owner drains" if owner.record.draining else ""
         table.add_row(str(region), entry.record.owner, str(entry.record.epoch), load, note)
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table, markup=False)
+    with console.capture() as printed:
+        console.print(table, markup=False)
+    return printed.get().rstrip("\n")
 
 
-async def move_region(store: Store, region: int, to: str) -> None:
-    """Have a region moved to a shard. Raises NotDone."""
+async def move_region(store: Store, region: int, to: str) -> str:
+    """Have a region moved to a shard; returns what came of it, as all below. Raises NotDone."""
     book = await _book(store)
     _known(book, region)
     if to not in {member.name for member in book.shards()}:
@@ -118,13 +121,13 @@ async def move_region(store: Store, region: int, to: str) -> None:
             async for book in books:
                 owner = book.owner(region)
                 if owner is not None and owner.name == to:
-                    sys.stdout.write(f"region {region} is at {to}, epoch {book.regions[region].record.epoch}\n")
-                    return
+                    return f"region {region} is at {to}, epoch {book.regions[region].record.epoch}"
     finally:
         await store.revoke(lease.id)
+    raise AssertionError("the books end by NotDone alone")
 
 
-async def split_region(store: Store, region: int) -> None:
+async def split_region(store: Store, region: int) -> str:
     """Have a region split into its quarters. Raises NotDone."""
     book = await _book(store)
     _known(book, region)
@@ -132,10 +135,10 @@ async def split_region(store: Store, region: int) -> None:
     if level_of(region) >= deepest:
         raise NotDone(f"region {region} is one of the smallest (cluster.region_level_max is {deepest})")
     await _wish(store, region, SPLIT, lambda book: all(n in book.regions for n in quarters(region)))
-    sys.stdout.write(f"region {region} is split: {', '.join(map(str, quarters(region)))}\n")
+    return f"region {region} is split: {', '.join(map(str, quarters(region)))}"
 
 
-async def merge_region(store: Store, region: int) -> None:
+async def merge_region(store: Store, region: int) -> str:
     """Have the quarters of a cell become one region; ``region``: the cell, or one of the quarters. Raises NotDone."""
     book = await _book(store)
     cell = region >> 2 if region in book.regions else region
@@ -147,7 +150,7 @@ async def merge_region(store: Store, region: int) -> None:
             f"regions are not merged beyond those that the world began with (cluster.region_level is {least})"
         )
     await _wish(store, cell, MERGE, lambda book: cell in book.regions)
-    sys.stdout.write(f"regions {', '.join(map(str, quarters(cell)))} are one: {cell}\n")
+    return f"regions {', '.join(map(str, quarters(cell)))} are one: {cell}"
 
 
 def _known(book: Book, region: int) -> None:
@@ -167,7 +170,7 @@ async def _wish(store: Store, cell: int, what: str, is_done: Callable[[Book], bo
         await store.revoke(lease.id)
 
 
-async def drain(store: Store, name: str) -> None:
+async def drain(store: Store, name: str) -> str:
     """Have a member move away what it has, and end. Raises NotDone."""
     book = await _book(store)
     member = book.members.get(name)
@@ -180,11 +183,11 @@ async def drain(store: Store, name: str) -> None:
     async with aclosing(_books(store)) as books:
         async for book in books:
             if not book.is_alive(name, member.lease):
-                sys.stdout.write(f"{name} has drained and ended\n")
-                return
+                return f"{name} has drained and ended"
+    raise AssertionError("the books end by NotDone alone")
 
 
-async def release(store: Store, name: str) -> None:
+async def release(store: Store, name: str) -> str:
     """Call all ended lives of a member over whom nobody else can call over any more (docs/CLUSTER.md). Raises
     NotDone."""
     book = await _book(store)
@@ -194,4 +197,4 @@ async def release(store: Store, name: str) -> None:
     for (_, lease), claim in lives:
         key = claim_key(name, lease)
         await store.transact(Transaction((RevisionIs(key, claim.revision),), (Delete(key),)))
-    sys.stdout.write(f"{name}: {len(lives)} claims removed; its regions go to others now\n")
+    return f"{name}: {len(lives)} claims removed; its regions go to others now"

@@ -17,12 +17,16 @@ import structlog
 import uvloop
 from rich.console import Console
 
+from cluster.moves import Moves
 from isthmus.config import Config
+from isthmus.console.desk import Surroundings
+from isthmus.console.keeping import FileKeeper, OrdersUnusable
+from isthmus.console.opening import HERE, OneProcess, is_wanted, open_desk
 from isthmus.durable import name_of
 from isthmus.fleet.figures import FAULTS, SERVE, of_interpreter
-from isthmus.fleet.setup import SetupError
+from isthmus.fleet.setup import SetupError, layout_of
 from isthmus.front import Front
-from isthmus.kept import KeptWorld, begin, key_of_sessions
+from isthmus.kept import KeptWorld, begin, key_of_sessions, orders_path
 from isthmus.logging import configure
 from isthmus.node import Node
 from isthmus.observe.figure import Figure, Shown
@@ -47,7 +51,7 @@ def run(config: Config) -> None:
         assembly = assemble(config, installed_version("isthmus"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, assembly))
-    except (WorldError, SetupError, Incompatible) as error:
+    except (WorldError, SetupError, OrdersUnusable, Incompatible) as error:
         sys.exit(_said(str(error), EXIT_WORLD))
     except (OSError, JwksUnavailable, Away) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
@@ -81,7 +85,15 @@ async def _serve(config: Config, assembly: Assembly) -> None:
         warnings=warnings,
         observed=front.observed,
     )
-    url = await front.open(node, node.started.is_set)
+    keeper = FileKeeper(orders_path(config), lambda orders: front.clients.gateway.obey(orders, time.monotonic()))
+    desk = None
+    if is_wanted(config):
+        one = OneProcess(node, front.clients, config.world.rate_hz)
+        side_m = layout_of(config, assembly.place, level=0).side_m
+        around = Surroundings(HERE, side_m, config.world.rate_hz, one.book, Moves(), lambda number: None)
+        desk = open_desk(config, around, front.clients, node, keeper, None)
+        desk.begin()
+    url = await front.open(node, node.started.is_set, desk=desk)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, node.stop)
@@ -96,6 +108,8 @@ async def _serve(config: Config, assembly: Assembly) -> None:
     try:
         await running
     finally:
+        if desk is not None:
+            await desk.close()
         await front.close()
         if kept is not None:
             await kept.close()

@@ -5,6 +5,7 @@ Decides how options become the cores' own configuration. Not responsible for: so
 
 import importlib.util
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -214,4 +215,5 @@ def make_gateway(
         datagrams_from=datagrams_from,
         carriers=carriers,
         profiles=profiles,
+        unix_s=time.time,
     )

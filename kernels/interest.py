@@ -290,6 +290,29 @@ def record_of(level: Int, c: Records, outer: Records, row: Int) -> tuple[Int, In
 
 
 @jit
+def next_level(
+    level: Int,
+    distance2: Int,
+    near2: Int,
+    near_leave2: Int,
+    outer2: Int,
+    outer_leave2: Int,
+    tick: Int,
+    h: Records,
+    outer: Records,
+    row: Int,
+) -> Int:
+    """The level that a slot of ``level`` goes over to; arguments that end in 2 are squares of grid units."""
+    if distance2 <= near2:
+        return NEAR
+    if level == NEAR:
+        return FAR if distance2 > near_leave2 and h.far_version == h.version else NEAR
+    if level == OUT:
+        return FAR if distance2 <= outer2 else OUT
+    return OUT if distance2 > outer_leave2 and outer[row].tick == np.int32(tick) else level
+
+
+@jit
 def age_and_yaw(level: Int, tick: Int, h: Records, outer: Records, row: Int) -> tuple[Int, Int]:
     """Ticks since a level's record, 255 at most (older ones rest: their age does not matter), and its yaw."""
     if level == NEAR:
@@ -308,6 +331,22 @@ def on_its_way(sent: Records, version: Int, next_frame: Int, way: OnWay) -> bool
     if sent.frame == 0 or sent.version != version or np.uint32(next_frame - sent.frame) >= FRAME_RING:
         return False
     return bool(way.now_ms - way.sent_ms[sent.frame & np.uint32(FRAME_RING - 1)] <= way.wait_ms)
+
+
+@jit
+def reach(view: Records, x: Int, z: Int, lines: Int, grid: Grid, s: Scratch) -> tuple[Int, Int, Int, Int]:
+    """Whom a view is told of: (how many are within its radius, how many of them it may be told of, the squared radius
+    within which they enter, the one beyond which they leave). ``lines``: of :func:`runs`. Writes to: ``s``."""
+    enter_radius2 = np.int64(view.radius) * view.radius
+    leave_radius2 = np.int64(view.leave_radius) * view.leave_radius
+    around = within(x, z, enter_radius2, lines, grid, s)
+    present = around
+    if around > view.cap:
+        # Crowded: the nearest, and the same hysteresis on the smaller radius.
+        enter_radius2 = nearest_radius2(candidates(x, z, view.radius, lines, grid, s), view.cap, view.radius, s)
+        leave_radius2 = enter_radius2 * view.leave_radius // view.radius * view.leave_radius // view.radius
+        present = within(x, z, enter_radius2, lines, grid, s)
+    return around, present, enter_radius2, leave_radius2
 
 
 @jit
@@ -403,15 +442,8 @@ def select(
     lines = runs(x, z, view.radius, grid, s)
     # Read once: the compiler cannot know that writing a slot leaves the view as it is.
     body, body_serial, acked = view.body, view.body_serial, view.acked
-    enter_radius2 = np.int64(view.radius) * view.radius
-    leave_radius2 = np.int64(view.leave_radius) * view.leave_radius
-    present = within(x, z, enter_radius2, lines, grid, s)
-    view.crowded = 1 if present > view.cap else 0
-    if present > view.cap:
-        # Crowded: the nearest, and the same hysteresis on the smaller radius.
-        enter_radius2 = nearest_radius2(candidates(x, z, view.radius, lines, grid, s), view.cap, view.radius, s)
-        leave_radius2 = enter_radius2 * view.leave_radius // view.radius * view.leave_radius // view.radius
-        present = within(x, z, enter_radius2, lines, grid, s)
+    around, present, enter_radius2, leave_radius2 = reach(view, x, z, lines, grid, s)
+    view.crowded = 1 if around > view.cap else 0
     near2 = np.int64(view.near_radius) * view.near_radius
     near_leave2 = np.int64(view.near_leave_radius) * view.near_leave_radius
     outer2 = np.int64(view.outer_radius) * view.outer_radius
@@ -468,17 +500,7 @@ def select(
                 s_state_full[states] = not only_changed
                 states += 1
                 state_bytes += size
-        level = slot.level
-        if distance2 <= near2:
-            level = NEAR
-        elif level == NEAR:
-            if distance2 > near_leave2 and h.far_version == h.version:
-                level = FAR
-        elif level == OUT:
-            if distance2 <= outer2:
-                level = FAR
-        elif distance2 > outer_leave2 and outer[row].tick == np.int32(tick):
-            level = OUT
+        level = next_level(slot.level, distance2, near2, near_leave2, outer2, outer_leave2, tick, h, outer, row)
         target = version_of(level, h, outer, row)
         if slot.held == target:
             slot.level = level

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernels.encode import encode_views
+from kernels.explain import COLUMNS, look_on, look_on_values
 from kernels.interest import scratch
 from kernels.layout import COLD, FRAME_RING, HELD, HOT, OUTER, SLOT, VIEW, Sent, ViewState
 from kernels.mirror import empty_grid, extrapolate, renew_outer, sort_into_cells, take_far, take_renewals
@@ -86,6 +87,10 @@ def _views() -> None:
     encode_views(chosen, budgets, 0, 1, 1, 1000, views, *seen, *out)
     room = (np.zeros(64, np.int32), np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.uint8))
     encode_values(chosen, budgets, 0, 1, 1, 1000, 150, views, sent, *seen, buffer, *room, counts)
+    told = (np.zeros(8, np.int64), np.zeros((8, COLUMNS), np.int64), np.zeros(3, np.int64))
+    looked = (hot, cold, outer, empty_grid(4), scratch(4, 8))
+    look_on(1, 4096, views, *looked, *told)
+    look_on_values(1, 4096, 1, 150, views, sent, *looked, *told)
 
 
 def _poses() -> None:

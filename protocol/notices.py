@@ -7,7 +7,8 @@ from enum import IntEnum
 
 
 class NoticeCode(IntEnum):
-    """Why something that a client said had no effect, or not the one it was meant for."""
+    """Why something that a client said had no effect, or not the one it was meant for; or what an operator says to
+    everybody (OPERATOR)."""
 
     CHAT_TOO_FAST = 1
     CHAT_BUSY = 2
@@ -15,3 +16,4 @@ class NoticeCode(IntEnum):
     CHAT_NOBODY = 4
     CHAT_NOT_ALLOWED = 5
     NOT_RESUMED = 6
+    OPERATOR = 7

@@ -162,6 +162,12 @@ class Metrics:
         self.poses = Counter("isthmus_poses", "POSE messages taken.", registry=r)
         self.poses_told = Counter("isthmus_poses_told", "Poses told to views, by level.", ["level"], registry=r)
         self.poses_sent_bytes = Counter("isthmus_poses_sent_bytes", "Bytes of POSES messages written.", registry=r)
+        self.operator_acts = Counter(
+            "isthmus_operator_acts",
+            "What operators asked for in the console, by act and what became of it.",
+            ["act", "state"],
+            registry=r,
+        )
         self.acknowledged_lag_seconds = Gauge(
             "isthmus_acknowledged_lag_seconds",
             "For how long clients have left their oldest frame unacknowledged, by quantile.",

@@ -14,6 +14,7 @@ from cluster.asks import Answer, Ask
 from cluster.failsafe import FailsafeCore, Tell
 from cluster.member import MemberCore
 from cluster.moves import Moves
+from cluster.orders import Orders
 from cluster.out import Out
 from cluster.records import MemberRecord
 from cluster.regions import Layout
@@ -65,11 +66,18 @@ class GatewayProcess:
         """Called when all mirrored regions have told of the current tick."""
         self.load = 0.0
         """Part of a tick that this process works; set by the shell."""
+        self.bytes_per_s = 0.0
+        """What clients are sent; set by the shell."""
+        self._obeyed: Orders | None = None
 
     @property
     def gateways_addressed(self) -> int:
         """For metrics: numbers of other gateways that are known here."""
         return len(self._gateways)
+
+    def gateway_name(self, number: int) -> str | None:
+        """The member's name of another gateway's number."""
+        return self._gateways.get(number)
 
     # ---------------------------------------------------------------------------------------------------- the store
     def watched(self, item: WatchItem, now_s: float) -> Out:
@@ -81,6 +89,9 @@ class GatewayProcess:
             self._partition = partition
             self.core.regroup(partition, now_s)
         self.moves.watched(self.member.book, now_s)
+        if self._obeyed is not self.member.book.orders:
+            self._obeyed = self.member.book.orders
+            self.core.obey(self._obeyed, now_s)
         return out
 
     def answered(self, whose: str, number: int, answer: Answer, now_s: float) -> Out:
@@ -153,7 +164,7 @@ class GatewayProcess:
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
             regions = {region: float(count) for region, count in self.sender.look(book, now_s).items()}
-            self.member.report(self.load, regions, self.core.sessions.held)
+            self.member.report(self.load, regions, self.core.sessions.held, bytes_per_s=self.bytes_per_s)
         for region, data in self.core.upward(tick):
             owner = book.owner(region)
             if owner is None:

@@ -81,6 +81,8 @@ class ShardProcess:
         self.changing = Changing(core, self.member, self._square)
         self.counts: Counter[str] = Counter()
         """For metrics: regions begun, moved in, dropped; messages dropped by reason."""
+        self.told_bytes: Counter[int] = Counter()
+        """By region: what gateways were told of it, since this process began."""
         self.on_lost: Callable[[int], None] | None = None
         """Called with a region that is about to be dropped and was not moved away (perhaps a mere copy that was loaded
         for a move): for logs and tests."""
@@ -303,6 +305,7 @@ class ShardProcess:
         for gateway in gateways:
             name = self._gateways.get(gateway)
             if name is not None:
+                self.told_bytes[region] += len(data)
                 out.sends.append(Send(name, Kind.DELTA, key, data))
 
     def leave(self, now_s: float) -> ShardOut:

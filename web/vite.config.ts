@@ -16,7 +16,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 900,
-    rolldownOptions: { input: { index: page("index.html"), tv: page("tv.html") } },
+    rolldownOptions: { input: { index: page("index.html"), tv: page("tv.html"), console: page("console.html") } },
   },
   server: {
     proxy: {

@@ -555,6 +555,32 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The operators' page of a gateway (docs/CONSOLE.md). There is none unless one of the two ways in is given."""
+
+    secrets_path: Annotated[
+        str | None,
+        _says(
+            "File with a line `NAME SECRET` for each operator, relative to the world's folder and readable by its "
+            "owner alone; a secret has 32 characters or more. Absent: nobody comes in by a secret."
+        ),
+    ] = None
+    role: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=64)] | None,
+        _says(
+            "In production: who has this role in a token of [auth] is an operator. Absent: nobody comes in by a token."
+        ),
+    ] = None
+    log_path: Annotated[
+        str | None,
+        _says(
+            "Append-only log of what operators did, relative to where the server is started. Absent: "
+            ".isthmus/<world.name>.<member>.operators.jsonl."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tracing:
     """OpenTelemetry traces of some inputs' lives across gateway and shard (docs/TRACING.md)."""
 
@@ -609,6 +635,7 @@ class Config:
     durable: Durable = Durable()
     observe: Observe = Observe()
     tracing: Tracing = Tracing()
+    console: Console = Console()
     channels: tuple[Channel, ...] = ()
     folder: str = "."
     sources: dict[str, str] = field(default_factory=dict)
@@ -630,5 +657,6 @@ AREAS: dict[str, type] = {
     "durable": Durable,
     "observe": Observe,
     "tracing": Tracing,
+    "console": Console,
 }
 """Area name to class, in the order in which they are shown."""

@@ -35,6 +35,7 @@ def broken_relations(config: Config, path: str, is_file: Callable[[str], bool]) 
     yield from _cluster(config, problem)
     yield from _durable(config, problem)
     yield from _observed(config, problem)
+    yield from _console(config, problem)
     yield from _files(config, problem, is_file)
 
 
@@ -107,6 +108,24 @@ def _observed(config: Config, problem: Report) -> Iterator[Problem]:
             "tracing.endpoint",
             f"{traces!r} is not where OTLP over HTTP is taken",
             "write http(s)://host:4318/v1/traces",
+        )
+
+
+def _console(config: Config, problem: Report) -> Iterator[Problem]:
+    console, gateway = config.console, config.gateway
+    given = [f"console.{name}" for name in ("secrets_path", "role") if getattr(console, name) is not None]
+    if console.role is not None and gateway.mode == "development":
+        yield problem(
+            "console.role",
+            "in development there are guests alone, and no guest has a role",
+            'give console.secrets_path, or set gateway.mode = "production"',
+        )
+    has_tls = gateway.tls_cert_path is not None or (gateway.public_url or "").startswith("https:")
+    if given and not is_loopback(gateway.host) and not has_tls:
+        yield problem(
+            given[0],
+            f"what lets operators in would travel unprotected to {gateway.host}",
+            "give gateway.tls_cert_path, or gateway.public_url as https://… if TLS ends at a proxy",
         )
 
 
@@ -333,6 +352,7 @@ def _files(config: Config, problem: Report, is_file: Callable[[str], bool]) -> I
         "cluster.link_ca_path": config.cluster.link_ca_path,
         "cluster.link_cert_path": config.cluster.link_cert_path,
         "cluster.link_key_path": config.cluster.link_key_path,
+        "console.secrets_path": config.console.secrets_path,
     }
     for key, name in named.items():
         if name is None:

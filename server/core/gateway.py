@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cluster.orders import Orders, ProfileChange
 from cluster.partition import Partition, Sights
 from cluster.regions import MARGIN_M, Layout
 from kernels.pace import take_owns
@@ -37,7 +38,7 @@ from server.core.inputs import Inputs
 from server.core.mirror import NOWHERE, Mirror
 from server.core.outgoing import Conns, Outgoing, Output
 from server.core.poses import PoseRules, Poses
-from server.core.profiles import Profile, portion_of
+from server.core.profiles import Profile, changed, portion_of
 from server.core.regions import Regions
 from server.core.schema import schema_hash
 from server.core.seeing import bounds
@@ -60,6 +61,7 @@ from server.session.actions import (
 )
 from server.session.identity import Authenticate
 from server.session.limits import SessionLimits
+from server.session.moderation import no_wall_clock
 from server.session.sessions import Sessions
 from server.session.tickets import Tickets
 from server.session.world import WelcomeFacts
@@ -100,7 +102,7 @@ class GatewayFacts:
 class GatewayCore:
     """One gateway. ``capacity`` bounds connections; ``conn`` is always the transport's index of one; those from
     ``datagrams_from`` on are told by datagrams, which ``carriers`` bring. ``profiles``: what clients of each are told;
-    all others get what ``rules`` allow."""
+    all others get what ``rules`` allow. ``unix_s``: seconds since 1970, by which operators' orders end."""
 
     def __init__(
         self,
@@ -117,10 +119,13 @@ class GatewayCore:
         carriers: frozenset[int] = frozenset({CARRIER_UDP}),
         profiles: Mapping[str, Profile] = MappingProxyType({}),
         pose_rules: PoseRules | None = None,
+        unix_s: Callable[[], float] = no_wall_clock,
     ) -> None:
         self.facts_fixed = facts
         self.rules = rules
-        self._portions = {name: portion_of(profile, rules, facts.rate_hz) for name, profile in profiles.items()}
+        self.profiles = profiles
+        """As configured; what operators changed of them is in ``portions``."""
+        self.portions = {name: portion_of(profile, rules, facts.rate_hz) for name, profile in profiles.items()}
         self.mirror = Mirror(
             round(rules.radius_m * GRID_PER_M / CELLS_PER_RADIUS),
             round(rules.outer_tolerance_m * GRID_PER_M) if rules.outer_radius_m < rules.radius_m else 0,
@@ -128,8 +133,9 @@ class GatewayCore:
         self.views = Views(capacity, rules, 1000 / facts.rate_hz, datagrams_from)
         self.channels = Channels(channels, capacity, facts.rate_hz, rules.hysteresis)
         self.sessions = Sessions(
-            capacity, limits, self, authenticate, random_bytes, tickets, None if facts.layout is None else facts.gateway
-        )
+            capacity, limits, self, authenticate, random_bytes, tickets,
+            None if facts.layout is None else facts.gateway, unix_s,
+        )  # fmt: skip
         self.sessions.carriers = frozenset() if datagrams_from is None else carriers
         self.tick_now = 0
         self.inputs = 0
@@ -192,7 +198,7 @@ class GatewayCore:
         )
 
     def _portion(self, profile: str) -> Portion:
-        return self._portions.get(profile) or Portion.of(self.rules)
+        return self.portions.get(profile) or Portion.of(self.rules)
 
     def body_kind(self, profile: str) -> int:
         """The kind of people's bodies, by its name in the schema."""
@@ -282,6 +288,16 @@ class GatewayCore:
         views = self.views.state.views[conns]
         x_m, z_m = views["x"] / GRID_PER_M, views["z"] / GRID_PER_M
         return self.partition.seen(x_m, z_m, self.sight_m)
+
+    def obey(self, orders: Orders, now_s: float) -> None:
+        """All that operators order now (``cluster.orders``)."""
+        self._do(self.sessions.obey(orders), now_s)
+        changes = {order.profile: order.values for order in orders.values() if isinstance(order, ProfileChange)}
+        for name, profile in self.profiles.items():
+            portion = portion_of(profile.but(changed(changes.get(name, {}))), self.rules, self.facts_fixed.rate_hz)
+            if portion != self.portions[name]:
+                self.portions[name] = portion
+                self.views.apportion(self.sessions.live_with(name), portion, int(now_s * 1000))
 
     def regroup(self, partition: Partition, now_s: float) -> None:
         """Regions were split or merged: those in their place have what they had, and what they may not have heard is

@@ -8,8 +8,12 @@ world's. Not responsible for: what of it fits a frame (``kernels.interest``), wh
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from server.core.views import Portion, ViewRules
+
+WHOLE = frozenset({"rate_hz", "entities_max", "bytes_per_s"})
+"""Fields that are whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class Profile:
         """This one, with what ``other`` says."""
         said = {f.name: value for f in fields(other) if (value := getattr(other, f.name)) is not None}
         return Profile(**{**{f.name: getattr(self, f.name) for f in fields(self)}, **said})
+
+
+def changed(values: Mapping[str, float]) -> Profile:
+    """What operators changed of a profile (``cluster.orders.ProfileChange``); fields that there are not are left out:
+    they are of another version's gateway."""
+    said: dict[str, Any] = {f.name: values[f.name] for f in fields(Profile) if f.name in values}
+    for name in said.keys() & WHOLE:
+        said[name] = int(said[name])
+    return Profile(**said)
 
 
 PROFILES: Mapping[str, Profile] = {

@@ -119,9 +119,9 @@ class Views:
         self.sent = Sent(first, *(sparse_zeros((capacity - first, numbers), HELD) for _ in range(3)))
         self.high = 0
         self.totals = Totals()
-        self._patience_ms = round(rules.patience_ms + 2 * tick_ms)
+        self.patience_ms = round(rules.patience_ms + 2 * tick_ms)
         self._tick_ms = tick_ms
-        self._slack_ms = round(ACK_MS + tick_ms)
+        self.slack_ms = round(ACK_MS + tick_ms)
         self._forged = np.zeros(1024, np.int32)
         self._scratch = scratch(0, numbers)
         self._numbers = numbers
@@ -152,8 +152,6 @@ class Views:
     ) -> None:
         """A fresh view for ``conn`` at ``centre`` (grid units), without a body yet. ``window_bytes``: what the way to
         the client is known to hold. ``portion`` None: all that the rules allow."""
-        hysteresis = self.rules.hysteresis
-        portion = Portion.of(self.rules) if portion is None else portion
         clear(self.state.slot[conn])
         self.state.views[conn] = np.zeros(1, VIEW)[0]
         view = self.state.views[conn]
@@ -162,22 +160,30 @@ class Views:
         view["stream"] = stream
         view["body"] = -1
         view["x"], view["y"], view["z"] = centre
-        view["radius"] = round(portion.radius_m * GRID_PER_M)
-        view["leave_radius"] = round(portion.radius_m * hysteresis * GRID_PER_M)
-        view["near_radius"] = round(portion.near_radius_m * GRID_PER_M)
-        view["near_leave_radius"] = round(portion.near_radius_m * hysteresis * GRID_PER_M)
-        view["outer_radius"] = round(portion.outer_radius_m * GRID_PER_M)
-        view["outer_leave_radius"] = round(portion.outer_radius_m * hysteresis * GRID_PER_M)
-        view["cap"] = portion.cap
         view["crowd_every"] = max(1, round(CROWD_MS / self._tick_ms))
-        view["every"] = portion.every_ticks
-        view["bytes_per_s"] = view["allowance"] = portion.bytes_per_s
-        view["refilled_ms"] = now_ms
         view["rtt_ms"] = RTT_FIRST_MS
         view["window_bytes"] = min(max(window_bytes, WINDOW_FIRST_BYTES), WINDOW_MOST_BYTES)
         view["heard_ms"] = now_ms
         view["sent_ms"] = now_ms
+        self.apportion(np.array([conn], np.int32), Portion.of(self.rules) if portion is None else portion, now_ms)
         self.high = max(self.high, conn + 1)
+
+    def apportion(self, conns: Conns, portion: Portion, now_ms: int) -> None:
+        """From now on these views (int32[n]) are told by ``portion``: who is beyond it leaves with their next
+        frames."""
+        views, hysteresis = self.state.views, self.rules.hysteresis
+        for name, radius_m in (
+            ("radius", portion.radius_m),
+            ("near_radius", portion.near_radius_m),
+            ("outer_radius", portion.outer_radius_m),
+        ):
+            views[name][conns] = round(radius_m * GRID_PER_M)
+            leave = name.replace("radius", "leave_radius")
+            views[leave][conns] = round(radius_m * hysteresis * GRID_PER_M)
+        views["cap"][conns] = portion.cap
+        views["every"][conns] = portion.every_ticks
+        views["bytes_per_s"][conns] = views["allowance"][conns] = portion.bytes_per_s
+        views["refilled_ms"][conns] = now_ms
 
     def blank(self, conn: int, centre: tuple[int, int, int]) -> None:
         """A connection without a view: its record counts structure messages, and nothing is ever encoded for it."""
@@ -219,7 +225,7 @@ class Views:
                     tick,
                     now_ms,
                     self.rules.keepalive_ms,
-                    self._slack_ms,
+                    self.slack_ms,
                     self.state,
                     self.sent,
                     mirror.hot,
@@ -283,7 +289,7 @@ class Views:
             self.high,
             tick,
             now_ms,
-            self._patience_ms,
+            self.patience_ms,
             frame_bytes_max,
             blocked,
             self.state,

@@ -18,8 +18,10 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from server.http.answers import error, json_answer
 from server.http.guard import Guard
 from server.http.health import Health
+from server.http.operators import OperatorRoutes
 from server.metrics import Metrics
 from server.transport.accept import Acceptor
 
@@ -40,6 +42,7 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), payment=(), usb=()",
 }
+NO_CONSOLE = "this gateway has no console: give console.secrets_path or console.role (docs/CONSOLE.md)"
 _GUIDE_CACHING = "public, max-age=2"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -104,18 +107,10 @@ class Services:
     """What /metrics says; None: it is not served here (``observe.listen``)."""
     channels: Callable[[], list[dict[str, Any]]] = list
     """The guide for televisions."""
+    operators: OperatorRoutes | None = None
+    """The operators' console, if there is one."""
     webtransport: bool = False
     """Whether the page may go on over WebTransport, at this gateway's address for it or another's."""
-
-
-def error(status: int, word: str, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON error."""
-    return _json({"error": word, "text": text}, status, headers)
-
-
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    base = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
-    return web.Response(status=status, body=msgspec.json.encode(value), headers={**base, **(headers or {})})
 
 
 def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None) -> web.Application:
@@ -132,6 +127,9 @@ def make_app(services: Services, guard: Guard, acceptor: Acceptor | None = None)
     router.add_get("/channels.json", routes.channels)
     router.add_post("/api/guest", routes.guest)
     router.add_get("/map/{path:.+}", routes.map)
+    if services.operators is not None:
+        services.operators.add_to(router)
+    router.add_route("*", "/api/operator/{path:.*}", routes.no_console)
     router.add_get("/{path:.*}", routes.page)
     return app
 
@@ -181,11 +179,11 @@ class _Routes:
         self._page = {} if services.static is None else load_static(services.static)
 
     async def status(self, _request: web.Request) -> web.Response:
-        return _json(self._services.status())
+        return json_answer(self._services.status())
 
     async def channels(self, _request: web.Request) -> web.Response:
         # What is on changes by the second, and any number of televisions may ask.
-        return _json({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
+        return json_answer({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
 
     async def guest(self, request: web.Request) -> web.Response:
         issue = self._services.issue_guest
@@ -207,7 +205,12 @@ class _Routes:
                 token = await token
         except ValueError as failure:
             return error(400, "name", str(failure))
-        return _json({"token": token})
+        return json_answer({"token": token})
+
+    async def no_console(self, _request: web.Request) -> web.Response:
+        if self._services.operators is not None:
+            return error(404, "not_found", "the operators' API has nothing there")
+        return error(404, "no_console", NO_CONSOLE)
 
     async def map(self, request: web.Request) -> web.Response:
         found = self._services.map.get(request.match_info["path"])
@@ -217,6 +220,8 @@ class _Routes:
 
     async def page(self, request: web.Request) -> web.Response:
         path = request.match_info["path"] or "index.html"
+        if path in ("console", "console.html") and self._services.operators is None:
+            return error(404, "no_console", NO_CONSOLE)
         found = self._page.get(path) or self._page.get(f"{path}.html")  # /tv is typed with a remote control
         if found is not None:
             return found.respond(request)

@@ -6,7 +6,7 @@ not given again, but for two gateways that give the same one within a tick of ea
 sessions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from protocol.mesh import Again, Line, Roll, Word
@@ -51,6 +51,11 @@ class Company:
     def elsewhere(self) -> int:
         """Sessions of other gateways that are known here."""
         return 0 if self.roster is None else len(self.roster)
+
+    @property
+    def all_elsewhere(self) -> Iterable[Listed]:
+        """Sessions of other gateways, in any order."""
+        return () if self.roster is None else self.roster.all
 
     @property
     def newcomer(self) -> Presence:

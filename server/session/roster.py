@@ -98,6 +98,11 @@ class Roster:
         """A session as another gateway has it."""
         return self._listed.get(session)
 
+    @property
+    def all(self) -> Iterable[Listed]:
+        """All sessions of other gateways, in any order."""
+        return self._listed.values()
+
     def __len__(self) -> int:
         """Sessions of other gateways."""
         return len(self._listed)

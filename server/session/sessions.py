@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from cluster.orders import Orders
 from protocol.acting import Act
 from protocol.channels import Watch
 from protocol.codes import Advice, Close
@@ -61,9 +62,11 @@ from server.session.chat import ChatRefused, Floor, Voice
 from server.session.company import Company, Elsewhere
 from server.session.identity import Authenticate, Identity, KeyUnknown, TokenRefused
 from server.session.limits import SessionLimits
+from server.session.moderation import Moderation, no_wall_clock
 from server.session.names import NameRefused
 from server.session.record import BODILESS, Session, key_of
 from server.session.register import Register
+from server.session.roster import Listed
 from server.session.states import State, Stimulus, after
 from server.session.switching import Hands, Switching
 from server.session.tickets import Ticket, Tickets, after_other_gateway
@@ -87,6 +90,7 @@ class Sessions:
         random_bytes: Callable[[int], bytes],
         tickets: Tickets | None = None,
         gateway: int | None = None,
+        unix_s: Callable[[], float] = no_wall_clock,
     ) -> None:
         self.capacity = capacity
         self.limits = limits
@@ -101,6 +105,7 @@ class Sessions:
         """How often something was refused or ended, by reason."""
         self.joins: Counter[str] = Counter()
         """How often somebody was welcomed, by ``Session.came``."""
+        self.moderation = Moderation(unix_s)
         self._world = world
         self._authenticate = authenticate
         self._random_bytes = random_bytes
@@ -157,9 +162,34 @@ class Sessions:
         return np.fromiter(self._register.by_id, np.uint64, len(self._register.by_id))
 
     @property
+    def all(self) -> Iterable[Session]:
+        """Sessions of this gateway, in any order; only to be looked at."""
+        return self._register.by_id.values()
+
+    @property
+    def all_elsewhere(self) -> Iterable[Listed]:
+        """Sessions of other gateways that are known here."""
+        return self._company.all_elsewhere
+
+    def find(self, session: int) -> Session | None:
+        """A session of this gateway; only to be looked at."""
+        return self._register.by_id.get(session)
+
+    @property
     def live_conns(self) -> Conns:
         """int32[n], ascending: connections of live sessions. Not to be written to."""
         return self._register.live_conns
+
+    def find_elsewhere(self, session: int) -> Listed | None:
+        """A session as another gateway has it."""
+        return self._company.of_session(session)
+
+    def live_with(self, profile: str) -> Conns:
+        """int32[n]: connections of live sessions of a profile."""
+        conns = self.live_conns
+        which = [self._register.by_conn[conn].profile == profile for conn in conns.tolist()]
+        found: Conns = conns[np.array(which, np.bool_)]
+        return found
 
     @property
     def draining(self) -> bool:
@@ -310,6 +340,28 @@ class Sessions:
                 self._attach(entry, Stimulus.TAKEN_OVER, now_s)
         return self._take()
 
+    # --------------------------------------------------------------------------------------------------- operators
+    def obey(self, orders: Orders) -> list[Action]:
+        """All that operators order now: what is new is carried out, what stands is kept to from now on."""
+        news = self.moderation.take(orders)
+        for kick in news.kicks:
+            session = self._register.by_id.get(kick.session)
+            if session is not None:
+                self._dismiss(session, "kicked", kick.reason or "an operator has ended your session")
+        for session in list(self._register.by_id.values()) if news.bans else ():
+            banned = self.moderation.banned(session.identity)
+            if banned is not None:
+                self._dismiss(session, "banned", banned)
+        for broadcast in news.broadcasts:
+            self._post(self.live_conns, Notice(NoticeCode.OPERATOR, broadcast.text))
+        return self._take()
+
+    def _dismiss(self, session: Session, reason: str, text: str) -> None:
+        conn = session.conn
+        self._end(session, Stimulus.DISMISSED)
+        if conn is not None:
+            self._close(conn, Close.KICKED, reason, text)
+
     # ---------------------------------------------------------------------------------------------- other gateways
     def told(self, word: Word, now_s: float) -> list[Action]:
         """What another gateway said."""
@@ -424,6 +476,8 @@ class Sessions:
             self._close(conn, Close.FULL, "draining", "this gateway is being drained")
             return
         held = self._register.of_ticket(hello.resume)
+        if held is not None and self._keeps_out(conn, held.identity):
+            return
         bound = self._bound.get(conn)
         if bound is not None and (held is None or held.id != bound):
             text = "a connection over datagrams goes on with the session that its token was given to, and no other"
@@ -434,6 +488,8 @@ class Sessions:
             return
         ticket = self._tickets.open(hello.resume) if hello.resume else None
         if ticket is not None and (ticket.profile in BODILESS) == (hello.profile in BODILESS):
+            if self._keeps_out(conn, ticket.identity):
+                return
             self._adopt(ticket, conn, hello, now_s)
             return
         try:
@@ -452,6 +508,8 @@ class Sessions:
                     self._out.append(RefreshKeys())
                 self._waiting[conn] = hello
             return
+        if self._keeps_out(conn, identity):
+            return
         held = self._register.of_key(key_of(identity, hello.profile))
         if held is not None:
             self._take_over(held, conn, hello, now_s)
@@ -463,6 +521,12 @@ class Sessions:
             self._adopt(known, conn, hello, now_s)
         else:
             self._join(conn, hello, identity, now_s)
+
+    def _keeps_out(self, conn: int, identity: Identity) -> bool:
+        text = self.moderation.banned(identity)
+        if text is not None:
+            self._close(conn, Close.KICKED, "banned", text)
+        return text is not None
 
     def _join(self, conn: int, hello: Hello, identity: Identity, now_s: float) -> None:
         limits = self.limits
@@ -674,6 +738,10 @@ class Sessions:
     def _heard(self, session: Session, conn: int, say: Say, now_s: float) -> None:
         if session.body is None:
             self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, "who has no body has no voice")
+            return
+        muted = self.moderation.muted(session.identity)
+        if muted is not None:
+            self._notice(session, NoticeCode.CHAT_NOT_ALLOWED, muted)
             return
         try:
             text = self._floor.admit(session.voice, say, now_s)

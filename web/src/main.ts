@@ -20,6 +20,8 @@ import { Vr } from "./xr/vr";
 
 const INPUT_EVERY_MS = 10;
 const HUD_EVERY_MS = 250;
+/** Code of a NOTICE that an operator says to everybody (SESSIONS.md §7). */
+const OPERATOR_SAYS = 7;
 /** A world without a map is a bare plain: its bounds are the server's to know. */
 const PLAIN: Terrain = { ground: new Ground(-Infinity, -Infinity, Infinity, Infinity), covers: () => true };
 
@@ -77,7 +79,7 @@ function receive(message: ServerMessage): void {
       page.showPeople(message.online, game.people.sorted, game.welcome?.body ?? null);
       break;
     case "notice":
-      page.showNotice(message.text);
+      page.showNotice(message.code === OPERATOR_SAYS ? `An operator: ${message.text}` : message.text);
       vr.say(message.text);
       break;
     case "event":

@@ -17,6 +17,7 @@ const NAME = "Television";
 const IDLE_EVERY_MS = 100;
 const SHOW_EVERY_MS = 250;
 const GUIDE_EVERY_MS = 5000;
+const NOTICE_MS = 20_000;
 const TRY_AGAIN_MS = 3000;
 const MAP_TRY_AGAIN_MS = 2000;
 
@@ -61,6 +62,9 @@ function receive(message: ServerMessage): void {
       break;
     case "notice":
       screen.tell(message.text);
+      setTimeout(() => {
+        screen.tell("");
+      }, NOTICE_MS);
       break;
     default:
       break;

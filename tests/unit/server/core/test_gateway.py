@@ -1,16 +1,20 @@
 """The gateway's core where its shell is late or its clock is off, and where connections end meanwhile."""
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from cluster.orders import ProfileChange, order_key
 from protocol.codes import Close
 from protocol.frames import Frame, decode
 from protocol.link import RegionDelta, Upward
 from protocol.messages import Ack, Hello, Say, Welcome, decode_server, encode_client
 from server.core.gateway import FRAMES_MAX, GatewayCore, GatewayFacts
 from server.core.outgoing import Deliver
+from server.core.profiles import Profile
 from server.core.views import ViewRules
 from server.session.actions import CloseConn
 from server.session.identity import Identity
@@ -27,12 +31,14 @@ NOBODY: npt.NDArray[np.uint8] = np.zeros(CAPACITY, np.uint8)
 class Rig:
     """One region and a gateway before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, profiles: Mapping[str, Profile] = MappingProxyType({})) -> None:
         self.shard = RegionCore(ShardConfig(seed=1), place(), [script()])
         facts = GatewayFacts(1, "test", 20, 3, None, None, "", "test")
         rules = ViewRules(radius_m=100.0, near_radius_m=30.0, cap=100)
         limits = SessionLimits()
-        self.core = GatewayCore(facts, CAPACITY, rules, limits, lambda token: Identity("t", str(token), token), bytes)
+        self.core = GatewayCore(
+            facts, CAPACITY, rules, limits, lambda token: Identity("t", str(token), token), bytes, profiles=profiles
+        )
         self.said: list[tuple[int, bytes]] = []
 
     def step(self, tick: int) -> None:
@@ -145,3 +151,21 @@ def _acknowledge(rig: Rig, conn: int, now_s: float, data: bytes) -> None:
     if isinstance(block, Frame):
         assert block.frame < 2**32
         rig.core.take_inbound(hot([(conn, Ack(block.frame, 0))]), now_s)
+
+
+def test_a_profile_that_operators_change_holds_for_who_is_in_and_who_comes_until_it_is_taken_back() -> None:
+    rig = Rig({"desktop": Profile(bytes_per_s=50_000)})
+    rig.step(1)
+    tick = rig.enter(0, 1)
+    views = rig.core.views.state.views
+    assert (views["bytes_per_s"][0], views["radius"][0]) == (50_000, 100 * 128)
+    change = ProfileChange("desktop", {"bytes_per_s": 4000.0, "radius_m": 20.0, "of_a_later_version": 1.0}, "ada")
+    rig.core.obey({order_key(change): change}, tick / 20)
+    tick = rig.enter(1, tick)
+    for conn in (0, 1):
+        view = views[conn]
+        assert (view["bytes_per_s"], view["radius"], view["leave_radius"]) == (4000, 20 * 128, 22 * 128)
+        assert view["allowance"] <= 4000
+    assert rig.core.facts(0, "desktop").radius_m == 20.0
+    rig.core.obey({}, tick / 20)
+    assert (views["bytes_per_s"][1], views["radius"][1]) == (50_000, 100 * 128)
