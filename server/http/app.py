@@ -178,28 +178,37 @@ class _Routes:
         self._page = {} if services.static is None else load_static(services.static)
 
     async def healthz(self, _request: web.Request) -> web.Response:
+        """Whether the process lives: `{"status": "alive"}`. For a liveness probe."""
         return _json({"status": "alive"})
 
     async def readyz(self, _request: web.Request) -> web.Response:
+        """200 once warm-up is over and a first tick was run, with `warnings` that an operator should see to; 503
+        before. For a readiness probe."""
         if self._services.ready():
             warnings = self._services.warnings()  # no reason to send people away: who is in goes on
             return _json({"status": "ready", "warnings": warnings} if warnings else {"status": "ready"})
         return error(503, "starting", "warm-up is not over yet", {"Retry-After": "1"})
 
     async def metrics(self, _request: web.Request) -> web.Response:
+        """All figures, in Prometheus' text format."""
         if self._services.refresh_metrics is not None:
             self._services.refresh_metrics()
         headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
         return web.Response(body=self._services.metrics.exposition(), headers=headers)
 
     async def status(self, _request: web.Request) -> web.Response:
+        """What `isthmus top` shows, as JSON: sessions, tick times, traffic; in a cluster members, regions with their
+        owners, and the last moves."""
         return _json(self._services.status())
 
     async def channels(self, _request: web.Request) -> web.Response:
+        """The guide for televisions: each channel's name, title, what is on and how many watch."""
         # What is on changes by the second, and any number of televisions may ask.
         return _json({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
 
     async def guest(self, request: web.Request) -> web.Response:
+        """A guest's token for `{"name": "…"}`, sent as application/json: `{"token": "…"}`. In development mode only;
+        404 otherwise."""
         issue = self._services.issue_guest
         if issue is None:
             return error(404, "no_guests", "guest tokens exist in development mode only")
@@ -222,12 +231,14 @@ class _Routes:
         return _json({"token": token})
 
     async def map(self, request: web.Request) -> web.Response:
+        """The map's index and tiles (MAP.md), with ETag; tiles never change."""
         found = self._services.map.get(request.match_info["path"])
         if found is None:
             return error(404, "not_found", "there is no such part of the map")
         return found.respond(request)
 
     async def page(self, request: web.Request) -> web.Response:
+        """The browser's page and its files; `/tv` is the page for televisions."""
         path = request.match_info["path"] or "index.html"
         found = self._page.get(path) or self._page.get(f"{path}.html")  # /tv is typed with a remote control
         if found is not None:
