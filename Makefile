@@ -8,14 +8,14 @@ SEED ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := isthmus protocol kernels shard server cluster bridges client loadtest
-TYPED := $(CODE) tests bench examples hatch_build.py
+TYPED := $(CODE) tests bench examples docs/site hatch_build.py
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
 STATIC := server/static/index.html
 IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration docs docs-serve web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,7 +23,7 @@ help: ## Show this list
 run: .venv/.installed $(STATIC) ## Serve the demo world (or WORLD=path) and print its page's address
 	@exec $(BIN)/isthmus serve $(WORLD)
 
-test: check unit seeds integration web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
+test: check unit seeds integration docs web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
 	@echo "make test: all green"
 
 check: lint types contracts ## Lint, types and import contracts
@@ -44,12 +44,20 @@ unit: .venv/.dev warmup compiler
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
 integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute)
-	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts
+	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts --ignore=tests/integration/docs
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi
 
 hosts: .venv/.dev $(STATIC) etcd iproute warmup ## A cluster on hosts that are cut off from each other (network namespaces; needs root)
 	$(BIN)/pytest tests/integration/hosts
+
+# Pages wait more than they work (for a lease, a run of load), so two of them are read at once.
+docs: .venv/.dev etcd warmup ## Build the documentation as a site, strictly, into build/site; run every command of its pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build
+	$(BIN)/pytest -n 2 tests/integration/docs
+
+docs-serve: .venv/.dev ## Show the documentation while it is written: http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 e2e: .venv/.dev $(STATIC) browser warmup ## Two pages and bots in a real Chromium
 	$(BIN)/pytest tests/e2e
@@ -146,7 +154,7 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,webtransport,loadtest,dev]'
+	$(PIP) -e '.[place,webtransport,loadtest,docs,dev]'
 	@touch $@
 
 .venv/.load: .venv/.installed

@@ -5,7 +5,6 @@ Invariant: every code of ``protocol`` has its words in the standard, else the bu
 
 import re
 from enum import IntEnum
-from pathlib import Path
 from typing import Final
 
 from docs.site.messages import STANDARD
@@ -24,12 +23,13 @@ _ADVICE: Final = {
 }
 _HEAD = """# Codes
 
-Made from `protocol` and the tables of [STANDARD.md](../../protocol/STANDARD.md) and [SESSIONS.md](../../protocol/SESSIONS.md).
+Made from `protocol` and the tables of [STANDARD.md](../../protocol/STANDARD.md) and
+[SESSIONS.md](../../protocol/SESSIONS.md).
 
 ## Close codes
 
-Of the message CLOSE and of the WebSocket. The hundreds alone tell a client what to do next; any other code, such as 1006, means a
-connection that broke: it comes back at once.
+Of the message CLOSE and of the WebSocket. The hundreds alone tell a client what to do next; any other code, such as
+1006, means a connection that broke: it comes back at once.
 
 """
 
@@ -38,7 +38,12 @@ def page() -> str:
     """The page. Raises ValueError for a code without words."""
     standard, sessions = STANDARD.read_text(encoding="utf-8"), _SESSIONS.read_text(encoding="utf-8")
     closes = [
-        (str(int(code)), _found(rf"\b{int(code)} ([a-z ]+?) *[·|]", standard, code), f"`{code.name}`", _ADVICE[code.advice])
+        (
+            str(int(code)),
+            _found(rf"\b{int(code)} ([a-z ]+?) *[·|]", standard, code),
+            f"`{code.name}`",
+            _ADVICE[code.advice],
+        )
         for code in Close
     ]
     parts = [_HEAD, table(("code", "meaning", "in Python", "a client"), closes)]

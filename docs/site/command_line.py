@@ -17,8 +17,8 @@ _HEAD = """# Command line
 Made from `isthmus/cli.py`. `isthmus COMMAND --help` tells the same. Commands that take a world's file also take every
 [option of the configuration](configuration.md) as a flag, such as `--gateway-port 9000`.
 
-Exit statuses: 0 done; 1 not done, with a sentence that says why; 2 a command line that cannot be read; 69 something it needs is away
-(etcd, a durable store); 78 a mistake in the configuration: starting it again would not help.
+Exit statuses: 0 done; 1 not done, with a sentence that says why; 2 a command line that cannot be read; 69 something it
+needs is away (etcd, a durable store); 78 a mistake in the configuration: starting it again would not help.
 """
 
 
@@ -61,8 +61,6 @@ def _row(option: click.Option) -> tuple[str, str, str]:
     if not option.help:
         raise ValueError(f"{option.opts[0]} has no help")
     value = "" if option.is_flag else f" {option.metavar or option.type.name.upper().replace(' RANGE', '')}"
-    default = "" if option.default is None or option.is_flag else str(option.default)
-    if not isinstance(default, str) or "Sentinel" in default or "UNSET" in default:
-        default = ""
+    default = "" if option.is_flag or not isinstance(option.default, str | int | float) else str(option.default)
     variable = f" Environment: `{option.envvar}`." if option.envvar else ""
     return code(f"{option.opts[0]}{value}"), code(default), f"{option.help}{variable}"

@@ -9,8 +9,9 @@ A block of commands (```sh) has a comment above it, which no reader sees:
 
 ``<!-- Ctrl-C -->`` stands by itself where the text has the reader end what was started last in the background.
 
-A ```text block right behind a block that is run says what its output must have: each line, in this order; ``…`` stands for
-anything. A block with ``title="path"`` is a file that the reader writes; ``title="path, continued"`` goes on with it.
+A ```text block right behind a block that is run says what its output must have: each line, in this order; ``…`` stands
+for anything. A block with ``title="path"`` is a file that the reader writes; ``title="path, continued"`` goes on with
+it.
 
 Invariants: a block without a language, and commands without a comment, are mistakes; so is a comment without a block.
 Not responsible for: running (tests/integration/docs).
@@ -73,6 +74,8 @@ def _blocks(lines: list[str], name: str) -> Iterator[Block]:
             yield Block(name, at, "", "", CTRL_C)
             continue
         if mark := _COMMENT.match(line.strip()):
+            if what:
+                raise PageError(f"{name}:{commented}: a comment that no block follows")
             what, why, commented = mark["what"], mark["why"], at
             if bool(why) is not _NEEDS_REASON[what]:
                 raise PageError(f"{name}:{at}: `{what}` {'needs a reason' if not why else 'takes none'}")
@@ -90,6 +93,8 @@ def _blocks(lines: list[str], name: str) -> Iterator[Block]:
         while at < len(lines) and lines[at].strip() != fence["mark"]:
             text.append(lines[at].removeprefix(fence["indent"]))
             at += 1
+        if at == len(lines):
+            raise PageError(f"{name}:{begin}: a block without an end")
         at += 1
         block = _block(name, begin, fence, "\n".join(text) + "\n", what, why)
         what = why = ""
@@ -103,6 +108,8 @@ def _blocks(lines: list[str], name: str) -> Iterator[Block]:
         if before is not None:
             yield before
         before = block
+    if what:
+        raise PageError(f"{name}:{commented}: a comment that no block follows")
     if before is not None:
         yield before
 

@@ -16,9 +16,9 @@ from isthmus.config.options import in_words
 _HEAD = """# Configuration
 
 Made from `isthmus/config/model.py`. An option stands in the world's file under its area, in the environment as
-`ISTHMUS_<AREA>_<NAME>`, and on the command line as `--<area>-<name>` with dashes; a flag wins over the environment, the
-environment over the file, the file over the default. Units stand last in the names. All mistakes are told at once, before anything
-listens: `isthmus config WORLD.toml` shows what applies and where each value comes from.
+`ISTHMUS_<AREA>_<NAME>`, and on the command line as `--<area>-<name>` with dashes; a flag wins over the environment,
+the environment over the file, the file over the default. Units stand last in the names. All mistakes are told at once,
+before anything listens: `isthmus config WORLD.toml` shows what applies and where each value comes from.
 """
 _CHANNELS = """
 ## [[channel]]
@@ -63,7 +63,11 @@ def _channel_rows() -> list[tuple[str, str, str]]:
     return [
         (
             code(field.name),
-            "" if field.default is dataclasses.MISSING else "absent" if field.default is None else _shown(field.default),
+            ""
+            if field.default is dataclasses.MISSING
+            else "absent"
+            if field.default is None
+            else _shown(field.default),
             _accepts(hints[field.name]),
         )
         for field in dataclasses.fields(Channel)
@@ -75,8 +79,14 @@ def _shown(default: object) -> str:
 
 
 def _accepts(annotation: object) -> str:
-    bare = get_args(annotation)[0] if get_origin(annotation) not in (tuple, None) and get_args(annotation) else annotation
+    bare = (
+        get_args(annotation)[0] if get_origin(annotation) not in (tuple, None) and get_args(annotation) else annotation
+    )
     if get_origin(bare) is tuple:
         inner = get_args(bare)
-        return f"a list of {len(inner)} numbers" if inner[0] is float else f"a list of lists of {len(get_args(inner[0]))} numbers"
+        return (
+            f"a list of {len(inner)} numbers"
+            if inner[0] is float
+            else f"a list of lists of {len(get_args(inner[0]))} numbers"
+        )
     return in_words(annotation)

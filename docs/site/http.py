@@ -1,9 +1,5 @@
 """The reference of a gateway's HTTP addresses, from the router that serves them and the docstrings of its handlers."""
 
-from pathlib import Path
-
-from aiohttp import web
-
 from docs.site.tables import code, first_sentence, table
 from server.http.app import Services, make_app
 from server.http.guard import Guard
@@ -12,8 +8,8 @@ from server.transport.accept import Acceptor
 
 _HEAD = """# HTTP
 
-Made from `server/http/app.py`. Every answer has security headers; every error is JSON, `{"error": word, "text": sentence}`, whose
-word is stable. A request whose `Host` is not one of the server's names gets 421.
+Made from `server/http/app.py`. Every answer has security headers; every error is JSON, `{"error": word, "text":
+sentence}`, whose word is stable. A request whose `Host` is not one of the server's names gets 421.
 
 """
 

@@ -1,9 +1,8 @@
 """The reference of messages: each type's row in STANDARD.md beside the class that has it in Python.
 
-The standard is normative and complete; this is a way into it. Invariants: every ``T_*`` of ``protocol`` has a row in the
-standard and a class here, and no row is left over; else the build fails. Not responsible for: layouts of blocks (the
-standard's sections 4, 9.4, 10 to 12).
-"""
+The standard is normative and complete; this is a way into it. Invariants: every ``T_*`` of ``protocol`` has a row in
+the standard and a class here, and no row is left over; else the build fails. Not responsible for: layouts of blocks
+(the standard's sections 4, 9.4, 10 to 12)."""
 
 import dataclasses
 import re
@@ -19,7 +18,21 @@ from protocol.channels import Camera, Channel, Keyframe, Watch
 from protocol.crowds import Crowd
 from protocol.frames import Frame, Structure
 from protocol.messages import (
-    Ack, AskDatagrams, Bye, Chat, Closing, Event, Hello, Input, Move, Notice, Pose, Presence, Say, Schema, Token,
+    Ack,
+    AskDatagrams,
+    Bye,
+    Chat,
+    Closing,
+    Event,
+    Hello,
+    Input,
+    Move,
+    Notice,
+    Pose,
+    Presence,
+    Say,
+    Schema,
+    Token,
     Welcome,
 )  # fmt: skip
 from protocol.poses import Poses
@@ -60,8 +73,9 @@ CLASSES: Final[dict[str, type]] = {
 _ROW = re.compile(r"^\| (\d+) \| ([A-Z]+) \| (.*?) ?\|$", re.MULTILINE)
 _HEAD = """# Messages
 
-Made from [STANDARD.md](../../protocol/STANDARD.md), which is normative and says all, and from the classes of `protocol`. Every message is a
-msgpack array whose first item is the number of its type; the items follow in this order. Close codes and others: [Codes](codes.md).
+Made from [STANDARD.md](../../protocol/STANDARD.md), which is normative and says all, and from the classes of
+`protocol`. Every message is a msgpack array whose first item is the number of its type; the items follow in this
+order. Close codes and others: [Codes](codes.md).
 """
 
 
@@ -94,7 +108,9 @@ def page(standard: str | None = None) -> str:
         text = first_sentence(owner.__doc__)
         # Names of several types are used in both directions; an anchor is one of them.
         parts.append(f"\n### {number} {title} {{#type-{number}}}\n\n{text}\n\n")
-        parts.append(f"On the wire: {items or 'nothing more'}\n\n" if owner is not Welcome else "On the wire: one map.\n\n")
+        parts.append(
+            f"On the wire: {items or 'nothing more'}\n\n" if owner is not Welcome else "On the wire: one map.\n\n"
+        )
         if fields := dataclasses.fields(owner):
             parts.append(f"`{owner.__module__}.{owner.__name__}`\n\n")
             parts.append(table(("field", "type"), [(code(field.name), _type(field)) for field in fields]))

@@ -3,7 +3,15 @@
 from docs.site.commands import Block, read
 from docs.site.existing import REPOSITORY
 
-_PLACES = ("*.md", "docs/**/*.md", "protocol/**/*.md", "loadtest/**/*.md", "bench/*.md", "examples/**/*.md", "k8s/**/*.md")
+_PLACES = (
+    "*.md",
+    "docs/**/*.md",
+    "protocol/**/*.md",
+    "loadtest/**/*.md",
+    "bench/*.md",
+    "examples/**/*.md",
+    "k8s/**/*.md",
+)
 
 
 def all_pages() -> list[str]:

@@ -17,13 +17,14 @@ _FIRST: Final = ("Client", "ClientConfig", "ClientCore", "Rows", "Script", "Worl
 """What nobody can do without."""
 _BEHAVIOURS = """# Worlds and their behaviours
 
-Made from the docstrings of what `from isthmus import …` gives a world's `behaviours.py`. A first world: [Make a world](../tutorials/world.md).
+Made from the docstrings of what `from isthmus import …` gives a world's `behaviours.py`. A first world: [Make a
+world](../tutorials/world.md).
 
 """
 _CLIENT = """# The Python client
 
-Made from the docstrings of what `from isthmus import …` gives a client program. Importing it loads neither numba nor aiohttp.
-Examples: `examples/python_client`.
+Made from the docstrings of what `from isthmus import …` gives a client program. Importing it loads neither numba nor
+aiohttp. Examples: `examples/python_client`.
 
 """
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import aiohttp
 import structlog

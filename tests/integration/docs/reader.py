@@ -1,7 +1,7 @@
 """A reader who types what a page says: one shell for the page, in a folder that looks like a fresh checkout.
 
-Ports of the pages (8080 and others) become free ones, in commands, files and expected lines. Everything that was started
-is ended by its process group; what does not end by itself is told.
+Ports of the pages (8080 and others) become free ones, in commands, files and expected lines. Everything that was
+started is ended by its process group; what does not end by itself is told.
 """
 
 import os
@@ -49,18 +49,20 @@ class Reader:
         environment = {
             **kept,
             "PYTHONPATH": str(REPOSITORY),
+            "PYTHONSAFEPATH": "1",  # by their links in here the kernels would be others, and compiled anew
             "ISTHMUS_GATEWAY_PORT": str(self._ports["8080"]),
             "ISTHMUS_URL": f"http://127.0.0.1:{self._ports['8080']}",
         }
-        self._shell = subprocess.Popen(
-            ["bash", "--norc", "--noprofile"],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=(self._notes / "shell").open("w"),
-            text=True,
-        )
+        with (self._notes / "shell").open("w") as errors:
+            self._shell = subprocess.Popen(
+                ["bash", "--norc", "--noprofile"],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                text=True,
+            )
         self._type("set -m")  # a process group for each thing in the background
         return self
 
