@@ -52,7 +52,7 @@ def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, None]]) -> No
     """Carry out one wish; ends the process with a sentence and a status other than 0 if it fails."""
 
     async def main() -> None:
-        store = open_store(_with_endpoints(config), np.random.default_rng())
+        store = open_store(with_endpoints(config), np.random.default_rng())
         try:
             await ask(store)
         finally:
@@ -69,7 +69,7 @@ def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, None]]) -> No
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
 
 
-def _with_endpoints(config: Config) -> Config:
+def with_endpoints(config: Config) -> Config:
     """Where no etcd is named, that of the cluster that was started here."""
     own = config.cluster
     return replace(config, cluster=replace(own, etcd_endpoints=own.etcd_endpoints or endpoints_here()))

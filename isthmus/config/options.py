@@ -116,7 +116,7 @@ def in_words(annotation: object) -> str:
     if bare is int or bare is float:
         noun = "a whole number" if bare is int else "a number"
         low = f"above {meta.gt:g}" if meta.gt is not None else f"from {meta.ge:g}" if meta.ge is not None else ""
-        high = f"to {meta.le:.12g}" if meta.le is not None else ""
+        high = f"to {meta.le}" if meta.le is not None else ""
         return " ".join(part for part in (noun, low, high) if part)
     if bare is str:
         return f"text of 1 to {meta.max_length} characters" if meta.max_length else "text"

@@ -111,6 +111,16 @@ def test_every_page_keeps_the_rules_and_what_is_not_run_exists() -> None:
     print({what: counts[what] for what in (RUN, BACKGROUND, LONG, NOT_RUN)})  # noqa: T201
 
 
+def test_the_client_of_the_tutorial_is_the_one_among_the_examples() -> None:
+    written: dict[str, str] = {}
+    for block in all_blocks()["docs/tutorials/client.md"]:
+        if block.file:
+            written[block.file] = written.get(block.file, "") * block.continues + block.text
+    assert set(written) == {"my-client/client.mjs", "my-client/check.mjs"}
+    for path, text in written.items():
+        assert (REPOSITORY / "examples" / "javascript_client" / Path(path).name).read_text() == text
+
+
 def test_all_folders_with_pages_are_looked_at() -> None:
     pages = set(all_pages())
     assert {"README.md", "docs/CLUSTER.md", "docs/tutorials/client.md", "protocol/c/README.md"} <= pages
