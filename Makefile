@@ -15,7 +15,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration docs docs-serve web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler
+.PHONY: help run test check lint types contracts unit integration docs docs-serve web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute curl compiler
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -52,7 +52,7 @@ hosts: .venv/.dev $(STATIC) etcd iproute warmup ## A cluster on hosts that are c
 	$(BIN)/pytest tests/integration/hosts
 
 # Pages wait more than they work (for a lease, a run of load), so two of them are read at once.
-docs: .venv/.dev etcd warmup ## Build the documentation as a site, strictly, into build/site; run every command of its pages
+docs: .venv/.dev etcd curl warmup ## Build the documentation as a site, strictly, into build/site; run every command of its pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build
 	$(BIN)/pytest -n 2 tests/integration/docs
 
@@ -186,6 +186,9 @@ compiler:
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }
+
+curl:
+	@command -v curl >/dev/null || { $(call apt,curl); }
 
 # Install a Debian package when that is possible, and say what to do when it is not.
 define apt

@@ -6,6 +6,7 @@ for: what the reference says (``configuration`` and its like), looks (mkdocs.yml
 """
 
 import fnmatch
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ REFERENCE = {
     "reference/behaviours.md": python.behaviours_page,
 }
 _PATTERN = "*"
+_ROLE = re.compile(r":(?:attr|class|func|meth|mod):(?=<code)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -77,6 +79,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Links as the site needs them."""
     pages = {_home(file.src_uri): file.src_uri for file in files.documentation_pages()}
     return rewritten(markdown, _home(page.file.src_uri), pages, REPOSITORY)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Docstrings say :meth:`act`, which Markdown takes for a word and a code span."""
+    return _ROLE.sub("", html)
 
 
 def _home(src_uri: str) -> str:

@@ -8,9 +8,8 @@ from typing import Final
 
 import isthmus
 
-_OPTIONS: Final = """    options:
-      heading_level: 2
-"""
+_GIVEN: Final = frozenset({"Rows", "World"})
+"""Nobody makes these: behaviours are given them, so how they are made is not told."""
 ELSEWHERE: Final = frozenset({"Config", "ConfigProblems", "load"})
 """Exported for programs that start a server; what they hold is the configuration's reference."""
 _FIRST: Final = ("Client", "ClientConfig", "ClientCore", "Rows", "Script", "World")
@@ -51,4 +50,9 @@ def client_page() -> str:
 
 
 def _page(head: str, whole_names: list[str]) -> str:
-    return head + "\n".join(f"::: {name}\n{_OPTIONS}" for name in whole_names)
+    return head + "\n".join(f"::: {name}\n{_options(name.rpartition('.')[2])}" for name in whole_names)
+
+
+def _options(name: str) -> str:
+    signature = "      merge_init_into_class: false\n" if name in _GIVEN else ""
+    return f"    options:\n      heading_level: 2\n{signature}"

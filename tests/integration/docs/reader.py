@@ -86,8 +86,9 @@ class Reader:
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.file
+        if path.resolve().is_relative_to(REPOSITORY):
+            raise Failed(f"{block.place}: {block.file} would be written into the repository")
         path.parent.mkdir(parents=True, exist_ok=True)
-        assert not path.parent.is_symlink(), f"{block.place}: {block.file} would be written into the repository"
         with path.open("a" if block.continues else "w") as file:
             file.write(self._with_free_ports(block.text))
 
