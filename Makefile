@@ -8,14 +8,14 @@ SEED ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := isthmus protocol kernels shard server cluster bridges client loadtest
-TYPED := $(CODE) tests bench examples k8s/monitoring hatch_build.py
+TYPED := $(CODE) tests bench examples k8s/monitoring docs/site hatch_build.py
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print)
 STATIC := server/static/index.html
 IS_ROOT := $(filter 0,$(shell id -u))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap manifests bench-upgrade bench-autoscale
+.PHONY: help run test check lint types contracts unit integration web web-check e2e sim seeds storm soak load bench benchmarks limits bench-channels bench-cluster bench-durable bench-failover bench-headset capacity warmup format lock clean browser etcd postgres hosts iproute compiler monitoring promtool image bubblewrap manifests bench-upgrade bench-autoscale docs docs-serve curl
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,7 +23,7 @@ help: ## Show this list
 run: .venv/.installed $(STATIC) ## Serve the demo world (or WORLD=path) and print its page's address
 	@exec $(BIN)/isthmus serve $(WORLD)
 
-test: check unit seeds integration web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
+test: check unit seeds integration docs web-check e2e ## Everything that must be green: lint, types, contracts, all tests, a real browser
 	@echo "make test: all green"
 
 check: lint types contracts ## Lint, types and import contracts
@@ -44,7 +44,7 @@ unit: .venv/.dev warmup compiler promtool
 
 # Real sockets and processes: one at a time, so that a test never waits for another one's load.
 integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute)
-	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts --ignore=tests/integration/image
+	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts --ignore=tests/integration/image --ignore=tests/integration/docs
 	@$(MAKE) --no-print-directory image
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi
@@ -59,6 +59,14 @@ manifests: .venv/.dev ## Render the manifests of k8s/ and check them (docs/KUBER
 image: .venv/.dev $(STATIC) etcd postgres bubblewrap ## Build what the Dockerfile builds, without Docker, and run it in a read-only root as nobody
 	@if bwrap --ro-bind / / true; then $(BIN)/pytest tests/integration/image; \
 	else echo "LEFT OUT: tests/integration/image, the image in a read-only root: bubblewrap may make no namespaces here."; fi
+
+# Pages wait more than they work (for a lease, a run of load), so two of them are read at once.
+docs: .venv/.dev etcd curl warmup ## Build the documentation as a site, strictly, into build/site; run every command of its pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build
+	$(BIN)/pytest -n 2 tests/integration/docs
+
+docs-serve: .venv/.dev ## Show the documentation while it is written: http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 e2e: .venv/.dev $(STATIC) browser warmup ## Two pages and bots in a real Chromium
 	$(BIN)/pytest tests/e2e
@@ -165,7 +173,7 @@ clean: ## Remove everything that was built or installed
 	@touch $@
 
 .venv/.dev: .venv/.installed
-	$(PIP) -e '.[place,webtransport,tracing,loadtest,dev]'
+	$(PIP) -e '.[place,webtransport,tracing,loadtest,docs,dev]'
 	@touch $@
 
 .venv/.load: .venv/.installed
@@ -204,6 +212,9 @@ bubblewrap:
 
 iproute:
 	@command -v ip >/dev/null || { $(call apt,iproute2); }
+
+curl:
+	@command -v curl >/dev/null || { $(call apt,curl); }
 
 # Install a Debian package when that is possible, and say what to do when it is not.
 define apt

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from client import (
         ActAnswered,
+        ActLost,
         ActLostError,
         ActRefusedError,
         CameraMoved,
+        Changed,
         ChannelBegan,
         ChatHeard,
         Client,
@@ -22,14 +24,18 @@ if TYPE_CHECKING:
         ClientCore,
         ClientEvent,
         Closed,
+        Corrected,
         Entered,
         HeldPose,
         Left,
         Lost,
+        Noticed,
         NotWatching,
         OwnHands,
         Part,
+        PresenceChanged,
         Sample,
+        SchemaChanged,
         Told,
         Watching,
         Welcomed,
@@ -43,10 +49,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActAnswered",
+    "ActLost",
     "ActLostError",
     "ActRefusedError",
     "Body",
     "CameraMoved",
+    "Changed",
     "ChannelBegan",
     "ChatHeard",
     "Client",
@@ -57,6 +65,7 @@ __all__ = [
     "Component",
     "Config",
     "ConfigProblems",
+    "Corrected",
     "DeclarationError",
     "Elsewhere",
     "Entered",
@@ -66,11 +75,14 @@ __all__ = [
     "Left",
     "Lost",
     "NotWatching",
+    "Noticed",
     "OwnHands",
     "Part",
+    "PresenceChanged",
     "Refused",
     "Rows",
     "Sample",
+    "SchemaChanged",
     "Script",
     "Teleport",
     "Told",
@@ -82,9 +94,9 @@ __all__ = [
 ]
 
 _BY_HOME = {
-    "client": "ActAnswered ActLostError ActRefusedError CameraMoved ChannelBegan ChatHeard Client ClientConfig "
-    "ClientCore ClientEvent Closed Entered HeldPose Left Lost NotWatching OwnHands Part Sample Told Watching Welcomed "
-    "guest_token",
+    "client": "ActAnswered ActLost ActLostError ActRefusedError CameraMoved Changed ChannelBegan ChatHeard Client "
+    "ClientConfig ClientCore ClientEvent Closed Corrected Entered HeldPose Left Lost Noticed NotWatching OwnHands Part "
+    "PresenceChanged Sample SchemaChanged Told Watching Welcomed guest_token",
     "isthmus.config": "Config ConfigProblems load",
     "shard.behaviours.api": "Body Component DeclarationError Elsewhere Kind Refused Script",
     "shard.behaviours.hands": "Hands",

@@ -28,6 +28,9 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 """Where a world with default options is served."""
 
 _WORLD_FILE = click.argument("world_file", metavar="WORLD.toml", type=click.Path(exists=True, dir_okay=False))
+_url = click.option(
+    "--url", envvar="ISTHMUS_URL", default=DEFAULT_URL, show_default=True, help="Address of the server's page."
+)
 
 
 def _option_flags(command: Command) -> Command:
@@ -312,7 +315,7 @@ def config(world_file: str | None, explain: bool, **given: str | None) -> None:
 
 @cli.command()
 @click.argument("count", type=click.IntRange(1, 20_000))
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server's page.")
+@_url
 @click.option("--seconds", "duration_s", type=click.FloatRange(min=0), help="Leave after so long; absent: at Ctrl-C.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the bots' walks and names.")
 @click.option("--token", envvar="ISTHMUS_TOKEN", help="Signed token of a single bot, for a server in production mode.")
@@ -331,7 +334,7 @@ def bots(headless_walk: bool, **given: Any) -> None:
 
 
 @cli.command()
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server's page.")
+@_url
 def top(url: str) -> None:
     """Show a server live in the terminal."""
     from isthmus.top import run

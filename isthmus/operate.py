@@ -1,4 +1,5 @@
-"""What operators ask of a running cluster: which regions are where, a move, a drain. Talks to etcd alone.
+"""What operators ask of a running cluster: which regions are where, a move, a drain. Talks to etcd alone: the one that
+is named, or that of a cluster which was started in the same folder.
 
 Decides how a wish becomes keys (docs/CLUSTER.md), and when it counts as done. Not responsible for: carrying wishes out
 (the placer, the members).
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from cluster.records import (
 from cluster.regions import level_of, quarters
 from cluster.store.contract import Delete, Put, RevisionIs, Store, StoreError, Transaction, WatchItem
 from isthmus.config import Config
+from isthmus.fleet.beside import endpoints_here
 from isthmus.fleet.setup import SetupError, open_store
 
 WISH_S = 60
@@ -50,7 +53,7 @@ def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, str]]) -> Non
     fails."""
 
     async def main() -> None:
-        store = open_store(config, np.random.default_rng())
+        store = open_store(with_endpoints(config), np.random.default_rng())
         try:
             sys.stdout.write(f"{await ask(store)}\n")
         finally:
@@ -65,6 +68,12 @@ def run(config: Config, ask: Callable[[Store], Coroutine[Any, Any, str]]) -> Non
         sys.exit(_said(str(error), EXIT_CONFIG))
     except (StoreError, OSError) as error:
         sys.exit(_said(str(error), EXIT_UNAVAILABLE))
+
+
+def with_endpoints(config: Config) -> Config:
+    """Where no etcd is named, that of the cluster that was started here."""
+    own = config.cluster
+    return replace(config, cluster=replace(own, etcd_endpoints=own.etcd_endpoints or endpoints_here()))
 
 
 def _said(text: str, status: int) -> int:

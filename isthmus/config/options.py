@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -42,9 +43,14 @@ class Option:
         return f"--{self.area}-{self.name}".replace("_", "-")
 
     @property
+    def accepts(self) -> str:
+        """What may be given, in words: the type and its bounds."""
+        return in_words(self.annotation)
+
+    @property
     def expected(self) -> str:
-        """What may be given, in words: the type, its bounds, and the default."""
-        return f"{_words(self.annotation)}; the default is {show(self.default)}"
+        """What may be given, in words, and the default."""
+        return f"{self.accepts}; the default is {show(self.default)}"
 
 
 class BadValue(Exception):
@@ -99,17 +105,20 @@ def _meta(annotation: object) -> Meta:
     return next((item for item in get_args(annotation)[1:] if isinstance(item, Meta)), Meta())
 
 
-def _words(annotation: object) -> str:
+def in_words(annotation: object) -> str:
+    """What values an option's type takes; that one may be absent goes without saying."""
     bare, meta = _bare(annotation), _meta(annotation)
     arguments = get_args(bare)
+    if NoneType in arguments:
+        return in_words(arguments[0])
     if bare is bool:
         return "true or false"
     if bare is int or bare is float:
         noun = "a whole number" if bare is int else "a number"
         low = f"above {meta.gt:g}" if meta.gt is not None else f"from {meta.ge:g}" if meta.ge is not None else ""
-        high = f"to {meta.le:.12g}" if meta.le is not None else ""
+        high = f"to {meta.le}" if meta.le is not None else ""
         return " ".join(part for part in (noun, low, high) if part)
-    if bare is str or (str in arguments and type(None) in arguments):
+    if bare is str:
         return f"text of 1 to {meta.max_length} characters" if meta.max_length else "text"
     if get_origin(bare) is tuple:
         return "a list of texts (comma-separated in a variable or flag)"

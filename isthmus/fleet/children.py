@@ -33,7 +33,7 @@ def die_with_parent() -> None:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """One process. ``stage``: later stages end first."""
+    """One process. ``stage``: later stages end first. Its id is in a file beside its log, so that it can be found."""
 
     name: str
     command: Sequence[str]
@@ -43,6 +43,11 @@ class Child:
     process: asyncio.subprocess.Process | None = None
     restarts: Restarts = field(default_factory=Restarts)
     starts: int = 0
+
+    @property
+    def pid_file(self) -> Path:
+        """Holds the id of the process while it runs."""
+        return self.log.with_suffix(".pid")
 
 
 class Children:
@@ -78,6 +83,7 @@ class Children:
                 start_new_session=True,  # a Ctrl-C in the terminal is for the fleet, which ends its children in order
             )
         child.starts += 1
+        child.pid_file.write_text(f"{child.process.pid}\n")
         _log.info("child_started", child=child.name, pid=child.process.pid, starts=child.starts)
         if self._on_start is not None:
             self._on_start(child)
@@ -86,6 +92,7 @@ class Children:
         while True:
             assert child.process is not None
             status = await child.process.wait()
+            child.pid_file.unlink(missing_ok=True)
             if self._ending:
                 return
             if status == 0:
@@ -111,6 +118,7 @@ class Children:
 
     async def _end(self, child: Child) -> None:
         process = child.process
+        child.pid_file.unlink(missing_ok=True)
         if process is None or process.returncode is not None:
             return
         process.terminate()

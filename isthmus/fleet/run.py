@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import aiohttp
 import structlog
@@ -18,6 +17,7 @@ import uvloop
 from rich.console import Console
 
 from isthmus.config import Config
+from isthmus.fleet.beside import FOLDER, forget_endpoint, write_endpoint
 from isthmus.fleet.children import AFTER_DRAIN_S, Child, Children
 from isthmus.fleet.etcd import EtcdMissingError, EtcdServer, find, free_port
 from isthmus.fleet.setup import make_key
@@ -51,12 +51,12 @@ def run(config: Config, world_file: str, flags: Mapping[str, str], shards: int, 
 
 
 class Fleet:
-    """The processes of one cluster, and where they put their logs: ``.isthmus/cluster`` beside where it was started."""
+    """The processes of one cluster, and where they put their logs (``beside``)."""
 
     def __init__(self, config: Config, world_file: str, flags: Mapping[str, str], shards: int, gateways: int) -> None:
         self.config = config
         self.world_file = world_file
-        self.folder = Path(".isthmus/cluster").absolute()
+        self.folder = FOLDER.absolute()
         self._flags = dict(flags)
         self._shards, self._gateways = shards, gateways
         self._children = Children(end_s=config.cluster.drain_s + AFTER_DRAIN_S)
@@ -80,6 +80,7 @@ class Fleet:
                 raise ClusterFailed(self._children.failed)
         finally:
             await self._children.end()
+            forget_endpoint(self.folder)
 
     async def _start(self) -> None:
         options = await self._store()
@@ -118,6 +119,7 @@ class Fleet:
         server = EtcdServer(find(), data, free_port(), free_port())
         await self._children.start(Child("etcd", server.command(), STORE, self.folder / "etcd.log"))
         await self._answers(f"{server.endpoint}/health", ETCD_S, "etcd")
+        write_endpoint(self.folder, server.endpoint)
         return {"cluster.etcd_endpoints": server.endpoint}
 
     async def _member(self, command: str, name: str, stage: int, options: Mapping[str, str]) -> None:

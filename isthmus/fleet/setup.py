@@ -49,7 +49,7 @@ def etcd_config(config: Config) -> EtcdConfig:
     if not own.etcd_endpoints:
         raise SetupError(
             "cluster.etcd_endpoints: name the etcd of the cluster, as http://127.0.0.1:2379; `isthmus cluster` brings "
-            "its own"
+            "its own, which `isthmus region` and `drain` find in the folder where it was started"
         )
     try:
         password = None

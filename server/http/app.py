@@ -179,13 +179,18 @@ class _Routes:
         self._page = {} if services.static is None else load_static(services.static)
 
     async def status(self, _request: web.Request) -> web.Response:
+        """What `isthmus top` shows, as JSON: sessions, tick times, traffic; in a cluster members, regions with their
+        owners, and the last moves."""
         return json_answer(self._services.status())
 
     async def channels(self, _request: web.Request) -> web.Response:
+        """The guide for televisions: each channel's name, title, what is on and how many watch."""
         # What is on changes by the second, and any number of televisions may ask.
         return json_answer({"channels": self._services.channels()}, headers={"Cache-Control": _GUIDE_CACHING})
 
     async def guest(self, request: web.Request) -> web.Response:
+        """A guest's token for `{"name": "…"}`, sent as application/json: `{"token": "…"}`. In development mode only;
+        404 otherwise."""
         issue = self._services.issue_guest
         if issue is None:
             return error(404, "no_guests", "guest tokens exist in development mode only")
@@ -208,17 +213,20 @@ class _Routes:
         return json_answer({"token": token})
 
     async def no_console(self, _request: web.Request) -> web.Response:
+        """404: there is no operators' console here, or nothing at this path of it."""
         if self._services.operators is not None:
             return error(404, "not_found", "the operators' API has nothing there")
         return error(404, "no_console", NO_CONSOLE)
 
     async def map(self, request: web.Request) -> web.Response:
+        """The map's index and tiles (MAP.md), with ETag; tiles never change."""
         found = self._services.map.get(request.match_info["path"])
         if found is None:
             return error(404, "not_found", "there is no such part of the map")
         return found.respond(request)
 
     async def page(self, request: web.Request) -> web.Response:
+        """The browser's page and its files; `/tv` is the page for televisions."""
         path = request.match_info["path"] or "index.html"
         if path in ("console", "console.html") and self._services.operators is None:
             return error(404, "no_console", NO_CONSOLE)

@@ -50,7 +50,10 @@ class Acceptor:
         self._refusals = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """The aiohttp handler; returns when the connection is over, or ours."""
+        """A session's WebSocket, subprotocol `isthmus.v1` (STANDARD.md).
+
+        The aiohttp handler; returns when the connection is over, or ours.
+        """
         headers = _handshake(request)
         remote = self._guard.client_address(request.remote, ", ".join(request.headers.getall("X-Forwarded-For", [])))
         verdict: tuple[Close, int | None, str] | None = None

@@ -332,3 +332,11 @@ def test_channels_are_a_list_of_finite_length() -> None:
         found = load(text, "w.toml", {}, {})
         assert isinstance(found, ConfigProblems)
         assert what in found.problems[0].what
+
+
+def test_an_option_that_may_be_absent_tells_its_bounds() -> None:
+    problems = load("[profile_vr]\nrate_hz = 0\n[gateway]\ndatagrams_port = 'x'\n", "w.toml", {}, {})
+    assert isinstance(problems, ConfigProblems)
+    text = str(problems)
+    assert "give a whole number from 1 to 120; the default is absent" in text
+    assert "give a whole number; the default is absent" in text
