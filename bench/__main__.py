@@ -5,8 +5,6 @@ run was INVALID or a process failed.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from rich.console import Console
 
 from bench.contenders import ALL, OURS, OURS_UDP, PEERS
 from bench.crowd import CrowdFigures, measure_crowd
+from bench.floor import calls_alone
 from bench.kernels import ALL_DUE, KernelResult, measure_apart
 from bench.latency import Delays, latency_targets, measure_latency, show_latency
 from bench.prepare import BENCH, CACHE, PreparationError, Tools, prepare
@@ -63,22 +62,10 @@ SMOKE = (Case("smoke", "restless", 20, 10, (SMOKE_ROUND,), window_s=2.0, settle_
 def physical_limit(tools: Tools, run: Figures, seconds: float) -> dict[str, Any]:
     """CPU of the system calls alone, for as many messages of the same mean size as ``run`` had."""
     message_bytes = round(run.bytes_per_s_client / max(0.01, run.messages_per_s_client))
-    values = {
-        "clients": run.clients,
-        "frame-bytes": message_bytes,
-        "frames-per-s": f"{run.messages_per_s_client:.3f}",
-        "input-bytes": run.input_wire_bytes,
-        "inputs-per-s": f"{run.inputs_per_s_client:.3f}",
-        "seconds": seconds,
-    }
-    command = [str(tools.physical), *(str(x) for key, value in values.items() for x in (f"--{key}", value))]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 30)
-    except subprocess.TimeoutExpired as error:
-        raise ChildFailed(f"the physical limit could not be measured: {error}") from None
-    if result.returncode:
-        raise ChildFailed(f"the physical limit could not be measured: {result.stdout}{result.stderr}")
-    limit: dict[str, Any] = json.loads(result.stdout)
+    limit = calls_alone(
+        tools, run.clients, message_bytes, run.messages_per_s_client, run.input_wire_bytes, run.inputs_per_s_client,
+        seconds,
+    )  # fmt: skip
     # By the price of a call: on a busy machine the calls alone may not keep the pace either.
     calls_per_s = run.clients * (run.messages_per_s_client + run.inputs_per_s_client)
     limit["cpu_s_per_s"] = limit["us_per_call"] * 1e-6 * calls_per_s

@@ -65,6 +65,11 @@ class CrowdFigures:
     phases_s: Mapping[str, float]
     """Mean of each phase of a tick, the longest first."""
 
+    @property
+    def frame_bytes(self) -> float:
+        """Mean size of what a client gets in a tick, with its WebSocket header."""
+        return self.bytes_per_s_client / self.ticks_per_s
+
 
 def crowd_of(clients: int) -> Scene:
     """The crowd with so many clients among its 6,000."""

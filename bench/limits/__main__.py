@@ -14,7 +14,8 @@ from statistics import median
 
 from rich.console import Console
 
-from bench.crowd import CrowdFigures, Scene, measure_crowd
+from bench.crowd import RATE_HZ, CrowdFigures, Scene, measure_crowd
+from bench.floor import calls_alone
 from bench.limits.page import Growth, Limits, page, promises
 from bench.prepare import BENCH, CACHE, PreparationError, Tools, prepare
 from bench.process import Child, ChildFailed
@@ -27,6 +28,9 @@ WIDE = Scene("wide", "wide.toml")
 RESTING = Scene("resting", "wide.toml", inputs_per_s=0)
 STEPS = (2000, 3000, 3500, 4000, 4500, 5000)
 WINDOW_S, SETTLE_S = 12.0, 6.0
+INPUT_BYTES = 33
+"""Of an INPUT with its WebSocket header, as the swarm says it."""
+NEVER_PER_S = 0.001
 STARTS = 3
 
 
@@ -79,11 +83,17 @@ def main() -> int:
             scenes[name] = measure_crowd(tools, clients, WINDOW_S, SETTLE_S, scene=scene)
         few = measure_crowd(tools, 500, WINDOW_S / 2, SETTLE_S)
         many = measure_crowd(tools, 3000, WINDOW_S, SETTLE_S)
+        alone_us = {
+            "send": calls_alone(tools, many.clients, many.frame_bytes, RATE_HZ, INPUT_BYTES, 0.0, 3.0)["us_per_call"],
+            "receive": calls_alone(
+                tools, many.clients, many.frame_bytes, NEVER_PER_S, INPUT_BYTES, many.inputs_taken_per_s_client, 3.0
+            )["us_per_call"],
+        }
         growths = [] if given.quick else [grow(console, tools, transport) for transport in ("websocket", "udp")]
     except (PreparationError, ChildFailed) as error:
         console.print(f"[red]failed[/red]: {error}", markup=True, highlight=False)
         return 2
-    limits = Limits(ready_s, scenes, few, many, growths)
+    limits = Limits(ready_s, scenes, few, many, growths, alone_us)
     kept = promises(limits)
     text = page(limits)
     if given.write:

@@ -33,6 +33,8 @@ class Limits:
     few: CrowdFigures
     many: CrowdFigures
     growths: Sequence[Growth]
+    alone_us: Mapping[str, float]
+    """What a send and a recv of these sizes take alone."""
 
     @property
     def client_kb(self) -> float:
@@ -84,6 +86,41 @@ def promises(limits: Limits) -> list[Promise]:
     ]  # fmt: skip
 
 
+def least_ms(run: CrowdFigures, alone_us: Mapping[str, float], phase: str) -> float | None:
+    """What a phase's system calls alone take in a tick; None for a phase that makes none."""
+    calls = {"send": run.clients, "receive": run.clients * run.inputs_taken_per_s_client / run.ticks_per_s}
+    return calls[phase] * alone_us[phase] / 1000 if phase in calls else None
+
+
+def costs(limits: Limits) -> list[str]:
+    """Where the time of a tick goes, in each scene."""
+    runs = {"crowd of 3,000": limits.many, **limits.scenes}
+    names = list(limits.many.phases_s)[:8]
+    lines = [
+        "## Where a tick's time goes",
+        "",
+        "Mean milliseconds of each phase in a tick of 50 ms; behaviours, physics, index and publish are the shard's,"
+        " the others the gateway's.",
+        "",
+        "| phase | " + " | ".join(runs) + " | the crowd's system calls alone |",
+        "|---|" + "---|" * (len(runs) + 1),
+    ]
+    for name in names:
+        row = [f"{run.phases_s.get(name, 0.0) * 1000:.2f}" for run in runs.values()]
+        least = least_ms(limits.many, limits.alone_us, name)
+        part = limits.many.phases_s[name] * 1000
+        told = "none" if least is None else f"{least:.2f} ({part / least:.2f} times that is taken)"
+        lines.append(f"| {name} | " + " | ".join(row) + f" | {told} |")
+    whole = [f"{run.cpu_s_per_s:.3f}" for run in runs.values()]
+    lines.append("| cores, all in all | " + " | ".join(whole) + " | |")
+    late = [
+        f"{run.tick_p50_s * 1000:.0f} / {run.tick_p99_s * 1000:.0f} / {run.tick_p999_s * 1000:.0f}"
+        for run in runs.values()
+    ]
+    lines.append("| tick p50 / p99 / p99.9, ms | " + " | ".join(late) + " | |")
+    return [*lines, ""]
+
+
 def phases_told(run: CrowdFigures, most: int = 5) -> str:
     """The longest phases of a tick, in ms."""
     return ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in list(run.phases_s.items())[:most])
@@ -104,6 +141,7 @@ def page(limits: Limits) -> str:
         "|---|---|---|",
         *(f"| {one.what} | {one.figure} | {'yes' if one.kept else 'NO'} |" for one in promises(limits)),
         "",
+        *costs(limits),
         "## What breaks first",
         "",
     ]

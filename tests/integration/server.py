@@ -117,7 +117,7 @@ def launch(world: Path, *, port: int | None = 0) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "isthmus", "serve", str(world)]
     command += [] if port is None else ["--gateway-port", str(port)]
     with (world.parent / "stderr.txt").open("w") as errors:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=world.parent)
 
 
 def until_ready(process: "subprocess.Popen[str]", world: Path) -> Server:
