@@ -18,8 +18,8 @@ import uvloop
 from rich.console import Console
 
 from bench.report import machine, record, show_targets
-from bench.soak.cluster import SoakFailed, until
-from bench.upgrade.crowd import Person, crowd, meet, taken
+from bench.soak.cluster import SoakFailed
+from bench.upgrade.crowd import crowd, meet, settled, taken
 from bench.upgrade.figures import Ending, Step, document, targets
 from bench.upgrade.sets import NEXT, TODAY, Sets
 from bench.written import PAGE, write
@@ -33,14 +33,6 @@ LEVEL, DUCKS, BOTS = 3, 1000, 200
 """Of the loaded processes: 64 regions for two shards, entities in them, and clients of two gateways."""
 
 
-async def _settled(people: list[Person]) -> None:
-    before = [person.done for person in people]
-    await until(
-        "everybody goes on",
-        lambda: all(person.settled and person.done >= done + 2 for person, done in zip(people, before, strict=True)),
-    )
-
-
 async def _upgraded(folder: Path, rounds: int, count: int, console: Console) -> list[Step]:
     """All steps of all rounds; the first is rest. Raises SoakFailed."""
     steps = {what: Step(what) for what in ("nothing", "shard replaced", "gateway replaced", "placer replaced")}
@@ -51,11 +43,11 @@ async def _upgraded(folder: Path, rounds: int, count: int, console: Console) -> 
             await cluster.start()
             await cluster.settled()
             async with crowd(cluster.urls, count, session) as people:
-                await until("everybody is there", lambda: all(person.settled and person.done for person in people))
+                await settled("coming", people)
                 meet(people)
 
                 async def noted(what: str, name: str, ended_s: float | None) -> None:
-                    await _settled(people)
+                    await settled(f"{what} {name}", people)
                     step, found = steps[what], taken(people)
                     step.ended_s += [] if ended_s is None else [ended_s]
                     step.noticed.add(found)
@@ -111,6 +103,11 @@ async def _ended(folder: Path) -> list[Ending]:
     ]
 
 
+def _text(error: BaseException) -> str:
+    """Of the first error of a group of groups."""
+    return _text(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else str(error)
+
+
 def main() -> int:
     """Exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.upgrade", description=__doc__)
@@ -128,9 +125,9 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             steps = runner.run(_upgraded(folder / "rolling", given.rounds, given.people, console))
             endings = runner.run(_ended(folder / "loaded"))
-    except SoakFailed as failed:
-        console.print(str(failed), style="bold red", markup=False)
-        return 2
+    except* SoakFailed as failed:  # from within the task groups of clients
+        console.print(_text(failed), style="bold red", markup=False)
+        sys.exit(2)
     told = document(
         steps, endings, given.people, f"{machine()['cores']} cores of {machine()['cpu']}, {given.rounds} rounds,"
     )

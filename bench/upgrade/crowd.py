@@ -18,6 +18,7 @@ import aiohttp
 import numpy as np
 import numpy.typing as npt
 
+from bench.soak.cluster import SoakFailed, until
 from client import Client, ClientConfig, ClientCore, Closed, Lost, Welcomed, guest_token
 from client.shell.acting import ActLostError, ActRefusedError
 from client.shell.connection import now_ms, ws_url
@@ -146,6 +147,18 @@ class Person:
         sees_all = self._is_filled or not len(self.others)
         return sees_all and self._begun > 0 and core.records.tick >= self._begun + AROUND_TICKS
 
+    def __str__(self) -> str:
+        """For a message: where it stands."""
+        core = self.core
+        way = "UDP" if core.on_datagrams else "WebSocket"
+        wants = "UDP" if core.config.datagrams else "WebSocket"
+        problem = f" ({core.datagram_problem})" if core.datagram_problem else ""
+        return (
+            f"{self.number} at {core.url}, {'connected' if core.connected else 'not connected'} by {way}, wants {wants}"
+            f"{problem}, sees {len(self._names)} of {len(self.others)} at tick {self._tick}, begun at {self._begun}, "
+            f"deeds {self.done}"
+        )
+
     def take(self) -> Noticed:
         """What was noticed since this was asked last."""
         found, self.found = self.found, Noticed()
@@ -222,6 +235,22 @@ def meet(people: list[Person]) -> None:
         bodies = [next(iter(other.bodies)) for other in people if other is not person]
         person.others = np.array(bodies, np.uint64)
         person.take()
+
+
+async def settled(what: str, people: list[Person]) -> None:
+    """Wait until everybody is where it is going to stay and has got two answers more. Raises SoakFailed, and says who
+    has not."""
+    before = [person.done for person in people]
+
+    def left() -> list[Person]:
+        return [
+            person for person, done in zip(people, before, strict=True) if not person.settled or person.done < done + 2
+        ]
+
+    try:
+        await until(f"everybody goes on after {what}", lambda: not left())
+    except SoakFailed as failed:
+        raise SoakFailed(f"{failed}: {'; '.join(map(str, left()))}") from None
 
 
 def taken(people: list[Person]) -> Noticed:

@@ -14,8 +14,7 @@ import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.autoscale.settings import GATEWAY, SHARD, read
-from bench.soak.cluster import until
-from bench.upgrade.crowd import Noticed, Person, crowd, meet, taken
+from bench.upgrade.crowd import Person, crowd, meet, settled, taken
 from bench.upgrade.next_release import LINKS, WIRE
 from bench.upgrade.sets import NEXT, Sets
 from client.shell.connection import ws_url
@@ -36,7 +35,7 @@ async def _upgrade(folder: Path) -> None:
             await cluster.start()
             await cluster.settled()
             async with crowd(cluster.urls, PEOPLE, session) as people:
-                await until("everybody is there", lambda: all(person.settled and person.done for person in people))
+                await settled("coming", people)
                 meet(people)
                 await _what_the_autoscaler_asks_for_is_there(cluster, session)
                 sessions = [set(person.sessions) for person in people]
@@ -80,12 +79,8 @@ async def _all_but_a_gateway_and_a_shard(cluster: Sets, people: list[Person]) ->
 
 async def _unnoticed(what: str, cluster: Sets, people: list[Person]) -> None:
     """Wait until all have got used to it; nobody may have noticed anything."""
-    before = [person.done for person in people]
-    await until(
-        f"everybody goes on after {what}",
-        lambda: all(person.settled and person.done >= done + 2 for person, done in zip(people, before, strict=True)),
-    )
-    found: Noticed = taken(people)
+    await settled(what, people)
+    found = taken(people)
     assert not found.unplanned, f"{what}: connections ended before there was the next one"
     assert not found.odd, what
     assert found.correction_m <= CORRECTION_M, what
