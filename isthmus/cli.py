@@ -213,7 +213,9 @@ _CONTROL = click.option(
 @record.command("ticks")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="How far back.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("ticks.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("ticks.json"), show_default=True, help="File to write."
+)
 @_CONTROL
 def record_ticks(names: tuple[str, ...], seconds: float, out: Path, control: Path | None) -> None:
     """Write the last ticks of all processes here (or of those named) as a trace for https://ui.perfetto.dev."""
@@ -228,7 +230,13 @@ def record_ticks(names: tuple[str, ...], seconds: float, out: Path, control: Pat
 @click.option(
     "--rate", "rate_hz", type=click.FloatRange(1, 250), default=100.0, show_default=True, help="Looks per second."
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("flame.svg"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("flame.svg"),
+    show_default=True,
+    help="File to write; its ending says what.",
+)
 @click.option("--waiting", is_flag=True, help="Show threads that have nothing to do as well.")
 @_CONTROL
 def record_flame(

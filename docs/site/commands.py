@@ -5,7 +5,7 @@ A block of commands (```sh) has a comment above it, which no reader sees:
     <!-- run -->                  a test runs it, in the page's own folder; it must succeed
     <!-- background -->           a test starts it, waits for the expected lines, and ends it behind the page
     <!-- long: why -->            takes too long for a test: that its commands, targets and flags exist is checked
-    <!-- not run: why -->         cannot be run by a test: counted and listed
+    <!-- not run: why -->         cannot be run by a test: counted and listed; commands of ours in it are checked
 
 ``<!-- Ctrl-C -->`` stands by itself where the text has the reader end what was started last in the background.
 

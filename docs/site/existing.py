@@ -1,13 +1,15 @@
 """Whether commands that no test runs exist at least: targets of make, commands and flags of isthmus, modules of Python.
 
 A rule of the pages, too: what stands in a code span and begins with such a command is checked in the same way. Words in
-capitals, … and <…> are the reader's to fill in. Not responsible for: whether they do what is said of them.
+capitals, … and <…> are the reader's to fill in; ``kubectl exec POD --`` before a command is passed over. Not responsible
+for: whether they do what is said of them.
 """
 
 import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,8 @@ _SPAN: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _TARGET: Final = re.compile(r"^([a-z][a-z0-9-]*):", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"^([A-Z]+) *[?:]?=", re.MULTILINE)
 _PYTHON: Final = frozenset({"python", "python3"})
+_ENDS: Final = frozenset({"|", "||", "&&", "&", ";", ">", ">>", "2>&1"})
+"""Words of the shell behind which a command has no more flags."""
 
 
 def spans(text: str) -> Iterator[str]:
@@ -31,24 +35,30 @@ def spans(text: str) -> Iterator[str]:
             yield span
 
 
-def problems(script: str) -> Iterator[str]:
-    """What does not exist of the commands of ``script``, one for each line; also that a line cannot be checked."""
+def problems(script: str, *, ours_only: bool = False) -> Iterator[str]:
+    """What does not exist of the commands of ``script``, one for each line; also that a line cannot be checked, unless
+    ``ours_only``: then other programs' lines are passed over."""
     for line in script.replace("\\\n", " ").splitlines():
         words = _words(line)
         if words and not _is_checkable(words):
-            yield f"{line.strip()}: only make, isthmus, pytest and python -m can be checked"
+            if not ours_only:
+                yield f"{line.strip()}: only make, isthmus, pytest and python -m can be checked"
         elif words:
             yield from (f"{line.strip()}: {problem}" for problem in _missing(words))
 
 
 def _words(line: str) -> list[str]:
-    """Of one command, without variables before it and without the folder of the virtual environment."""
+    """Of the first command of a line, without what stands before it: variables, the folder of the virtual environment,
+    ``kubectl exec POD --``."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError:
         return []
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         del words[0]
+    if words[:1] == ["kubectl"] and "exec" in words and "--" in words:
+        words = words[words.index("--") + 1 :]
+    words = list(takewhile(lambda word: word not in _ENDS, words))
     return [words[0].removeprefix(".venv/bin/"), *words[1:]] if words else []
 
 

@@ -63,6 +63,8 @@ def test_mistakes_have_a_place(tmp_path: Path, text: str, problem: str) -> None:
         "python -m loadtest stadium --host https://a.example -- --tokens x",
         ".venv/bin/pytest tests/unit -n 2",
         "python -m json.tool",
+        "kubectl -n isthmus exec isthmus-placer-0 -- isthmus region list /world/world.toml",
+        "isthmus region list WORLD.toml | grep -E shard",
     ],
 )
 def test_what_exists(line: str) -> None:
@@ -81,11 +83,17 @@ def test_what_exists(line: str) -> None:
         ("python -m loadtest --nonsense", "no --nonsense"),
         ("pytest tests/nonsense", "no tests/nonsense"),
         ("kubectl get pods", "can be checked"),
+        ("kubectl exec POD -- isthmus record nonsense", "no record nonsense"),
     ],
 )
 def test_what_does_not_exist(line: str, missing: str) -> None:
     (problem,) = problems(line)
     assert missing in problem
+
+
+def test_of_what_is_not_run_only_our_commands_are_looked_at() -> None:
+    script = "kubectl get pods\nisthmus doctor WORLD.toml\nisthmus doctor --jsno\n"
+    assert list(problems(script, ours_only=True)) == ["isthmus doctor --jsno: there is no flag --jsno"]
 
 
 def test_commands_in_code_spans_are_found_outside_of_blocks() -> None:
@@ -101,8 +109,9 @@ def test_every_page_keeps_the_rules_and_what_is_not_run_exists() -> None:
             counts[block.what] += 1
             if block.what in (LONG, NOT_RUN):
                 print(f"{block.place}: {block.what}: {block.why}")  # noqa: T201
-            if block.what == LONG:
-                wrong += [f"{block.place}: {problem}" for problem in problems(block.text)]
+            if block.what in (LONG, NOT_RUN):
+                found_wrong = problems(block.text, ours_only=block.what == NOT_RUN)
+                wrong += [f"{block.place}: {problem}" for problem in found_wrong]
         for span in spans((REPOSITORY / page).read_text(encoding="utf-8")):
             wrong += [f"{page}: {problem}" for problem in problems(span)]
     assert not wrong, "\n".join(wrong)
