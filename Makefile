@@ -42,9 +42,9 @@ contracts: .venv/.dev
 unit: .venv/.dev warmup compiler promtool
 	$(BIN)/pytest -n 2 tests --ignore=tests/integration --ignore=tests/e2e
 
-# Real sockets and processes: one at a time, so that a test never waits for another one's load.
+# Real sockets and processes. They wait more than they work, so two files of tests run at once, each with servers of its own.
 integration: .venv/.dev $(STATIC) compiler etcd postgres $(if $(IS_ROOT),iproute)
-	$(BIN)/pytest tests/integration --ignore=tests/integration/hosts --ignore=tests/integration/image --ignore=tests/integration/docs
+	$(BIN)/pytest -n 2 --dist loadfile tests/integration --ignore=tests/integration/hosts --ignore=tests/integration/image --ignore=tests/integration/docs
 	@$(MAKE) --no-print-directory image
 	@if [ -n "$(IS_ROOT)" ] && ip netns add isthmus-$$$$ && ip netns del isthmus-$$$$; then $(MAKE) --no-print-directory hosts; \
 	else echo "LEFT OUT: tests/integration/hosts, a cluster on hosts that are cut off from each other: it needs root and network namespaces."; fi

@@ -1,8 +1,8 @@
 """Whether commands that no test runs exist at least: targets of make, commands and flags of isthmus, modules of Python.
 
 A rule of the pages, too: what stands in a code span and begins with such a command is checked in the same way. Words in
-capitals, … and <…> are the reader's to fill in; ``kubectl exec POD --`` before a command is passed over. Not responsible
-for: whether they do what is said of them.
+capitals, … and <…> are the reader's to fill in; ``kubectl exec POD --`` before a command is passed over. Not
+responsible for: whether they do what is said of them.
 """
 
 import importlib.util

@@ -75,6 +75,8 @@ class Exchange:
         self._held: dict[int, int] = {}
         """Rows that have a body, with the generation that it was given for."""
         self._wide = _wide(ground, square_m, self._cell_m(1))
+        self.changes = 0
+        """How often a body was given or taken: each costs some calls, which what nobody comes near does not."""
         self._room = _room(0, self._wide)
         self._chosen = _chosen(0)
 
@@ -178,10 +180,12 @@ class Exchange:
             assert kind.body is not None
             space.add(row, kind.body, kind.walker, band)
             self._held[row] = int(table.generation[row])
+        self.changes += len(rows)
 
     def _take(self, row: int) -> None:
         """A row's body away from it."""
         del self._held[row]
+        self.changes += 1
         self._space.remove(row)
         self._table.columns["p.body"][row] = False
 
