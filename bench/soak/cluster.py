@@ -101,12 +101,17 @@ class SoakCluster:
         """The module that ``name`` runs."""
         return "isthmus"
 
+    def own_options(self, name: str) -> Sequence[str]:
+        """What ``name`` alone is told."""
+        return ()
+
     async def launch(self, name: str) -> None:
         """Start a member, for the first time or again after it was drained."""
         kind = name.partition("-")[0]
         options = [*self._options, "--cluster-member", name]
         if kind == "gateway":
             options += ["--gateway-port", str(self._ports[name])]
+        options += self.own_options(name)
         line = [sys.executable, "-m", self.program(name), kind, str(WORLD), *options]
         stage = {"placer": PLACER, "shard": SHARDS, "gateway": GATEWAYS}[kind]
         await self.children.start(Child(name, line, stage, self.log(name)))

@@ -16,6 +16,7 @@ import aiohttp
 
 from bench.soak.cluster import SoakCluster, SoakFailed
 from isthmus.fleet.children import END_S
+from isthmus.fleet.etcd import free_port
 
 TODAY, NEXT = "isthmus", "bench.upgrade.next_release"
 """Modules that are run: the program, and the one that stands for its next release."""
@@ -39,10 +40,17 @@ class Sets(SoakCluster):
         datagrams += ["--limits-admission-load-ratio", "1.0"]
         super().__init__(folder, session, durable_url, shards, gateways, [*datagrams, *options])
         self._releases: dict[str, str] = {}
+        self.observed = {name: free_port() for name in self.shards}
+        """Ports of shards at which their figures are."""
 
     def program(self, name: str) -> str:
         """The module that ``name`` runs when it begins next."""
         return self._releases.get(name, TODAY)
+
+    def own_options(self, name: str) -> Sequence[str]:
+        """Shards show their figures, as they do to Prometheus."""
+        port = self.observed.get(name)
+        return () if port is None else ("--observe-listen", f"127.0.0.1:{port}")
 
     async def terminate(self, name: str) -> float:
         """SIGTERM; returns after how many seconds it had ended by itself. Raises SoakFailed if it did not."""

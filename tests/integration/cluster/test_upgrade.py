@@ -10,6 +10,7 @@ import asyncio
 from pathlib import Path
 
 import aiohttp
+import pytest
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,6 +24,7 @@ PEOPLE = 8
 CORRECTION_M = 0.1
 
 
+@pytest.mark.timeout(300)  # where kernels are not compiled yet its first processes do it
 def test_nobody_notices_an_upgrade_to_another_version_nor_that_there_are_fewer_processes(tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_upgrade(tmp_path))
@@ -49,10 +51,11 @@ async def _upgrade(folder: Path) -> None:
 
 async def _what_the_autoscaler_asks_for_is_there(cluster: Sets, session: aiohttp.ClientSession) -> None:
     """Each metric that a query of k8s/components/autoscaling names is one that a process serves."""
-    async with session.get(f"{cluster.urls['gateway-0']}/metrics") as answer:
-        families = list(text_string_to_metric_families(await answer.text()))
-    served = {sample.name: sample.value for family in families for sample in family.samples}
-    for path in (SHARD, GATEWAY):
+    shard = f"http://127.0.0.1:{cluster.observed['shard-0']}"
+    for path, url in ((SHARD, shard), (GATEWAY, cluster.urls["gateway-0"])):
+        async with session.get(f"{url}/metrics") as answer:
+            families = list(text_string_to_metric_families(await answer.text()))
+        served = {sample.name: sample.value for family in families for sample in family.samples}
         for trigger in read(path).triggers:
             missing = [name for name in trigger.names if name not in served]
             assert not missing, f"{path.name}, {trigger.name}"
