@@ -24,7 +24,7 @@ from types import MappingProxyType
 import msgspec
 
 from cluster.asks import NEVER_S, Answer, Ask, Asking, Failed, Grant, Read, Renew, Revoke
-from cluster.book import Book
+from cluster.book import Book, Owner
 from cluster.claims import SETTLE_S, Claims
 from cluster.deaths import Deaths
 from cluster.failsafe import AWAY_S
@@ -123,6 +123,8 @@ class MemberCore:
         """Set by the failsafe: until then the member acts although its lease is over."""
         self.answered_s = NEVER_S
         """When the store last answered anything."""
+        self._raising: dict[int, int] = {}
+        """By region: the revision of its record that is asked to be raised."""
         self.settled_s = -1.0e9
         """Until then no life is called over and nothing is placed: the store was away, and others may be late."""
         self.renewals_failed = 0
@@ -197,8 +199,12 @@ class MemberCore:
         for region, entry in sorted(self.book.regions.items()):
             epoch, before = entry.record.epoch, self._owned.get(region)
             newer = before is None or epoch > before.epoch
-            if newer and self._is_mine(entry.record) and not self.book.is_stale(region, epoch):
+            if newer and self._is_mine(entry.record):
                 if region in self._given and epoch <= self._given[region]:
+                    continue
+                if self.book.is_stale(region, epoch):
+                    # The durable store refused it before the watch told of it, or a newer record is on its way.
+                    actions += self._raise(region, entry)
                     continue
                 self._owned[region] = _Held(epoch, self.lease.id)
                 actions.append(Own(region, epoch, entry.record.move, again=before is not None))
@@ -246,10 +252,21 @@ class MemberCore:
         entry = self.book.regions.get(region)
         if self.lease is None or entry is None or not self._is_mine(entry.record) or entry.record.epoch > epoch:
             return [Lose(region)]
+        return [Lose(region), *self._raise(region, entry)]
+
+    def _raise(self, region: int, entry: Owner) -> list[Action]:
+        """Ask once for the own record of a region to be raised above every epoch that is known."""
+        if self.lease is None or self._raising.get(region) == entry.revision:
+            return []
+        self._raising[region] = entry.revision
         key = region_key(region)
-        raised = Put(key, write(RegionRecord(self.name, self.lease.id, epoch + 1)))
-        transaction = Transaction((RevisionIs(key, entry.revision),), (raised,))
-        return [Lose(region), self._asking.ask(transaction, lambda answer, now_s: ())]
+        raised = Put(key, write(RegionRecord(self.name, self.lease.id, self.book.epochs[region] + 1)))
+
+        def answered(answer: Answer, now_s: float) -> Sequence[Action]:
+            self._raising.pop(region, None)
+            return ()
+
+        return [self._asking.ask(Transaction((RevisionIs(key, entry.revision),), (raised,)), answered)]
 
     def took_over(self, region: int, epoch: int, lease: int, now_s: float) -> bool:
         """A planned move has brought the region: its former owner says so, perhaps before the watch does. False: this
@@ -336,6 +353,7 @@ class MemberCore:
             return lost
         self.state = State.LEAVING
         self._asking.forget()
+        self._raising.clear()
         lease, self.lease = self.lease, None
         over = Transaction((), (Delete(claim_key(self.name, lease.id)),))
         return [
@@ -390,6 +408,7 @@ class MemberCore:
     def _out(self) -> None:
         self.state, self.lease = State.OUT, None
         self._asking.forget()
+        self._raising.clear()
         self._busy = self._putting = self._taking_ids = False
         self._claiming = 0
         self._put_record = None

@@ -9,7 +9,7 @@ from isthmus.observe.recording import record_ticks
 from k8s.monitoring.reference import entries
 from tests.integration.cluster.running import bots, until
 from tests.integration.observe.collecting import OF_GATEWAY, OF_SHARD, collector
-from tests.integration.server import REPOSITORY, serving, write_world
+from tests.integration.server import serving, write_world
 
 
 async def test_a_world_in_one_process_can_be_looked_into(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ async def test_a_world_in_one_process_can_be_looked_into(tmp_path: Path) -> None
 def test_by_default_the_socket_is_beside_where_the_process_was_started(tmp_path: Path) -> None:
     world = write_world(tmp_path, '[durable]\nurl = "memory:"\n')
     world.write_text(world.read_text().replace('name = "test"', 'name = "socket of a test"'))
-    path = REPOSITORY / CONTROL / "socket_of_a_test.sock"
+    path = tmp_path / CONTROL / "socket_of_a_test.sock"
     with serving(world):
         assert path.is_socket()
     assert not path.exists()

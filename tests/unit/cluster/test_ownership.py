@@ -10,7 +10,7 @@ from cluster.book import Book
 from cluster.failsafe import FailsafeCore
 from cluster.member import MemberCore
 from cluster.placer import PlacerCore
-from cluster.records import CLAIMS, KIND_PLACER, SHARD, region_key
+from cluster.records import CLAIMS, KIND_PLACER, SHARD, RegionRecord, region_key, write
 from cluster.store.contract import Lease, Put, Transaction
 from protocol.failsafe import Consent, Objection, Question
 from tests.sim.storefront import StoreFaults
@@ -414,3 +414,22 @@ def test_records_that_cannot_be_read_are_told_and_change_nothing() -> None:
     assert region_key(region) in book.problems[0]
     del before[region]
     assert {r: entry for r, entry in book.regions.items() if r != region} == before
+
+
+def test_a_region_that_the_durable_store_refused_before_the_watch_told_of_it_is_not_left_alone() -> None:
+    """A move wrote the record; its target heard of it from the former owner, and of a higher epoch from the store."""
+    fleet = settled()
+    region = fleet.layout.all()[0]
+    target = next(p for n, p in fleet.processes.items() if n[0] == "s" and n != fleet.acting()[region][0])
+    member, now_s = target.member, fleet.now_s + target.offset_s
+    assert member.lease is not None
+    fleet.deaf.add(target.name)
+    record = RegionRecord(target.name, member.lease.id, 2, move=5)
+    fleet.store.transact(Transaction((), (Put(region_key(region), write(record)),)))
+    assert member.took_over(region, 2, member.lease.id, now_s)
+    fleet.do(target, member.overtaken(region, 7))
+    fleet.run(0.2)
+    fleet.deaf.clear()
+    fleet.run(1.0)
+    assert fleet.acting()[region] == [target.name]
+    assert fleet.processes["p0"].member.book.regions[region].record.epoch == 8
