@@ -69,14 +69,14 @@ docs-serve: .venv/.dev ## Show the documentation while it is written: http://127
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 e2e: .venv/.dev $(STATIC) browser warmup ## Two pages and bots in a real Chromium
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest -n 2 --dist loadfile tests/e2e
 
 OF ?= whole
 
 sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards, whole or datagrams)
 	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED) --of $(OF),$(BIN)/pytest tests/sim)
 
-SEEDS ?= 40
+SEEDS ?= 32
 
 # Not with the unit tests: it takes both cores for some minutes, and fails as well if something was never tried.
 seeds: .venv/.dev warmup ## Seeds in storms: SEEDS of the whole cluster, half as many again of shards alone; and the matrix of bad networks
