@@ -46,7 +46,7 @@ def largest(console: Console, tools: Tools, contender: Contender) -> Largest:
         try:
             figures = run(tools, contender, clients, VISIBLE, PATIENT_SETTLE_S)
         except ChildFailed as error:
-            return Largest(contender.name, held, f"at {clients} it failed: {str(error).splitlines()[0]}")
+            return Largest(contender.name, held, f"at {clients} it failed: {str(error).split(';')[0]}")
         if not figures.held or not figures.valid:
             ticks = f"{figures.ticks_per_s:.1f} ticks/s"
             return Largest(contender.name, held, f"at {clients}: {ticks if figures.valid else 'wrong or lost'}")
