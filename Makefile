@@ -76,7 +76,7 @@ OF ?= whole
 sim: .venv/.dev ## The seeded simulator alone; SEED=n replays one seed (OF=one, shards, whole or datagrams)
 	$(if $(SEED),$(BIN)/python -m tests.sim --seed $(SEED) --of $(OF),$(BIN)/pytest tests/sim)
 
-SEEDS ?= 32
+SEEDS ?= 24
 
 # Not with the unit tests: it takes both cores for some minutes, and fails as well if something was never tried.
 seeds: .venv/.dev warmup ## Seeds in storms: SEEDS of the whole cluster, half as many again of shards alone; and the matrix of bad networks
