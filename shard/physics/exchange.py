@@ -86,11 +86,6 @@ class Exchange:
             self._kept = Space(self._ground, self._pool, self._square_m)
         return self._kept
 
-    @property
-    def count(self) -> int:
-        """How many have a body now."""
-        return len(self._held)
-
     def rebuild(self, space: Space | None = None) -> None:
         """A new space from the columns, or one that was prepared: contact caches are lost, and rows are added in
         ascending order."""

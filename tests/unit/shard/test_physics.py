@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kernels.waking import glide
 from protocol.layouts import OWN_MOVED
 from shard.behaviours.api import Body, Script
 from shard.behaviours.world import Rows, World
@@ -87,6 +88,45 @@ def test_nothing_fast_leaves_the_world_or_passes_a_wall() -> None:
     for tick in range(1, 400, 4):
         core.step(tick + 3)
         assert (core.state.table.pos[core.state.table.rows(), 0] < 5).all()
+
+
+def test_what_rests_has_no_body_until_somebody_comes_near() -> None:
+    script = Script("field")
+    script.kind("ball", [], Body(radius_m=0.3, mass_kg=2, drag_per_s=0.3))
+
+    @script.start
+    def begin(world: World) -> None:
+        pos = np.zeros((64, 3))
+        pos[:, 0], pos[:, 2] = 8.0 * (np.arange(64) % 8) - 28.0, 8.0 * (np.arange(64) // 8) - 28.0
+        world.spawn("ball", 64, pos=pos)
+
+    core = RegionCore(ShardConfig(), place(boxes()), [script])
+    given_ = core.step(1, [attach(1, 1)]).delta.attached[0]
+    table = core.state.table
+    balls, has_body = table.rows(2), table.columns["p.body"]
+    table.pos[given_[3]] = [0.0, 0.0, 0.0]
+    core.step(2)
+    assert not has_body[balls].any()
+    table.pos[given_[3]] = table.pos[balls[0]] - [1.5, 0.0, 0.0]
+    before = table.pos[balls].copy()
+    for tick in range(3, 30):
+        core.step(tick, [inputs(tick, given_, [(tick, command(127))])])
+    assert has_body[given_[3]] or table.pos[balls[0], 0] > before[0, 0] + 0.3
+    moved = np.flatnonzero((table.pos[balls] != before).any(axis=1))
+    assert moved.tolist() == [0]
+
+
+@given(st.floats(-7, 7), st.floats(-7, 7), st.floats(-3, 3), st.integers(1, 4))
+def test_what_glides_goes_as_in_the_space(vx: float, vz: float, turning: float, steps: int) -> None:
+    space = Space(boxes(), Pool())
+    space.add(0, Body(radius_m=0.3, turns=True), False, 0)
+    states = np.array([[1.0, 2.0, 0.5, vx, vz, turning], [0.0] * 6])
+    expected = space.step(states, 0.05, steps)[0].copy()
+    pos, vel = np.array([[1.0, 0.0, 2.0]]), np.array([[vx, 0.0, vz]])
+    yaw, spin = np.array([-0.5]), np.array([-turning])
+    ones = np.ones(1)
+    glide(np.zeros(1, np.int64), np.ones(1, np.uint8), ones, 1e3 * ones, 0.05, steps, pos, vel, yaw, spin)
+    assert [pos[0, 0], pos[0, 2], -yaw[0], vel[0, 0], vel[0, 2], -spin[0]] == expected.tolist()
 
 
 MOVE = st.tuples(st.integers(-128, 127), st.integers(-128, 127), st.integers(0, 3), st.integers(1, 12))
